@@ -1,0 +1,1 @@
+//! Strait's and kcp's kinds: schemas, constants, typed views.

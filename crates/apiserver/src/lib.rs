@@ -1,0 +1,1 @@
+//! HTTP requests into store operations, as a Kubernetes API server.

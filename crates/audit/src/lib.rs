@@ -1,0 +1,1 @@
+//! A hash-chained log of crossings, on disk before the effect.

@@ -1,0 +1,1 @@
+//! The request crossing on the private side: policy, journal, executors.

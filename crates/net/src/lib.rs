@@ -1,0 +1,1 @@
+//! Listeners, HTTP plumbing and guarded outbound calls.

@@ -1,0 +1,1 @@
+//! Certificates: the hub's CA, issuing, checking, TLS configurations.

@@ -1,0 +1,1 @@
+//! The controllers' client: many workspaces through one endpoint.

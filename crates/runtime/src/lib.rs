@@ -1,0 +1,1 @@
+//! How any Strait process runs: clock, entropy, tasks, shutdown, telemetry.

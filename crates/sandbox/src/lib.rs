@@ -1,0 +1,1 @@
+//! Running other people's commands: the supervisor and its gate.

@@ -1,0 +1,1 @@
+//! The ordered log, its engines, and the in-memory index above them.

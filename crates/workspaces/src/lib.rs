@@ -1,0 +1,1 @@
+//! Tenancy on top of the API server: workspaces, exports, bindings, virtual workspaces.

@@ -1,0 +1,2 @@
+//! Development commands. `cargo xtask help` lists them.
+fn main() {}
