@@ -4,7 +4,13 @@
 
 use std::fmt;
 
+use crate::go_text;
 use crate::json::{Path, Value, quoted};
+
+/// Checks stop at about this many errors; more would tell nobody more.
+pub const MAX_ERRORS: usize = 100;
+/// A value of more bytes than this, about, is not shown: an error then names its type.
+pub const MAX_SHOWN: usize = 16 << 10;
 
 /// What is wrong with a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,17 +63,17 @@ constructors! {
     /// The field must be there; `detail` may be empty.
     required(detail: impl Into<String>) = Problem::Required(detail.into());
     /// The field's value breaks a rule.
-    invalid(value: impl Into<Value>, detail: impl Into<String>) = Problem::Invalid(value.into(), detail.into());
+    invalid(value: impl Into<Value>, detail: impl Into<String>) = Problem::Invalid(brief(value.into()), detail.into());
     /// The field's value has the wrong type.
-    type_invalid(value: impl Into<Value>, detail: impl Into<String>) = Problem::TypeInvalid(value.into(), detail.into());
+    type_invalid(value: impl Into<Value>, detail: impl Into<String>) = Problem::TypeInvalid(brief(value.into()), detail.into());
     /// The field may not be set, or not now.
     forbidden(detail: impl Into<String>) = Problem::Forbidden(detail.into());
     /// The value appears twice.
-    duplicate(value: impl Into<Value>) = Problem::Duplicate(value.into());
+    duplicate(value: impl Into<Value>) = Problem::Duplicate(brief(value.into()));
     /// What the value names does not exist.
-    not_found(value: impl Into<Value>) = Problem::NotFound(value.into());
+    not_found(value: impl Into<Value>) = Problem::NotFound(brief(value.into()));
     /// The value is not one of the supported ones.
-    not_supported(value: impl Into<Value>, supported: Vec<String>) = Problem::NotSupported(value.into(), supported);
+    not_supported(value: impl Into<Value>, supported: Vec<String>) = Problem::NotSupported(brief(value.into()), supported);
     /// The value is longer than `max` bytes.
     too_long(max: usize) = Problem::TooLong(max);
     /// There are `actual` elements, `max` may be.
@@ -92,15 +98,17 @@ impl FieldError {
         }
     }
 
+    /// The path as text: `<nil>` for the whole document, as Kubernetes has it.
+    #[must_use]
+    pub fn field(&self) -> String {
+        if self.path.segments().is_empty() { "<nil>".into() } else { self.path.to_string() }
+    }
+
     /// The text without the path: what a Status' cause carries.
     #[must_use]
     pub fn body(&self) -> String {
         let detailed = |head: String, detail: &str| {
-            if detail.is_empty() {
-                head
-            } else {
-                format!("{head}: {detail}")
-            }
+            if detail.is_empty() { head } else { format!("{head}: {detail}") }
         };
         match &self.problem {
             Problem::Required(detail) => detailed("Required value".into(), detail),
@@ -118,9 +126,13 @@ impl FieldError {
                 }
             }
             Problem::Forbidden(detail) => detailed("Forbidden".into(), detail),
-            Problem::TooLong(max) => format!("Too long: may not be more than {max} bytes"),
+            Problem::TooLong(max) => {
+                let bytes = if *max == 1 { "byte" } else { "bytes" };
+                format!("Too long: may not be more than {max} {bytes}")
+            }
             Problem::TooMany(actual, max) => {
-                format!("Too many: {actual}: must have at most {max} items")
+                let items = if *max == 1 { "item" } else { "items" };
+                format!("Too many: {actual}: must have at most {max} {items}")
             }
             Problem::NotFound(value) => format!("Not found: {}", shown(value)),
             Problem::Internal(detail) => detailed("Internal error".into(), detail),
@@ -130,15 +142,37 @@ impl FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.to_string();
-        let path = if path.is_empty() { "<nil>" } else { &path };
-        write!(f, "{path}: {}", self.body())
+        write!(f, "{}: {}", self.field(), self.body())
     }
 }
 
-/// Scalars as they are, strings quoted, everything else as JSON.
+/// A value, or its type's name if it is too large to show.
+fn brief(value: Value) -> Value {
+    fn fits(value: &Value, left: &mut usize) -> bool {
+        let own = value.as_str().map_or(1, str::len);
+        let Some(rest) = left.checked_sub(own) else {
+            return false;
+        };
+        *left = rest;
+        match value {
+            Value::Array(elements) => elements.iter().all(|element| fits(element, left)),
+            Value::Object(map) => map.iter().all(|(key, value)| {
+                *left = left.saturating_sub(key.len());
+                fits(value, left)
+            }),
+            _ => true,
+        }
+    }
+    if fits(&value, &mut { MAX_SHOWN }) { value } else { value.type_name().into() }
+}
+
+/// Scalars as Go prints them, everything else as JSON.
 fn shown(value: &Value) -> String {
-    value.to_string()
+    match value {
+        Value::String(text) => go_text::quoted(text),
+        Value::Number(number) if number.as_i64().is_none() => go_text::float(number.as_f64()),
+        other => go_text::json(other),
+    }
 }
 
 /// The errors as one text: alone as it is, several in brackets
@@ -167,51 +201,51 @@ mod tests {
         let path = || Path::of(&["spec", "x"]);
         for (error, text) in [
             (FieldError::required(path(), ""), "spec.x: Required value"),
-            (
-                FieldError::required(path(), "name it"),
-                "spec.x: Required value: name it",
-            ),
+            (FieldError::required(path(), "name it"), "spec.x: Required value: name it"),
             (
                 FieldError::invalid(path(), -1, "must be greater"),
                 "spec.x: Invalid value: -1: must be greater",
             ),
-            (
-                FieldError::invalid(path(), "a", "bad"),
-                "spec.x: Invalid value: \"a\": bad",
-            ),
+            (FieldError::invalid(path(), "a", "bad"), "spec.x: Invalid value: \"a\": bad"),
             (
                 FieldError::not_supported(path(), "c", vec!["a".into(), "b".into()]),
                 "spec.x: Unsupported value: \"c\": supported values: \"a\", \"b\"",
             ),
+            (FieldError::forbidden(path(), "not now"), "spec.x: Forbidden: not now"),
+            (FieldError::duplicate(path(), "a"), "spec.x: Duplicate value: \"a\""),
             (
-                FieldError::forbidden(path(), "not now"),
-                "spec.x: Forbidden: not now",
+                FieldError::invalid(path(), crate::json::parse(b"1e7").unwrap(), "bad"),
+                "spec.x: Invalid value: 1e+07: bad",
             ),
             (
-                FieldError::duplicate(path(), "a"),
-                "spec.x: Duplicate value: \"a\"",
+                FieldError::invalid(Path::root(), Value::Null, "bad"),
+                "<nil>: Invalid value: null: bad",
             ),
-            (
-                FieldError::too_long(path(), 3),
-                "spec.x: Too long: may not be more than 3 bytes",
-            ),
-            (
-                FieldError::too_many(path(), 9, 8),
-                "spec.x: Too many: 9: must have at most 8 items",
-            ),
+            (FieldError::too_long(path(), 1), "spec.x: Too long: may not be more than 1 byte"),
+            (FieldError::too_long(path(), 3), "spec.x: Too long: may not be more than 3 bytes"),
+            (FieldError::too_many(path(), 9, 8), "spec.x: Too many: 9: must have at most 8 items"),
         ] {
             assert_eq!(error.to_string(), text);
         }
     }
 
     #[test]
+    fn what_is_too_large_is_not_shown() {
+        let text = |length: usize| Value::from("a".repeat(length));
+        let of = |value: Value| FieldError::invalid(Path::of(&["x"]), value, "bad").to_string();
+        assert!(of(text(MAX_SHOWN)).len() > MAX_SHOWN);
+        assert_eq!(of(text(MAX_SHOWN + 1)), "x: Invalid value: \"string\": bad");
+        let list = Value::from(vec![text(MAX_SHOWN / 2); 2]);
+        assert_eq!(of(list), "x: Invalid value: \"array\": bad");
+        let map: crate::json::Map = [("k".repeat(MAX_SHOWN), 1)].into_iter().collect();
+        assert_eq!(of(map.into()), "x: Invalid value: \"object\": bad");
+    }
+
+    #[test]
     fn several_errors_stand_in_brackets_once_each() {
         let a = FieldError::required(Path::of(&["a"]), "");
         let b = FieldError::required(Path::of(&["b"]), "");
-        assert_eq!(aggregate(&[a.clone()]), "a: Required value");
-        assert_eq!(
-            aggregate(&[a.clone(), b, a]),
-            "[a: Required value, b: Required value]"
-        );
+        assert_eq!(aggregate(std::slice::from_ref(&a)), "a: Required value");
+        assert_eq!(aggregate(&[a.clone(), b, a]), "[a: Required value, b: Required value]");
     }
 }

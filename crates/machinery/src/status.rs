@@ -57,13 +57,7 @@ pub struct Status {
 
 impl Status {
     fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details: None,
-            continue_token: None,
-        }
+        Self { code, reason, message: message.into(), details: None, continue_token: None }
     }
 
     fn about(mut self, resource: &GroupResource, name: &str) -> Self {
@@ -108,11 +102,8 @@ impl Status {
     /// 404: no such path; the text is the one that clients synthesize.
     #[must_use]
     pub fn unknown_path() -> Self {
-        let mut status = Self::plain(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        );
+        let mut status =
+            Self::plain(404, "NotFound", "the server could not find the requested resource");
         status.details = Some(Box::default());
         status
     }
@@ -141,12 +132,8 @@ impl Status {
     /// 409: the name is taken.
     #[must_use]
     pub fn already_exists(resource: &GroupResource, name: &str) -> Self {
-        Self::plain(
-            409,
-            "AlreadyExists",
-            format!("{resource} \"{name}\" already exists"),
-        )
-        .about(resource, name)
+        Self::plain(409, "AlreadyExists", format!("{resource} \"{name}\" already exists"))
+            .about(resource, name)
     }
 
     /// 409: the object is not as the request presumes.
@@ -188,17 +175,13 @@ impl Status {
     /// 422: the object breaks rules. `kind` is the kind, not the resource.
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let qualified = if group.is_empty() {
-            kind.to_owned()
-        } else {
-            format!("{kind}.{group}")
-        };
+        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let message = format!("{qualified} \"{name}\" is invalid: {}", aggregate(errors));
         let mut status = Self::plain(422, "Invalid", message);
         let causes = errors.iter().map(|error| Cause {
             reason: error.reason().to_owned(),
             message: error.body(),
-            field: error.path.to_string(),
+            field: error.field(),
         });
         status.details = Some(Box::new(Details {
             name: name.to_owned(),
@@ -220,16 +203,10 @@ impl Status {
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
         let message = message.into();
-        let mut status = Self::plain(
-            500,
-            "InternalError",
-            format!("Internal error occurred: {message}"),
-        );
+        let mut status =
+            Self::plain(500, "InternalError", format!("Internal error occurred: {message}"));
         status.details = Some(Box::new(Details {
-            causes: vec![Cause {
-                message,
-                ..Cause::default()
-            }],
+            causes: vec![Cause { message, ..Cause::default() }],
             ..Details::default()
         }));
         status
@@ -318,21 +295,15 @@ impl Details {
     #[must_use]
     pub fn to_value(&self) -> Value {
         let mut map = Map::new();
-        for (key, text) in [
-            ("name", &self.name),
-            ("group", &self.group),
-            ("kind", &self.kind),
-            ("uid", &self.uid),
-        ] {
+        for (key, text) in
+            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)]
+        {
             if !text.is_empty() {
                 map.insert(key, &**text);
             }
         }
         if !self.causes.is_empty() {
-            map.insert(
-                "causes",
-                self.causes.iter().map(Cause::to_value).collect::<Value>(),
-            );
+            map.insert("causes", self.causes.iter().map(Cause::to_value).collect::<Value>());
         }
         if self.retry_after_seconds > 0 {
             map.insert("retryAfterSeconds", self.retry_after_seconds);
@@ -343,11 +314,7 @@ impl Details {
 
 impl Cause {
     fn to_value(&self) -> Value {
-        let fields = [
-            ("reason", &self.reason),
-            ("message", &self.message),
-            ("field", &self.field),
-        ];
+        let fields = [("reason", &self.reason), ("message", &self.message), ("field", &self.field)];
         fields
             .into_iter()
             .filter(|(_, text)| !text.is_empty())
@@ -407,9 +374,6 @@ mod tests {
     fn retry_after_is_said_in_the_object() {
         let status = Status::too_many_requests("slow down", 1);
         assert_eq!(status.retry_after_seconds(), Some(1));
-        assert_eq!(
-            status.to_value().at(&["details", "retryAfterSeconds"]),
-            Some(&1.into())
-        );
+        assert_eq!(status.to_value().at(&["details", "retryAfterSeconds"]), Some(&1.into()));
     }
 }

@@ -1,1 +1,32 @@
-//! How any Strait process runs: clock, entropy, tasks, shutdown, telemetry.
+//! How any Strait process runs: clock, entropy, tasks, shutdown, telemetry, files.
+//!
+//! Everything here is passed down from `main`; nothing is global but the log subscriber and the
+//! panic hook, of which a process has one.
+
+mod backoff;
+mod clock;
+mod context;
+mod data_dir;
+mod entropy;
+mod executor;
+pub mod fs;
+mod lock;
+mod metrics;
+mod parent;
+mod process;
+mod shutdown;
+mod tasks;
+pub mod telemetry;
+pub mod units;
+
+pub use backoff::Backoff;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use context::Context;
+pub use data_dir::{DataDir, DataDirError, Layout};
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random_16};
+pub use executor::build_runtime;
+pub use lock::{DirLock, LockError};
+pub use metrics::{Label, METRICS_CONTENT_TYPE, Metrics, QueueMetrics};
+pub use parent::{ParentError, die_with_parent};
+pub use shutdown::Shutdown;
+pub use tasks::{Task, TaskError, TaskSet, Unfinished};

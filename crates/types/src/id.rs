@@ -55,10 +55,9 @@ impl FromStr for Uid {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        parse_uuid(text).map(Self).ok_or_else(|| InvalidId {
-            text: text.to_owned(),
-            expected: "a UUID",
-        })
+        parse_uuid(text)
+            .map(Self)
+            .ok_or_else(|| InvalidId { text: text.to_owned(), expected: "a UUID" })
     }
 }
 

@@ -73,10 +73,7 @@ impl ClusterName {
         if is_dns1123_label(label) {
             Ok(Self(name.into()))
         } else {
-            Err(InvalidName {
-                name: name.to_owned(),
-                expected: "a logical cluster name",
-            })
+            Err(InvalidName { name: name.to_owned(), expected: "a logical cluster name" })
         }
     }
 
@@ -158,15 +155,10 @@ impl WorkspacePath {
     /// Never: the constructor checked both.
     pub fn split(&self) -> (ClusterName, impl Iterator<Item = &str>) {
         let prefix = if self.0.starts_with("system:") { 7 } else { 0 };
-        let end = self.0[prefix..]
-            .find(':')
-            .map_or(self.0.len(), |at| prefix + at);
+        let end = self.0[prefix..].find(':').map_or(self.0.len(), |at| prefix + at);
         let cluster = ClusterName(self.0[..end].into());
         let rest = self.0[end..].trim_start_matches(':');
-        (
-            cluster,
-            rest.split(':').filter(|segment| !segment.is_empty()),
-        )
+        (cluster, rest.split(':').filter(|segment| !segment.is_empty()))
     }
 
     /// The path of a child.
@@ -258,21 +250,14 @@ mod tests {
             assert_eq!(got.as_str(), cluster);
             assert_eq!(rest.collect::<Vec<_>>(), names);
         }
-        for text in [
-            "", ":", "root:", ":root", "root::a", "Root", "root:a/b", "*", "system:",
-        ] {
+        for text in ["", ":", "root:", ":root", "root::a", "Root", "root:a/b", "*", "system:"] {
             assert!(WorkspacePath::new(text).is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn parents_stop_at_the_cluster() {
-        let parent = |text: &str| {
-            WorkspacePath::new(text)
-                .unwrap()
-                .parent()
-                .map(|p| p.to_string())
-        };
+        let parent = |text: &str| WorkspacePath::new(text).unwrap().parent().map(|p| p.to_string());
         assert_eq!(parent("root:a:b").as_deref(), Some("root:a"));
         assert_eq!(parent("root"), None);
         assert_eq!(parent("system:admin"), None);

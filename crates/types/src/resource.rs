@@ -23,10 +23,7 @@ impl GroupVersion {
     /// Puts the two together.
     #[must_use]
     pub fn new(group: &str, version: &str) -> Self {
-        Self {
-            group: group.into(),
-            version: version.into(),
-        }
+        Self { group: group.into(), version: version.into() }
     }
 
     /// Adds a kind.
@@ -134,10 +131,7 @@ impl GroupVersionKind {
     /// Without the kind.
     #[must_use]
     pub fn group_version(&self) -> GroupVersion {
-        GroupVersion {
-            group: self.group.clone(),
-            version: self.version.clone(),
-        }
+        GroupVersion { group: self.group.clone(), version: self.version.clone() }
     }
 }
 
@@ -168,19 +162,13 @@ impl GroupVersionResource {
     /// Without the version.
     #[must_use]
     pub fn group_resource(&self) -> GroupResource {
-        GroupResource {
-            group: self.group.clone(),
-            resource: self.resource.clone(),
-        }
+        GroupResource { group: self.group.clone(), resource: self.resource.clone() }
     }
 
     /// Without the resource.
     #[must_use]
     pub fn group_version(&self) -> GroupVersion {
-        GroupVersion {
-            group: self.group.clone(),
-            version: self.version.clone(),
-        }
+        GroupVersion { group: self.group.clone(), version: self.version.clone() }
     }
 }
 
@@ -206,13 +194,7 @@ mod tests {
 
     #[test]
     fn qualified_names_leave_out_the_core_group() {
-        assert_eq!(
-            GroupResource::new("", "configmaps").to_string(),
-            "configmaps"
-        );
-        assert_eq!(
-            GroupResource::new("apps", "deployments").to_string(),
-            "deployments.apps"
-        );
+        assert_eq!(GroupResource::new("", "configmaps").to_string(), "configmaps");
+        assert_eq!(GroupResource::new("apps", "deployments").to_string(), "deployments.apps");
     }
 }

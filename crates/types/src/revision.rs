@@ -39,9 +39,7 @@ impl FromStr for Revision {
         if !digits || !canonical {
             return Err(InvalidRevision(text.to_owned()));
         }
-        text.parse()
-            .map(Self)
-            .map_err(|_| InvalidRevision(text.to_owned()))
+        text.parse().map(Self).map_err(|_| InvalidRevision(text.to_owned()))
     }
 }
 

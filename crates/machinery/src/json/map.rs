@@ -12,9 +12,7 @@ impl Map {
     /// An empty object.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-        }
+        Self { entries: Vec::new() }
     }
 
     /// Takes members in source order; the last of equal keys wins. Calls `duplicate` with each
@@ -148,10 +146,7 @@ impl IntoIterator for Map {
 
 impl<K: Into<Box<str>>, V: Into<Value>> FromIterator<(K, V)> for Map {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(members: I) -> Self {
-        let entries = members
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
+        let entries = members.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         Self::from_members(entries, |_| ())
     }
 }

@@ -42,31 +42,17 @@ pub fn parse(bytes: &[u8]) -> Result<Value, SyntaxError> {
 /// As [`parse`].
 pub fn parse_strict(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
     if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(SyntaxError {
-            what: "invalid UTF-8",
-            at: error.valid_up_to(),
-        });
+        return Err(SyntaxError { what: "invalid UTF-8", at: error.valid_up_to() });
     }
-    let mut parser = Parser {
-        bytes,
-        at: 0,
-        stack: Vec::new(),
-        duplicates: Vec::new(),
-    };
+    let mut parser = Parser { bytes, at: 0, stack: Vec::new(), duplicates: Vec::new() };
     let value = parser.document()?;
-    Ok(Parsed {
-        value,
-        duplicates: parser.duplicates,
-    })
+    Ok(Parsed { value, duplicates: parser.duplicates })
 }
 
 /// A container that is still open.
 enum Open {
     Array(Vec<Value>),
-    Object {
-        members: Vec<(Box<str>, Value)>,
-        key: Box<str>,
-    },
+    Object { members: Vec<(Box<str>, Value)>, key: Box<str> },
 }
 
 struct Parser<'a> {
@@ -122,10 +108,7 @@ impl Parser<'_> {
             return Ok(Some(Value::Object(Map::new())));
         }
         let key = self.key()?;
-        self.stack.push(Open::Object {
-            members: Vec::new(),
-            key,
-        });
+        self.stack.push(Open::Object { members: Vec::new(), key });
         Ok(None)
     }
 
@@ -353,10 +336,7 @@ impl Parser<'_> {
         if fits {
             Ok(number)
         } else {
-            Err(SyntaxError {
-                what: "number is out of range",
-                at: start,
-            })
+            Err(SyntaxError { what: "number is out of range", at: start })
         }
     }
 
@@ -413,9 +393,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(input: &str) -> Result<String, String> {
-        parse(input.as_bytes())
-            .map(|value| value.to_string())
-            .map_err(|error| error.to_string())
+        parse(input.as_bytes()).map(|value| value.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -457,10 +435,7 @@ mod tests {
         ] {
             assert_eq!(text(input), Err(error.to_owned()), "{input}");
         }
-        assert_eq!(
-            parse(b"\"\xff\"").unwrap_err().to_string(),
-            "invalid UTF-8 at byte 1"
-        );
+        assert_eq!(parse(b"\"\xff\"").unwrap_err().to_string(), "invalid UTF-8 at byte 1");
     }
 
     #[test]
@@ -482,9 +457,7 @@ mod tests {
             let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
             assert_eq!(error.to_string(), "nesting is too deep at byte 10000");
         };
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn(on_our_stack);
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(on_our_stack);
         thread.unwrap().join().unwrap();
     }
 
@@ -508,7 +481,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back_the_same(value in any_value()) {
-            prop_assert_eq!(parse(&value.to_bytes()).unwrap(), value.clone());
+            prop_assert_eq!(&parse(&value.to_bytes()).unwrap(), &value);
             prop_assert_eq!(parse(&value.to_pretty_bytes()).unwrap(), value);
         }
 

@@ -28,12 +28,7 @@ impl Path {
     /// A path of declared members.
     #[must_use]
     pub fn of(fields: &[&str]) -> Self {
-        Self(
-            fields
-                .iter()
-                .map(|&field| Segment::Field(field.into()))
-                .collect(),
-        )
+        Self(fields.iter().map(|&field| Segment::Field(field.into())).collect())
     }
 
     /// This path and one declared member.

@@ -17,7 +17,7 @@ pub enum Value {
     /// A string.
     String(Box<str>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// An object.
     Object(Map),
 }
@@ -272,11 +272,7 @@ impl From<f64> for Value {
     /// Writes the shortest text that reads back as the same double; `null` for NaN and infinities,
     /// which JSON has not.
     fn from(value: f64) -> Self {
-        if value.is_finite() {
-            Self::Number(Number(format!("{value}").into()))
-        } else {
-            Self::Null
-        }
+        if value.is_finite() { Self::Number(Number(format!("{value}").into())) } else { Self::Null }
     }
 }
 
@@ -328,14 +324,8 @@ mod tests {
         ] {
             assert_eq!(Number::from_text(text).is_integral(), integral, "{text}");
         }
-        assert_eq!(
-            Number::from_text("9223372036854775807").as_i64(),
-            Some(i64::MAX)
-        );
+        assert_eq!(Number::from_text("9223372036854775807").as_i64(), Some(i64::MAX));
         assert_eq!(Number::from_text("1.0").as_i64(), None);
-        assert_eq!(
-            Number::from_text("2").compare(&Number::from_text("10")),
-            Ordering::Less
-        );
+        assert_eq!(Number::from_text("2").compare(&Number::from_text("10")), Ordering::Less);
     }
 }

@@ -171,9 +171,6 @@ mod tests {
     fn pretty_json_indents_by_two() {
         let value = object! {"a": vec![1.into(), Value::object()], "b": Vec::<Value>::new()};
         let expected = "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}\n";
-        assert_eq!(
-            String::from_utf8(value.to_pretty_bytes()).unwrap(),
-            expected
-        );
+        assert_eq!(String::from_utf8(value.to_pretty_bytes()).unwrap(), expected);
     }
 }
