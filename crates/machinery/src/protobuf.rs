@@ -29,7 +29,9 @@ pub const MAX_ELEMENTS: usize = 200_000;
 #[non_exhaustive]
 pub enum ProtobufError {
     /// It does not begin with [`MAGIC`].
-    #[error("provided data does not appear to be a protobuf message, expected prefix {MAGIC:?}")]
+    #[error(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+    )]
     NoMagic,
     /// It is not protobuf.
     #[error(transparent)]
@@ -93,6 +95,12 @@ impl<'a> Envelope<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether it says nothing at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.api_version.is_empty() && self.kind.is_empty() && self.raw.is_empty()
     }
 
     /// The object as JSON, to be decoded as that message. Its `apiVersion` and `kind` are those

@@ -1,8 +1,9 @@
 //! One committed change of one object, as watchers see it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use strait_machinery::object::Object;
 use strait_types::{ClusterName, Revision};
 
@@ -21,7 +22,8 @@ pub struct Event {
     pub object: Option<Arc<Object>>,
     /// The object before the change; `None`: there was none.
     pub previous: Option<Arc<Object>>,
-    json: OnceLock<Bytes>,
+    /// Bytes by shape; a handful at most, one per way in which watches of the kind show objects.
+    encoded: Mutex<Vec<(Box<str>, Bytes)>>,
 }
 
 impl Event {
@@ -31,18 +33,19 @@ impl Event {
         object: Option<Arc<Object>>,
         previous: Option<Arc<Object>>,
     ) -> Arc<Self> {
-        Arc::new(Self { revision, cluster, name, object, previous, json: OnceLock::new() })
+        Arc::new(Self { revision, cluster, name, object, previous, encoded: Mutex::default() })
     }
 
-    /// The object as the event shows it: after the change, or for a deletion the last state,
-    /// both with the revision of the change. Encoded at the first call.
-    ///
-    /// Empty only for a deletion whose last state is unknown, which engines do not deliver.
-    pub fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| {
-            let shown = self.object.as_ref().or(self.previous.as_ref());
-            shown.map(|object| object.body.at(self.revision)).unwrap_or_default()
-        })
+    /// What `make` makes of the event, made once for all who ask for the same shape: whoever
+    /// asks for one shape passes a `make` that gives the same bytes.
+    pub fn encoded(&self, shape: &str, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut encoded = self.encoded.lock();
+        if let Some((_, bytes)) = encoded.iter().find(|(own, _)| **own == *shape) {
+            return bytes.clone();
+        }
+        let bytes = make();
+        encoded.push((shape.into(), bytes.clone()));
+        bytes
     }
 
     /// Bytes of memory that live only because of this event, roughly.

@@ -137,7 +137,8 @@ async fn next(watch: &mut strait_store::Watch, count: usize) -> Vec<String> {
                 (Some(_), Some(_)) => "modified",
                 (None, _) => "deleted",
             };
-            let shown = strait_machinery::json::parse(event.json()).unwrap();
+            let shown = event.object.as_ref().or(event.previous.as_ref()).unwrap();
+            let shown = strait_machinery::json::parse(&shown.body.at(event.revision)).unwrap();
             let revision = shown.str_at(&["metadata", "resourceVersion"]).unwrap().to_owned();
             assert_eq!(revision, event.revision.to_string());
             seen.push(format!("{kind} {} {} @{revision}", event.name.name(), data(&shown)));

@@ -1,0 +1,182 @@
+//! Files to documents, with every mistake and its place.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use strait_machinery::field::FieldError;
+use strait_machinery::json::{Path, Segment, Value};
+use strait_machinery::schema::{default, prune, validate};
+use strait_machinery::yaml::{self, Document, Places, Position};
+use strait_types::{Classified, ErrorKind, is_dns1123_subdomain};
+
+use super::API_VERSION;
+use super::kinds::Private;
+use super::schema::{KINDS, Kind, kind_of};
+
+/// A file's text.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file, as mistakes name it.
+    pub file: &'a str,
+    /// What it says.
+    pub text: &'a str,
+}
+
+/// One mistake in one file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub position: Position,
+    /// What is wrong, with the field's path.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.position;
+        write!(f, "{}:{line}:{column}: {}", self.file, self.message)
+    }
+}
+
+impl Classified for ConfigError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::User
+    }
+}
+
+/// A document and where it was written.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// What it says, with defaults filled in.
+    pub document: Private,
+    file: String,
+    places: Places,
+}
+
+impl Located {
+    /// A mistake that only shows beside other documents or the machine.
+    #[must_use]
+    pub fn mistake(&self, error: &FieldError) -> ConfigError {
+        ConfigError {
+            file: self.file.clone(),
+            position: self.places.nearest(&error.path),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// Reads every document of every file. Empty documents are passed over.
+///
+/// Returns the documents that can be understood, in their order, and every mistake, in the order
+/// of the places; a document with a mistake is among the documents if the mistake leaves it
+/// understandable. With any mistake, nothing may be used but to look for more.
+#[must_use]
+pub fn read(sources: &[Source<'_>]) -> (Vec<Located>, Vec<ConfigError>) {
+    let mut located = Vec::new();
+    let mut mistakes = Vec::new();
+    for source in sources {
+        let mut found = Vec::new();
+        match yaml::parse(source.text) {
+            Err(error) => found.push((error.position(), error.what().to_owned())),
+            Ok(documents) => {
+                for document in documents.into_iter().filter(|one| !one.value.is_null()) {
+                    let Document { value, places } = document;
+                    if let Some(document) = understand(value, &places, &mut found) {
+                        located.push(Located { document, file: source.file.to_owned(), places });
+                    }
+                }
+            }
+        }
+        found.sort_by_key(|(position, _)| *position);
+        mistakes.extend(found.into_iter().map(|(position, message)| ConfigError {
+            file: source.file.to_owned(),
+            position,
+            message,
+        }));
+    }
+    (located, mistakes)
+}
+
+fn understand(
+    mut value: Value,
+    places: &Places,
+    found: &mut Vec<(Position, String)>,
+) -> Option<Private> {
+    let Some(kind) = kind_of(&value) else {
+        found.push(unknown_kind(&value, places));
+        return None;
+    };
+    if value.str_at(&["apiVersion"]).is_some_and(|version| version != API_VERSION) {
+        let path = Path::of(&["apiVersion"]);
+        let supported = vec![API_VERSION.to_owned()];
+        let version = value.get("apiVersion").cloned().unwrap_or_default();
+        let error = FieldError::not_supported(path, version, supported);
+        found.push((places.nearest(&error.path), error.to_string()));
+    }
+    for unknown in prune::prune(&mut value, &kind.schema) {
+        let message = format!("unknown field \"{unknown}\"");
+        found.push((places.nearest(&path_of(&unknown)), message));
+    }
+    // Its only failure is too much text, which is then wrong anyway.
+    let defaulted = default::apply(&mut value, &kind.schema);
+    let mut errors = validate::validate(&value, &kind.schema, &Path::root());
+    errors.extend(bad_name(&value));
+    for error in &errors {
+        found.push((places.nearest(&error.path), error.to_string()));
+    }
+    defaulted.ok()?;
+    typed(kind, &value)
+}
+
+fn unknown_kind(value: &Value, places: &Places) -> (Position, String) {
+    let path = Path::of(&["kind"]);
+    let error = match value.get("kind") {
+        None => FieldError::required(path, ""),
+        Some(kind) => {
+            let known = KINDS.iter().map(|kind| kind.kind.clone()).collect();
+            FieldError::not_supported(path, kind.clone(), known)
+        }
+    };
+    (places.nearest(&error.path), error.to_string())
+}
+
+fn bad_name(value: &Value) -> Option<FieldError> {
+    let name = value.str_at(&["metadata", "name"])?;
+    (!name.is_empty() && !is_dns1123_subdomain(name)).then(|| {
+        let why = "must be a DNS subdomain: lower-case letters, digits, '-' and '.'";
+        FieldError::invalid(Path::of(&["metadata", "name"]), name, why)
+    })
+}
+
+/// The document as a struct; none if it is too wrong for that, which was then told.
+fn typed(kind: &Kind, value: &Value) -> Option<Private> {
+    fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
+        serde_json::from_slice(&value.to_bytes()).ok()
+    }
+    match &*kind.kind {
+        "RemoteEndpoint" => read(value).map(Private::RemoteEndpoint),
+        "RequestKindMapping" => read(value).map(Private::RequestKindMapping),
+        "RequestClass" => read(value).map(Private::RequestClass),
+        "RequestPolicy" => read(value).map(Private::RequestPolicy),
+        _ => None,
+    }
+}
+
+/// The path that a text like `spec.rules[0].name` stands for. A key with a dot in it is taken
+/// apart; the nearest place to that is still near.
+fn path_of(text: &str) -> Path {
+    let mut path = Path::root();
+    for part in text.split(['.', '[']) {
+        let part = part.trim_end_matches(']');
+        path.push(match part.parse() {
+            Ok(index) => Segment::Index(index),
+            Err(_) => Segment::Field(part.into()),
+        });
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests;
