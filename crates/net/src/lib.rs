@@ -1,1 +1,31 @@
 //! Listeners, HTTP plumbing and guarded outbound calls.
+//!
+//! [`Server`] turns a listener and a [`Handler`] into an HTTP/1.1 and HTTP/2 server with every
+//! wait and size bounded; what a request means is not known here. [`Client`] makes single calls
+//! and says exactly whether anything was sent, through an [`EgressPolicy`] that decides which
+//! addresses may be reached.
+
+mod accept;
+mod address;
+mod body;
+mod checks;
+mod client;
+mod connection;
+mod egress;
+mod health;
+mod metrics;
+mod resolve;
+mod server;
+#[cfg(test)]
+mod testing;
+
+pub use address::{InvalidNetwork, Network};
+pub use body::{Body, BodyError, BoxError, read_body};
+pub use checks::{Check, Checks};
+pub use client::{CallError, CallLimits, Client};
+pub use connection::Connection;
+pub use egress::{Denied, EgressPolicy, Range};
+pub use health::{NotLoopback, Probe, serve_health};
+pub use metrics::ServerMetrics;
+pub use resolve::{Resolve, SystemResolver};
+pub use server::{Handler, Limits, Server, handler};

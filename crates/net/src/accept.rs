@@ -1,0 +1,246 @@
+//! Connections: accepted, secured, served.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
+use strait_runtime::TaskSet;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::connection::Connection;
+use crate::metrics::{ConnectionFailure, OpenConnection};
+use crate::server::{Handler, Server};
+
+/// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
+const HEAD_BYTES_MAX: u32 = 64 << 10;
+
+/// HTTP/2: requests at once on a connection, as kube-apiserver has it.
+const STREAMS_MAX: u32 = 250;
+/// HTTP/2: what a client may send of one body before it is read.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// HTTP/2: the same of all bodies. A small one would also end connections with many unread
+/// small frames (h2 accounts for those against half of it).
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// HTTP/2: a silent client is asked whether it is there, and how long it may think about it.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// TCP: the same for HTTP/1.1, where a watch may be silent for long.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// A pause when the kernel has no connection to give, mostly for lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+struct Context {
+    server: Server,
+    handler: Handler,
+    handshakes: Semaphore,
+}
+
+/// See [`Server::serve`].
+pub(crate) async fn accept(server: Server, listener: TcpListener, handler: Handler) {
+    let limits = server.limits;
+    let connections = Arc::new(Semaphore::new(limits.connections as usize));
+    let context =
+        Arc::new(Context { handshakes: Semaphore::new(limits.handshakes), server, handler });
+    let Server { metrics, tasks, shutdown, .. } = &context.server;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.asked() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                metrics.failed(ConnectionFailure::Accept);
+                if !is_the_clients(&error) {
+                    tracing::warn!(err = %error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            metrics.failed(ConnectionFailure::Limit);
+            tracing::debug!(%peer, "too many connections");
+            continue;
+        };
+        let context = context.clone();
+        tasks.spawn("connection", async move {
+            // Boxed: the task itself stays small while the handshake waits.
+            Box::pin(context.connection(stream, peer, permit)).await;
+        });
+    }
+    drop(listener);
+    // All places are free again when the last connection ended. Never closed, so never an error.
+    drop(connections.acquire_many(limits.connections).await);
+}
+
+/// Errors about one connection, which says nothing of the next.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Best effort: a connection without these is slower, or noticed later when it is gone.
+fn tune(stream: &TcpStream) {
+    let tuned = stream
+        .set_nodelay(true)
+        .and_then(|()| Ok(sockopt::set_socket_keepalive(stream, true)?))
+        .and_then(|()| Ok(sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?));
+    if let Err(error) = tuned {
+        tracing::debug!(err = %error, "cannot set options of a connection");
+    }
+}
+
+impl Context {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let _open = OpenConnection::new(&self.server.metrics);
+        tune(&stream);
+        let served = match &self.server.tls {
+            None => {
+                let connection = Connection::new(peer, Vec::new());
+                self.clone().http1(stream, connection).await
+            }
+            Some(tls) => {
+                let acceptor = TlsAcceptor::from(tls.clone());
+                let Some(stream) = self.handshake(acceptor, stream, peer).await else {
+                    return;
+                };
+                let (_, session) = stream.get_ref();
+                let chain = session.peer_certificates().unwrap_or_default();
+                let connection = Connection::new(peer, chain.to_vec());
+                if session.alpn_protocol() == Some(b"h2") {
+                    self.clone().http2(stream, connection).await
+                } else {
+                    self.clone().http1(stream, connection).await
+                }
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%peer, err = %strait_types::Report(&error), "connection ended");
+        }
+        drop(permit);
+    }
+
+    async fn handshake(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<TlsStream<TcpStream>> {
+        let secured = async {
+            // Never closed, so never an error.
+            let _turn = self.handshakes.acquire().await;
+            acceptor.accept(stream).await
+        };
+        let metrics = &self.server.metrics;
+        match tokio::time::timeout(self.server.limits.handshake_time, secured).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => {
+                metrics.failed(ConnectionFailure::Handshake);
+                tracing::debug!(%peer, err = %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                metrics.failed(ConnectionFailure::HandshakeTimeout);
+                tracing::debug!(%peer, "TLS handshake took too long");
+            }
+        }
+        None
+    }
+
+    async fn http1<T>(self: Arc<Self>, io: T, connection: Connection) -> hyper::Result<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let head_bytes = usize::try_from(HEAD_BYTES_MAX).unwrap_or(usize::MAX);
+        let shutdown = self.server.shutdown.clone();
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.server.limits.head_time)
+            .max_header_size(head_bytes)
+            .serve_connection(TokioIo::new(io), self.service(connection))
+            .with_upgrades();
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            ended = served.as_mut() => return ended,
+            () = shutdown.asked() => served.as_mut().graceful_shutdown(),
+        }
+        served.await
+    }
+
+    async fn http2<T>(self: Arc<Self>, io: T, connection: Connection) -> hyper::Result<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shutdown = self.server.shutdown.clone();
+        let served = http2::Builder::new(Streams(self.server.tasks.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(TokioIo::new(io), self.service(connection));
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            ended = served.as_mut() => return ended,
+            () = shutdown.asked() => served.as_mut().graceful_shutdown(),
+        }
+        served.await
+    }
+
+    fn service(
+        self: Arc<Self>,
+        connection: Connection,
+    ) -> impl hyper::service::Service<
+        http::Request<Incoming>,
+        Response = http::Response<crate::Body>,
+        Error = Infallible,
+        Future = impl Future<Output = Result<http::Response<crate::Body>, Infallible>> + Send,
+    > {
+        let connection = Arc::new(connection);
+        service_fn(move |request| {
+            let (context, connection) = (self.clone(), connection.clone());
+            async move {
+                let answer = context.server.answer(&context.handler, connection, request);
+                Ok(answer.await)
+            }
+        })
+    }
+}
+
+/// Runs HTTP/2's requests as tasks of the server's set.
+#[derive(Clone)]
+pub(crate) struct Streams(pub(crate) TaskSet);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn("request", future);
+    }
+}

@@ -1,0 +1,76 @@
+//! What every request of one connection shares.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use http::Extensions;
+use parking_lot::Mutex;
+use rustls::pki_types::CertificateDer;
+
+/// A client's connection. Its requests share one value, so that what is costly to find out about
+/// the client is found out once.
+pub struct Connection {
+    peer: SocketAddr,
+    chain: Vec<CertificateDer<'static>>,
+    cache: Mutex<Extensions>,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: SocketAddr, chain: Vec<CertificateDer<'static>>) -> Self {
+        Self { peer, chain, cache: Mutex::default() }
+    }
+
+    /// Where the client is.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The certificates that the client presented, its own first; empty if none. It holds the
+    /// key; nothing else was checked.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The connection's value of this type, made by the first who asks. What may change during
+    /// a connection's life (such as a certificate's validity) is still to be checked by whoever
+    /// uses it.
+    pub fn cached<T, F>(&self, make: F) -> T
+    where
+        T: Clone + Send + Sync + 'static,
+        F: FnOnce(&Self) -> T,
+    {
+        if let Some(value) = self.cache.lock().get::<T>() {
+            return value.clone();
+        }
+        // Not under the lock: it may take long, or ask for another value. Of two who make it at
+        // once, one is kept.
+        let made = make(self);
+        self.cache.lock().get_or_insert(made).clone()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_made_once_for_each_type() {
+        let connection = Connection::new(([127, 0, 0, 1], 1).into(), Vec::new());
+        assert_eq!(connection.cached(|c| c.peer().port()), 1);
+        assert_eq!(connection.cached::<u16, _>(|_| unreachable!()), 1);
+        // One value may be made of another.
+        let nested = connection.cached(|c| u32::from(c.cached::<u16, _>(|_| 9)) + 1);
+        assert_eq!(nested, 2);
+    }
+}

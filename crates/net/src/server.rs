@@ -1,0 +1,118 @@
+//! HTTP as a server: what it is made of, and how it is bounded.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use rustls::ServerConfig;
+use strait_runtime::{Shutdown, TaskSet};
+use tokio::net::TcpListener;
+
+use crate::accept::accept;
+use crate::body::Body;
+use crate::connection::Connection;
+use crate::metrics::ServerMetrics;
+
+/// Answers requests. Made by [`handler`].
+pub type Handler = Arc<
+    dyn Fn(Arc<Connection>, Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync,
+>;
+
+/// Makes a [`Handler`] of an async function.
+///
+/// The future is dropped when the client goes away. A handler whose effect must not stop halfway
+/// spawns it on a [`TaskSet`] and awaits the task.
+///
+/// A panic in it is answered with 500 and counted; the connection lives on.
+pub fn handler<F, R>(answer: F) -> Handler
+where
+    F: Fn(Arc<Connection>, Request<Incoming>) -> R + Send + Sync + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    Arc::new(move |connection, request| answer(connection, request).boxed())
+}
+
+/// How much a server takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once; one more is closed at once.
+    pub connections: u32,
+    /// TLS handshakes at once; more wait, within their time.
+    pub handshakes: usize,
+    /// Time for a TLS handshake, the wait for its turn included.
+    pub handshake_time: Duration,
+    /// Time for the head of an HTTP/1.1 request, from the moment that the connection is free
+    /// for it: so also how long it may be idle.
+    pub head_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // About 40 KiB each with TLS and HTTP/2.
+            connections: 10_000,
+            // Each is about a millisecond of CPU.
+            handshakes: 256,
+            handshake_time: Duration::from_secs(10),
+            head_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An HTTP server, all but its listener and its handler.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// TLS; without it, HTTP/1.1 in the clear. HTTP/2 only where TLS negotiated it.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Where it counts.
+    pub metrics: ServerMetrics,
+    /// Where its connections run.
+    pub tasks: TaskSet,
+    /// When asked, the server accepts nothing more, lets requests that it has end, and returns.
+    pub shutdown: Shutdown,
+}
+
+impl Server {
+    /// Serves until asked to shut down and the last connection ended. Requests that do not end
+    /// by themselves, such as watches, are for the handler to end.
+    pub async fn serve(self, listener: TcpListener, handler: Handler) {
+        accept(self, listener, handler).await;
+    }
+
+    /// Answers a request, whatever the handler does.
+    pub(crate) async fn answer(
+        &self,
+        handler: &Handler,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        // Within a future, so that a panic before the handler's own future exists counts too.
+        let answer = async { handler(connection, request).await };
+        match AssertUnwindSafe(answer).catch_unwind().await {
+            Ok(response) => response,
+            // The panic hook logged it.
+            Err(_) => {
+                self.metrics.panics.inc();
+                internal_error()
+            }
+        }
+    }
+}
+
+fn internal_error() -> Response<Body> {
+    let mut response = Response::new(Body::from("internal error; see the server's log\n"));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+#[cfg(test)]
+mod tests;
