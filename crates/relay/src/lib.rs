@@ -1,1 +1,30 @@
 //! Agents and their hub: joining, renewing, presence.
+//!
+//! ```text
+//! strait agent token create NAME ─► sj1.… ─► agent: POST /relay/v1/join ─► certificate
+//!                                                   POST /relay/v1/renew  (before it ends)
+//!                                                   agents/NAME/heartbeat (while it lives)
+//! ```
+//!
+//! A token's use is burnt, durably, before anything is signed. A certificate is honoured only
+//! while its Agent object exists, lists the installation, and refuses it in no other way.
+//!
+//! Limits: 16 tokens per agent outstanding, 100 uses and 7 days per token, 10 attempts to join
+//! per minute and address, 64 instances per agent.
+
+pub mod agent;
+mod agents;
+pub mod hub;
+mod limiter;
+pub mod token;
+
+pub use agents::{AgentSpec, Agents, LOST_AFTER};
+
+/// Key of a user's extra that holds an agent's installation, proved by its certificate.
+pub const INSTANCE_EXTRA: &str = "strait.dev/instance";
+
+/// Path that agents join at.
+pub const JOIN_PATH: &str = "/relay/v1/join";
+
+/// Path that agents renew at.
+pub const RENEW_PATH: &str = "/relay/v1/renew";

@@ -1,0 +1,242 @@
+//! Agent objects: what they say, and what agents report into them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use strait_machinery::json::Value;
+use strait_machinery::object::Object;
+use strait_runtime::units::parse_duration;
+use strait_store::{Key, ObjectName, ResourceId};
+use strait_types::ClusterName;
+use strait_workspaces::System;
+
+/// Life of a certificate where the Agent names none, and the bounds of what it may name.
+const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+const TTL_MIN: Duration = Duration::from_secs(3600);
+const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// An instance that has not reported for this long is lost.
+pub const LOST_AFTER: Duration = Duration::from_secs(30);
+
+/// What an Agent object allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentSpec {
+    /// Whether its certificates are refused for now.
+    pub suspended: bool,
+    /// Installations that may join.
+    pub max_instances: usize,
+    /// Life of a certificate.
+    pub certificate_ttl: Duration,
+    /// Certificates issued earlier are refused.
+    pub revoked_before: Option<Timestamp>,
+    /// Serial numbers of refused certificates.
+    pub revoked_serials: Vec<String>,
+    /// Identifiers of installations that joined.
+    pub instances: Vec<String>,
+    /// Whether its deletion has begun.
+    pub deleting: bool,
+}
+
+impl AgentSpec {
+    /// Reads an object.
+    #[must_use]
+    pub fn of(object: &Object) -> Self {
+        let value = object.to_value();
+        let texts = |path: &[&str]| -> Vec<String> {
+            value.array_at(path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let instances = value.array_at(&["status", "instances"]).iter();
+        let ttl = value.str_at(&["spec", "certificateTTL"]);
+        let ttl = ttl.and_then(|text| parse_duration(text).ok()).unwrap_or(TTL_DEFAULT);
+        let max = value.at(&["spec", "maxInstances"]).and_then(Value::as_i64).unwrap_or(8);
+        let revoked_before = value.str_at(&["spec", "revokedBefore"]);
+        Self {
+            suspended: value.at(&["spec", "suspended"]).and_then(Value::as_bool) == Some(true),
+            max_instances: usize::try_from(max).unwrap_or(1),
+            certificate_ttl: ttl.clamp(TTL_MIN, TTL_MAX),
+            revoked_before: revoked_before.and_then(|text| text.parse().ok()),
+            revoked_serials: texts(&["spec", "revokedSerials"]),
+            instances: instances.filter_map(|i| i.str_at(&["id"])).map(str::to_owned).collect(),
+            deleting: object.header.deleting,
+        }
+    }
+
+    /// Why a certificate of this agent is refused, if it is. The text is for the agent.
+    #[must_use]
+    pub fn refuses(
+        &self,
+        instance: &str,
+        serial: &str,
+        not_before: Timestamp,
+    ) -> Option<&'static str> {
+        if self.deleting {
+            return Some("the agent is being deleted");
+        }
+        if self.suspended {
+            return Some("the agent is suspended");
+        }
+        let revoked = self.revoked_serials.iter().any(|own| own == serial)
+            || self.revoked_before.is_some_and(|before| not_before < before);
+        if revoked {
+            return Some("the certificate was revoked");
+        }
+        // A certificate of an earlier Agent of the same name.
+        if !self.instances.iter().any(|own| own == instance) {
+            return Some("this installation has not joined the agent");
+        }
+        None
+    }
+}
+
+/// Finds Agent objects.
+#[derive(Clone)]
+pub struct Agents {
+    pub(crate) system: Arc<System>,
+    pub(crate) resource: ResourceId,
+}
+
+impl Agents {
+    /// Agents are stored under the identity of the hub's own export.
+    ///
+    /// # Panics
+    /// If the system was not started: then there is no such export.
+    #[must_use]
+    pub fn new(system: Arc<System>) -> Self {
+        let export = strait_api::well_known::RELAY_EXPORT;
+        let identity =
+            system.own_identity(export).expect("the hub's exports are there once it started");
+        Self { system, resource: ResourceId::new("relay.strait.dev", "agents", &identity) }
+    }
+
+    /// The key of an agent.
+    #[must_use]
+    pub fn key(&self, cluster: &ClusterName, name: &str) -> Key {
+        Key::new(self.resource.clone(), cluster.clone(), ObjectName::cluster_scoped(name))
+    }
+
+    /// An agent as it is now.
+    #[must_use]
+    pub fn find(&self, cluster: &ClusterName, name: &str) -> Option<Arc<Object>> {
+        self.system.tenancy.find(&self.key(cluster, name))
+    }
+}
+
+/// Sets a condition of an agent; its time changes only with its status.
+pub(crate) fn set_condition(
+    agent: &mut Value,
+    kind: &str,
+    (status, reason, message): (&str, &str, &str),
+    now: &str,
+) {
+    let conditions =
+        agent.make_object().object_mut("status").entry("conditions", || Value::Array(Vec::new()));
+    let Value::Array(conditions) = conditions else {
+        return;
+    };
+    let known = conditions.iter_mut().find(|own| own.str_at(&["type"]) == Some(kind));
+    let since = match &known {
+        Some(own) if own.str_at(&["status"]) == Some(status) => {
+            own.str_at(&["lastTransitionTime"]).unwrap_or(now).to_owned()
+        }
+        _ => now.to_owned(),
+    };
+    let condition = strait_machinery::object! {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since,
+    };
+    match known {
+        Some(own) => *own = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// Changes what an agent's status says of an instance; adds it where it is new.
+pub(crate) fn set_instance(agent: &mut Value, id: &str, changes: &[(&str, Value)]) {
+    let instances =
+        agent.make_object().object_mut("status").entry("instances", || Value::Array(Vec::new()));
+    let Value::Array(instances) = instances else {
+        return;
+    };
+    let at = instances.iter().position(|own| own.str_at(&["id"]) == Some(id));
+    let at = at.unwrap_or_else(|| {
+        instances.push(strait_machinery::object! {"id": id});
+        instances.len() - 1
+    });
+    for (key, value) in changes {
+        instances[at].set(&[key], value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strait_machinery::object;
+    use strait_machinery::object::{Body, Header};
+    use strait_types::Revision;
+
+    fn spec(change: impl FnOnce(&mut Value)) -> AgentSpec {
+        let mut value = object! {
+            "metadata": object!{"name": "smith", "uid": "6f1c2c1e-5b0a-4d6f-8e2b-0f8f3c0d9a11"},
+            "status": object!{"instances": vec![object!{"id": "i1"}]},
+        };
+        change(&mut value);
+        let (body, header) = (Body::encode(&value).unwrap(), Header::of(&value).unwrap());
+        AgentSpec::of(&Object::new(Revision(1), body, header))
+    }
+
+    #[test]
+    fn certificates_are_refused_for_a_reason() {
+        let issued: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let refused = |spec: AgentSpec, instance: &str| spec.refuses(instance, "0a", issued);
+        assert_eq!(refused(spec(|_| ()), "i1"), None);
+        assert!(refused(spec(|_| ()), "i2").is_some());
+        assert!(refused(spec(|agent| agent.set(&["spec", "suspended"], true)), "i1").is_some());
+        assert!(
+            refused(spec(|agent| agent.set(&["spec", "revokedSerials"], vec!["0a".into()])), "i1")
+                .is_some()
+        );
+        assert!(
+            refused(
+                spec(|agent| agent.set(&["spec", "revokedBefore"], "2026-01-03T00:00:00Z")),
+                "i1"
+            )
+            .is_some()
+        );
+        assert_eq!(
+            refused(
+                spec(|agent| agent.set(&["spec", "revokedBefore"], "2026-01-01T00:00:00Z")),
+                "i1"
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_life_of_certificates_is_bounded() {
+        let ttl =
+            |text: &str| spec(|agent| agent.set(&["spec", "certificateTTL"], text)).certificate_ttl;
+        assert_eq!(ttl("2h"), Duration::from_secs(7200));
+        assert_eq!(ttl("1s"), TTL_MIN);
+        assert_eq!(ttl("90d"), TTL_MAX);
+        assert_eq!(spec(|_| ()).certificate_ttl, TTL_DEFAULT);
+    }
+
+    #[test]
+    fn instances_and_conditions_change_in_place() {
+        let mut agent = Value::object();
+        set_instance(&mut agent, "a", &[("state", "Ready".into())]);
+        set_instance(&mut agent, "a", &[("state", "Lost".into())]);
+        set_instance(&mut agent, "b", &[]);
+        assert_eq!(agent.array_at(&["status", "instances"]).len(), 2);
+        set_condition(&mut agent, "Connected", ("True", "Reported", ""), "t1");
+        set_condition(&mut agent, "Connected", ("True", "Reported", ""), "t2");
+        assert_eq!(
+            agent.array_at(&["status", "conditions"])[0].str_at(&["lastTransitionTime"]),
+            Some("t1")
+        );
+    }
+}

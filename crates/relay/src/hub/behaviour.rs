@@ -1,0 +1,100 @@
+//! What Agent objects do beyond data: they make tokens and take reports.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
+use strait_apiserver::behaviour::{Admission, Behaviour};
+use strait_machinery::field::FieldError;
+use strait_machinery::json::{Path, Value};
+use strait_machinery::status::Status;
+use strait_types::{GroupResource, is_dns1123_label};
+use strait_workspaces::{Extras, agents};
+
+use super::Joining;
+
+/// Subresources of agents.
+const SUBRESOURCES: [(&str, &[&str]); 2] = [("heartbeat", &["create"]), ("token", &["create"])];
+
+/// Hooks of the kinds of the exports `relay.strait.dev` and `requests.strait.dev`. The joining
+/// service is given once the hub has started; until then tokens and reports are refused.
+#[must_use]
+pub fn extras(joining: &Arc<OnceLock<Arc<Joining>>>) -> HashMap<GroupResource, Extras> {
+    let agents: Arc<dyn Behaviour> = Arc::new(AgentKind { joining: joining.clone() });
+    HashMap::from([
+        (
+            GroupResource::new("relay.strait.dev", "agents"),
+            Extras { behaviour: agents, subresources: &SUBRESOURCES },
+        ),
+        (
+            GroupResource::new("requests.strait.dev", "requestclassviews"),
+            Extras { behaviour: Arc::new(ClassViewKind), subresources: &[] },
+        ),
+    ])
+}
+
+struct AgentKind {
+    joining: Arc<OnceLock<Arc<Joining>>>,
+}
+
+impl Behaviour for AgentKind {
+    fn admit(
+        &self,
+        admission: &Admission<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let name = object.str_at(&["metadata", "name"]).unwrap_or_default();
+        if admission.subresource == "status" && !admission.user.is_master() {
+            let why = "only the server changes the status";
+            return Err(Status::forbidden(&admission.resource.group_resource(), name, why));
+        }
+        if old.is_none() && !is_dns1123_label(name) {
+            let detail = "must be a DNS label: it becomes part of the agent's identity";
+            let error = FieldError::invalid(Path::of(&["metadata", "name"]), name, detail);
+            return Err(Status::invalid("relay.strait.dev", "Agent", name, &[error]));
+        }
+        Ok(())
+    }
+
+    fn connect<'a>(
+        &'a self,
+        admission: &'a Admission<'a>,
+        name: &'a str,
+        body: Value,
+    ) -> BoxFuture<'a, Result<Value, Status>> {
+        Box::pin(async move {
+            let joining = self.joining.get().ok_or_else(|| {
+                Status::unavailable("the server is still starting").retry_after(1)
+            })?;
+            match admission.subresource {
+                "token" => joining.make_token(admission.cluster, name, &body).await,
+                "heartbeat" => joining.report(admission.cluster, name, admission.user, &body).await,
+                _ => Err(Status::method_not_allowed()),
+            }
+        })
+    }
+}
+
+/// An agent writes the views of its own classes and no other's.
+struct ClassViewKind;
+
+impl Behaviour for ClassViewKind {
+    fn admit(
+        &self,
+        admission: &Admission<'_>,
+        object: &Value,
+        _: Option<&Value>,
+    ) -> Result<(), Status> {
+        let Some((_, agent)) = agents::identity(admission.user) else {
+            return Ok(());
+        };
+        let name = object.str_at(&["metadata", "name"]).unwrap_or_default();
+        let own = agents::is_own_view(name, agent) && object.str_at(&["agent"]) == Some(agent);
+        if own {
+            return Ok(());
+        }
+        let why = format!("agent {agent:?} writes only views named {agent}.<class>");
+        Err(Status::forbidden(&admission.resource.group_resource(), name, &why))
+    }
+}

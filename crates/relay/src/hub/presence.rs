@@ -1,0 +1,96 @@
+//! Agents that stopped reporting.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use strait_machinery::json::Value;
+use strait_runtime::Shutdown;
+use strait_store::Scope;
+use strait_types::Report;
+
+use crate::agents::{Agents, LOST_AFTER, set_condition};
+
+/// How often agents are looked at; a lost one shows at most this much late.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Marks instances that have not reported lately as lost, until `stop`.
+pub async fn watch_presence(agents: Agents, stop: Shutdown) {
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            _ = ticks.tick() => {}
+        }
+        let registry = &agents.system.registry;
+        let now = registry.clock().now();
+        let snapshot = registry.store().snapshot(&agents.resource);
+        for (cluster, name, object) in snapshot.iter(&Scope::All) {
+            let mut value = object.to_value();
+            if !mark_lost(&mut value, now, &registry.timestamp()) {
+                continue;
+            }
+            let key = agents.key(cluster, name.name());
+            if let Err(error) = registry.replace_stored(&key, object, &value, Vec::new()).await {
+                tracing::warn!(err = %Report(&error), agent = name.name(), "an agent cannot be marked as lost");
+            }
+        }
+    }
+}
+
+/// Marks what was not heard of; returns whether anything changed.
+fn mark_lost(agent: &mut Value, now: Timestamp, text: &str) -> bool {
+    let mut changed = false;
+    let mut present = false;
+    if let Some(Value::Array(instances)) =
+        agent.make_object().object_mut("status").get_mut("instances")
+    {
+        for instance in instances {
+            let state = instance.str_at(&["state"]).unwrap_or_default();
+            if !matches!(state, "Ready" | "Draining") {
+                continue;
+            }
+            let seen =
+                instance.str_at(&["lastSeen"]).and_then(|text| text.parse::<Timestamp>().ok());
+            let silent = seen.is_none_or(|seen| {
+                now.duration_since(seen).unsigned_abs() > LOST_AFTER && seen < now
+            });
+            if silent {
+                instance.set(&["state"], "Lost");
+                changed = true;
+            } else {
+                present = true;
+            }
+        }
+    }
+    if changed && !present {
+        set_condition(agent, "Connected", ("False", "Silent", "no instance reported lately"), text);
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strait_machinery::object;
+
+    #[test]
+    fn silence_is_noticed_once() {
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let mut agent = object! {"status": object!{"instances": vec![
+            object!{"id": "a", "state": "Ready", "lastSeen": "2026-01-01T00:00:00Z"},
+            object!{"id": "b", "state": "Ready", "lastSeen": "2026-01-01T00:00:55Z"},
+        ]}};
+        assert!(mark_lost(&mut agent, now, "t"));
+        let states: Vec<_> = agent
+            .array_at(&["status", "instances"])
+            .iter()
+            .map(|i| i.str_at(&["state"]).unwrap())
+            .collect();
+        assert_eq!(states, ["Lost", "Ready"]);
+        assert!(agent.array_at(&["status", "conditions"]).is_empty());
+        assert!(!mark_lost(&mut agent, now, "t"));
+        let later: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
+        assert!(mark_lost(&mut agent, later, "t"));
+        assert_eq!(agent.array_at(&["status", "conditions"])[0].str_at(&["status"]), Some("False"));
+    }
+}
