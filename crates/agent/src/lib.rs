@@ -1,1 +1,25 @@
-//! The private side, put together.
+//! The private side, put together: membership, presence, requests.
+//!
+//! ```text
+//! token ─► join ─► membership ─► clients ─► requests ─► journal, audit, executors
+//!                     │  ▲
+//!                     ▼  └ renewed at two thirds of its life
+//!                  presence: says every ten seconds that it is there
+//! ```
+//!
+//! Every connection goes out; what listens is a health port on this machine's loopback.
+
+mod classes;
+mod clients;
+mod config;
+mod directory;
+mod error;
+mod health;
+mod member;
+mod presence;
+mod run;
+
+pub use config::Config;
+pub use error::AgentError;
+pub use run::run;
+pub use strait_relay::agent::FrontDoor;

@@ -1,1 +1,313 @@
-//! The public side, put together.
+//! The public side, put together: store, audit, API server, workspaces, agents' front door.
+//!
+//! No rule lives here. [`Hub::start`] builds everything in the order in which it is needed, and
+//! [`Hub::stop`] takes it down in the other: stop accepting, end watches, finish what is being
+//! written, close the audit log, close the store.
+
+mod authenticate;
+mod config;
+mod crossings;
+mod directory;
+mod error;
+pub mod kubeconfig;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use strait_apiserver::continuation::{KEY_LENGTH, Sealer};
+use strait_apiserver::registry::Registry;
+use strait_apiserver::{Health, Server};
+use strait_audit::{AuditLog, StoreMirror};
+use strait_net::{Limits, ServerMetrics, handler};
+use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
+use strait_relay::Agents;
+use strait_relay::hub::{Joining, extras, watch_presence};
+use strait_runtime::{Context, Entropy, Shutdown};
+use strait_store::engine::{MemoryEngine, SqliteEngine};
+use strait_store::{Options, Store};
+use strait_types::{ClusterName, HubId};
+use strait_workspaces::System;
+use tokio::net::TcpListener;
+
+use directory::Directory;
+
+pub use config::{Config, StoreKind};
+pub use error::StartError;
+
+/// Life of the serving certificate; renewed at two thirds of it.
+const SERVING_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Life of the administrator's certificate; written anew at every start.
+const ADMIN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Time for requests to end when the hub stops.
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// A running hub.
+pub struct Hub {
+    id: HubId,
+    address: SocketAddr,
+    authority: Arc<Authority>,
+    store: Store,
+    audit: AuditLog,
+    context: Context,
+    url: String,
+    _directory: Directory,
+}
+
+impl Hub {
+    /// Starts a hub. When this returns, it answers.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    ///
+    /// # Blocking
+    /// Opens files and makes keys.
+    pub async fn start(config: &Config, context: Context) -> Result<Self, StartError> {
+        let Context { clock, entropy, metrics, tasks, shutdown } = context.clone();
+        let directory = directory::open(&config.data_dir, &*entropy)?;
+        // Bound first: a port in use is the likeliest mistake, and the cheapest to find.
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let authority = Arc::new(open_authority(&directory, &context)?);
+        let advertised = config.advertised(address);
+        let url = format!("https://{}", advertised[0]);
+        write_credentials(&directory, &authority, &url)?;
+        let store = open_store(config, &directory, &context)?;
+        let audit = AuditLog::open(
+            strait_audit::Options::new(directory.join("audit"), directory.id().to_string()),
+            Box::new(StoreMirror(store.clone())),
+            clock.clone(),
+            &metrics,
+        )?;
+        let sealer = open_sealer(&store, &*entropy).await?;
+        let recorder = Arc::new(crossings::Recorder(audit.clone()));
+        let registry =
+            Registry::new(store.clone(), clock.clone(), entropy.clone(), sealer, recorder);
+        let joining = Arc::new(OnceLock::new());
+        let system =
+            System::new(registry.clone(), &url, &authority.certificate_pem(), extras(&joining));
+        system.start(&tasks, &shutdown).await.map_err(StartError::Bootstrap)?;
+        let agents = Agents::new(system.clone());
+        let service = Arc::new(Joining::new(
+            agents.clone(),
+            authority.clone(),
+            directory.id().clone(),
+            advertised,
+            clock.clone(),
+            entropy.clone(),
+        ));
+        let _ = joining.set(service.clone());
+        tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), shutdown.clone()));
+        let server = Server::new(
+            registry,
+            health(&store, &audit, &shutdown),
+            Arc::new(strait_apiserver::Metrics::register(&metrics)),
+            clock.clone(),
+            tasks.clone(),
+            shutdown.clone(),
+        );
+        let service = Arc::new(service::Service {
+            authenticator: authenticate::Authenticator {
+                authorities: authority.bundle()?,
+                hub: directory.id().clone(),
+                agents,
+                clock: clock.clone(),
+            },
+            system,
+            server,
+            joining: service,
+            metrics: metrics.clone(),
+            entropy,
+        });
+        serve(config, listener, &authority, service, &context)?;
+        metrics.register_process(&*clock);
+        let id = directory.id().clone();
+        tracing::info!(hub = %id, %address, url, "hub is serving");
+        Ok(Self { id, address, authority, store, audit, context, url, _directory: directory })
+    }
+
+    /// The hub's identifier.
+    #[must_use]
+    pub const fn id(&self) -> &HubId {
+        &self.id
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as clients reach it, without a path.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// PEM of its CA.
+    #[must_use]
+    pub fn ca(&self) -> String {
+        self.authority.certificate_pem()
+    }
+
+    /// Ends the hub: connections drain, what is being written is finished, files are closed.
+    pub async fn stop(self) {
+        self.context.shutdown.ask();
+        if let Err(unfinished) = self.context.tasks.shutdown(DRAIN_TIME).await {
+            tracing::warn!(%unfinished, "some work did not end in time");
+        }
+        self.audit.close().await;
+        let store = self.store.clone();
+        // Closing waits for the writer, which may sync.
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        if closed.is_err() {
+            tracing::error!("closing the store panicked");
+        }
+        tracing::info!(hub = %self.id, "hub ended");
+    }
+}
+
+fn open_authority(directory: &Directory, context: &Context) -> Result<Authority, StartError> {
+    let pki = directory.join("pki");
+    let (clock, entropy) = (context.clock.clone(), context.entropy.clone());
+    if let Some(authority) = Authority::load(&pki, clock.clone(), entropy.clone())? {
+        return Ok(authority);
+    }
+    let authority = Authority::create(directory.id(), clock, entropy)?;
+    authority.save(&pki)?;
+    Ok(authority)
+}
+
+/// Writes what the machine's administrator needs to enter.
+fn write_credentials(
+    directory: &Directory,
+    authority: &Authority,
+    url: &str,
+) -> Result<(), StartError> {
+    let subject = ClientSubject {
+        user: "admin".into(),
+        group: Some(strait_auth::groups::MASTERS.to_owned()),
+        uri: None,
+    };
+    let admin = authority.issue_client(&subject, ADMIN_LIFE)?;
+    let ca = authority.certificate_pem();
+    let (certificate, key) = (admin.certificate_pem(), admin.key_pem()?);
+    let server = format!("{url}/clusters/{}", ClusterName::root());
+    let context = kubeconfig::Context {
+        name: "root",
+        server: &server,
+        certificate: &certificate,
+        key: key.expose(),
+    };
+    let text = kubeconfig::render(&ca, &[context], "root");
+    strait_runtime::fs::write_atomic(&directory.join("admin.kubeconfig"), text.as_bytes(), 0o600)?;
+    strait_runtime::fs::write_atomic(&directory.join("ca.crt"), ca.as_bytes(), 0o644)?;
+    Ok(())
+}
+
+fn open_store(
+    config: &Config,
+    directory: &Directory,
+    context: &Context,
+) -> Result<Store, StartError> {
+    let (clock, metrics) = (context.clock.clone(), &context.metrics);
+    let store = match config.store {
+        StoreKind::Sqlite => {
+            let engine = SqliteEngine::open(&directory.join("store.db"))?;
+            Store::open(Arc::new(engine), Options::default(), clock, metrics)
+        }
+        StoreKind::Memory => {
+            Store::open(Arc::new(MemoryEngine::new()), Options::default(), clock, metrics)
+        }
+    };
+    store.map_err(|error| StartError::Store(error.into()))
+}
+
+/// The key that seals continue tokens lives in the store, so that a restart opens old tokens.
+async fn open_sealer(store: &Store, entropy: &dyn Entropy) -> Result<Sealer, StartError> {
+    const NAME: &str = "continue-key";
+    let stored = store.meta(NAME).map_err(|error| StartError::Store(error.into()))?;
+    if let Some(Ok(key)) = stored.map(<[u8; KEY_LENGTH]>::try_from) {
+        return Ok(Sealer::new(&key));
+    }
+    let mut key = [0; KEY_LENGTH];
+    entropy.fill(&mut key);
+    store.set_meta(NAME, key.to_vec()).await.map_err(StartError::Commit)?;
+    Ok(Sealer::new(&key))
+}
+
+fn health(store: &Store, audit: &AuditLog, shutdown: &Shutdown) -> Health {
+    let mut health = Health::new();
+    let (store, audit, shutdown) = (store.clone(), audit.clone(), shutdown.clone());
+    health.add(
+        "store",
+        false,
+        Arc::new(move || match store.health() {
+            strait_store::Health::Good => Ok(()),
+            strait_store::Health::Full => Err("no space left".into()),
+            strait_store::Health::Failing => Err("the storage fails".into()),
+        }),
+    );
+    health.add(
+        "audit",
+        false,
+        Arc::new(
+            move || {
+                if audit.healthy() { Ok(()) } else { Err("the audit log takes no lines".into()) }
+            },
+        ),
+    );
+    health.add(
+        "shutdown",
+        false,
+        Arc::new(move || if shutdown.is_asked() { Err("shutting down".into()) } else { Ok(()) }),
+    );
+    health
+}
+
+fn serve(
+    config: &Config,
+    listener: TcpListener,
+    authority: &Arc<Authority>,
+    service: Arc<service::Service>,
+    context: &Context,
+) -> Result<(), StartError> {
+    let names = config.server_names(listener.local_addr().unwrap_or(config.listen));
+    let names = ServerNames::new(names.iter().map(String::as_str))?;
+    let certificate = ServingCertificate::new(authority.clone(), names, SERVING_LIFE)?;
+    let tls = server_config(certificate.clone(), context.clock.clone())?;
+    let clock = context.clock.clone();
+    context.tasks.spawn_daemon("serving-certificate", async move {
+        loop {
+            let next = certificate.renew_if_due();
+            let wait = match next {
+                Ok(at) => Duration::try_from(at.duration_since(clock.now())).unwrap_or_default(),
+                Err(error) => {
+                    let error = strait_types::Report(&error).to_string();
+                    tracing::error!(err = error, "the serving certificate cannot be renewed");
+                    Duration::ZERO
+                }
+            };
+            // Looked at hourly: a machine that slept must not wait out the rest.
+            tokio::time::sleep(wait.clamp(Duration::from_secs(60), Duration::from_secs(3600)))
+                .await;
+        }
+    });
+    let server = strait_net::Server {
+        tls: Some(tls),
+        limits: Limits::default(),
+        metrics: ServerMetrics::new(&context.metrics),
+        tasks: context.tasks.clone(),
+        shutdown: context.shutdown.clone(),
+    };
+    let answer = handler(move |connection, request| service.clone().answer(connection, request));
+    context.tasks.spawn("listener", server.serve(listener, answer));
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! What an agent is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use strait_relay::agent::FrontDoor;
+use strait_relay::token::JoinToken;
+
+/// An agent's settings, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// What to join with; not looked at once joined.
+    pub token: Option<JoinToken>,
+    /// Where the hub is, if not where the token or the membership says.
+    pub front_door: FrontDoor,
+    /// Loopback address of the health port; port 0 takes a free one.
+    pub health: SocketAddr,
+    /// What to do, and for whom.
+    pub requests: strait_requests::Config,
+}

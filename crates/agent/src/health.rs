@@ -1,0 +1,67 @@
+//! The health port: on loopback, for this machine's probes and scrapers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, header};
+use strait_audit::AuditLog;
+use strait_net::{Body, Checks, Probe};
+use strait_runtime::{METRICS_CONTENT_TYPE, Metrics, Shutdown};
+
+use crate::presence::Presence;
+
+/// What the agent needs to take work. `audit` is there once the agent has joined.
+pub(crate) fn checks(
+    presence: &Presence,
+    audit: &Arc<std::sync::OnceLock<AuditLog>>,
+    shutdown: &Shutdown,
+) -> Checks {
+    let (presence, audit, shutdown) = (presence.clone(), audit.clone(), shutdown.clone());
+    Checks::new()
+        .with(
+            "hub",
+            Arc::new(move || {
+                if presence.is_connected() {
+                    Ok(())
+                } else {
+                    Err("the hub took no report lately".into())
+                }
+            }),
+        )
+        .with(
+            "audit",
+            Arc::new(move || match audit.get() {
+                Some(audit) if audit.healthy() => Ok(()),
+                Some(_) => Err("the audit log takes no lines".into()),
+                None => Err("the agent has not joined yet".into()),
+            }),
+        )
+        .with(
+            "shutdown",
+            Arc::new(
+                move || {
+                    if shutdown.is_asked() { Err("shutting down".into()) } else { Ok(()) }
+                },
+            ),
+        )
+}
+
+/// The port's paths.
+pub(crate) fn probes(ready: Checks, metrics: Metrics) -> BTreeMap<&'static str, Probe> {
+    let text = |(status, text): (http::StatusCode, String)| {
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        response
+    };
+    let live = move || text(Checks::new().report("livez", &[], false));
+    let ready = move || text(ready.report("readyz", &[], false));
+    let metrics = move || {
+        let mut response = Response::new(Body::from(metrics.encode()));
+        let media_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        response
+    };
+    let probes: [(_, Probe); 3] =
+        [("/livez", Box::new(live)), ("/readyz", Box::new(ready)), ("/metrics", Box::new(metrics))];
+    probes.into_iter().collect()
+}

@@ -1,0 +1,186 @@
+//! Becoming a member of a hub, and staying one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use strait_pki::PrivateKey;
+use strait_relay::agent::{Facts, FrontDoor, JoinError, Membership};
+use strait_relay::token::JoinToken;
+use strait_runtime::{Backoff, Context, fs};
+use strait_types::Report;
+
+use crate::AgentError;
+use crate::directory::Directory;
+
+/// Waits between attempts to join.
+const JOIN_FIRST: Duration = Duration::from_millis(250);
+const JOIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits between attempts to renew: two thirds of its life are over, there is time.
+const RENEW_FIRST: Duration = Duration::from_secs(60);
+const RENEW_LIMIT: Duration = Duration::from_secs(3600);
+
+/// A key file is small.
+const KEY_MAX: usize = 64 << 10;
+
+/// How often the certificate's age is looked at: a machine that slept must not wait out the rest.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// The membership as it is now; it is replaced as a whole when the certificate is renewed.
+#[derive(Clone)]
+pub(crate) struct Member {
+    current: Arc<ArcSwap<Membership>>,
+    front_door: FrontDoor,
+    file: PathBuf,
+    context: Context,
+}
+
+impl Member {
+    /// The membership that is in the directory, or a new one by the token. Tries until the hub
+    /// answers; `None` if the agent is to end first.
+    pub(crate) async fn join(
+        directory: &Directory,
+        token: Option<&JoinToken>,
+        front_door: FrontDoor,
+        facts: &Facts,
+        context: &Context,
+    ) -> Result<Option<Self>, AgentError> {
+        let file = directory.join("membership.json");
+        let known = match Membership::load(&file)? {
+            Some(known) if known.not_after < context.clock.now() => {
+                // It may still be renewed for some days.
+                match until_final(context, "renew", || front_door.renew(&known, &context.clock))
+                    .await
+                {
+                    Ok(Some(renewed)) => {
+                        renewed.save(&file)?;
+                        Some(renewed)
+                    }
+                    Ok(None) => return Ok(None),
+                    Err(error) if token.is_some() => {
+                        tracing::warn!(err = %Report(&error), "the membership has ended, joining again");
+                        None
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            known => known,
+        };
+        let membership = match (known, token) {
+            (Some(known), _) => known,
+            (None, Some(token)) => {
+                let key_file = directory.join("join.key");
+                let key = join_key(&key_file)?;
+                let attempt = || front_door.join(token, &key, facts, &context.clock);
+                let Some(joined) = until_final(context, "join", attempt).await? else {
+                    return Ok(None);
+                };
+                joined.save(&file)?;
+                // The membership has it now; left behind it is a key that nothing uses.
+                drop(std::fs::remove_file(&key_file));
+                tracing::info!(agent = joined.agent, hub = %joined.hub, workspace = joined.workspace, "joined");
+                joined
+            }
+            (None, None) => {
+                let message = "--token-file: needed to join a hub; make a token with `strait agent token create NAME`";
+                return Err(AgentError::Config(message.into()));
+            }
+        };
+        let current = Arc::new(ArcSwap::from_pointee(membership));
+        Ok(Some(Self { current, front_door, file, context: context.clone() }))
+    }
+
+    /// The membership.
+    pub(crate) fn now(&self) -> Arc<Membership> {
+        self.current.load_full()
+    }
+
+    /// The hub's addresses, `host:port`.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.front_door.addresses(&self.now().addresses).to_vec()
+    }
+
+    /// The CA that the hub's certificate must come from, PEM.
+    pub(crate) fn authority(&self) -> String {
+        self.front_door
+            .ca
+            .as_ref()
+            .map_or_else(|| self.now().ca.clone(), strait_pki::TrustBundle::to_pem)
+    }
+
+    /// Renews the certificate at two thirds of its life, until the shutdown.
+    pub(crate) async fn stay(self) {
+        let clock = &self.context.clock;
+        let new_backoff = || Backoff::new(RENEW_FIRST, RENEW_LIMIT, self.context.entropy.clone());
+        let mut backoff = new_backoff();
+        let mut retry_at = Duration::ZERO;
+        loop {
+            let due = Duration::try_from(self.now().renew_at.duration_since(clock.now()));
+            let due = due.unwrap_or_default().max(retry_at.saturating_sub(clock.monotonic()));
+            if !due.is_zero() {
+                tokio::select! {
+                    () = self.context.shutdown.asked() => return,
+                    () = tokio::time::sleep(due.min(LOOK_EVERY)) => {}
+                }
+            } else if let Err(error) = self.renew().await {
+                let left = self.now().not_after.duration_since(clock.now());
+                tracing::warn!(err = %Report(&error), ends_in_s = left.as_secs(), "the certificate cannot be renewed yet");
+                retry_at = clock.monotonic() + backoff.next().unwrap_or(RENEW_LIMIT);
+            } else {
+                backoff = new_backoff();
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), AgentError> {
+        let renewed = self.front_door.renew(&self.now(), &self.context.clock).await?;
+        // On disk first: the old certificate stays good meanwhile.
+        renewed.save(&self.file)?;
+        tracing::info!(not_after = %renewed.not_after, "certificate renewed");
+        self.current.store(Arc::new(renewed));
+        Ok(())
+    }
+}
+
+/// Tries until it succeeds or cannot; `None` if the agent is to end first.
+async fn until_final<F>(
+    context: &Context,
+    what: &'static str,
+    attempt: impl Fn() -> F,
+) -> Result<Option<Membership>, JoinError>
+where
+    F: Future<Output = Result<Membership, JoinError>>,
+{
+    let mut backoff = Backoff::new(JOIN_FIRST, JOIN_LIMIT, context.entropy.clone());
+    loop {
+        let error = tokio::select! {
+            () = context.shutdown.asked() => return Ok(None),
+            result = attempt() => match result {
+                Ok(membership) => return Ok(Some(membership)),
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => error,
+            },
+        };
+        let wait = backoff.next().unwrap_or(JOIN_LIMIT);
+        tracing::warn!(err = %Report(&error), wait_s = wait.as_secs_f32(), "cannot {what} yet");
+        tokio::select! {
+            () = context.shutdown.asked() => return Ok(None),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The key to join with. It is on disk before it is sent: after a crash the hub knows it again,
+/// and the token's one use is not lost.
+fn join_key(path: &std::path::Path) -> Result<PrivateKey, AgentError> {
+    match fs::read_capped(path, KEY_MAX) {
+        Ok(text) => return Ok(PrivateKey::from_pem(&String::from_utf8_lossy(&text))?),
+        Err(error) if error.io().kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let key = PrivateKey::generate()?;
+    fs::write_atomic(path, key.to_pem()?.expose().as_bytes(), 0o600)?;
+    Ok(key)
+}

@@ -1,0 +1,121 @@
+//! `strait agent`.
+
+mod settings;
+mod token;
+
+use clap::{Args, Subcommand};
+use strait_agent::AgentError;
+use strait_relay::agent::Membership;
+use strait_sandbox::exec::Launcher;
+
+use crate::args::LogArgs;
+use crate::client::ClientArgs;
+use crate::exit::{Exit, Failure};
+use crate::process;
+use token::TokenArgs;
+
+pub(crate) use token::make;
+
+/// Runs the private side, which only dials out; and lets agents join
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AgentArgs {
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
+
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
+    Token(AgentTokenArgs),
+}
+
+/// Lets agents join
+#[derive(Args, Debug)]
+struct AgentTokenArgs {
+    #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// How an agent runs.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Directory of the agent's key, journal and audit log; made if it is not there
+    #[arg(long, env = "STRAIT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+
+    /// File with the token to join with; not needed once joined
+    #[arg(long, env = "STRAIT_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<String>,
+
+    /// YAML file of what the agent does and for whom; may be given again
+    #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE", value_delimiter = ',')]
+    pub(crate) config: Vec<String>,
+
+    /// The hub's address, if not as the token says, for example https://hub.example:6443
+    #[arg(long, env = "STRAIT_HUB", value_name = "URL")]
+    pub(crate) hub: Option<String>,
+
+    /// File with the CA that the hub's certificate must come from, if not as the token says
+    #[arg(long, env = "STRAIT_CA", value_name = "FILE")]
+    pub(crate) ca: Option<String>,
+
+    /// Loopback address for /livez, /readyz and /metrics [default: 127.0.0.1:9102]
+    #[arg(long, env = "STRAIT_HEALTH", value_name = "ADDR:PORT")]
+    pub(crate) health: Option<String>,
+
+    /// End when this process, the parent, ends
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) parent: Option<u32>,
+}
+
+/// Runs an agent until it is told to end, or a subcommand.
+pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        Some(AgentCommand::Token(args)) => process::call(token::run(&args.token, &args.client)),
+        None => serve(&args.run, log),
+    }
+}
+
+fn serve(args: &RunArgs, log: &LogArgs) -> Result<Exit, Failure> {
+    let config = settings::read(args)?;
+    let launcher = launcher(args.parent.is_some())?;
+    process::run(log, args.parent, |context| async move {
+        let connected = |membership: &Membership| {
+            // Whoever does not read it does without.
+            drop(process::announce(&format!("{} at hub {}", membership.agent, membership.hub)));
+        };
+        match strait_agent::run(config, launcher, context, connected).await {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) => Err(failure(&error)),
+        }
+    })
+}
+
+/// Starts supervisors: this program again. They outlive the agent, unless it is itself bound to
+/// a parent.
+fn launcher(bound: bool) -> Result<Launcher, Failure> {
+    let mut args = vec!["__exec".to_owned()];
+    if bound {
+        args.extend(["--parent".to_owned(), std::process::id().to_string()]);
+    }
+    Ok(Launcher {
+        program: std::env::current_exe()?,
+        args: args.into_iter().map(Into::into).collect(),
+    })
+}
+
+fn failure(error: &AgentError) -> Failure {
+    let exit = match error {
+        AgentError::Config(_) => Exit::Usage,
+        error if error.is_refusal() => Exit::NotAllowed,
+        error if error.is_distrust() => Exit::NotTrusted,
+        _ => Exit::Failed,
+    };
+    Failure { exit, lines: vec![strait_types::Report(error).to_string()] }
+}

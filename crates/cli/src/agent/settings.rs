@@ -1,0 +1,154 @@
+//! The agent's settings.
+
+use std::path::PathBuf;
+
+use strait_agent::{Config, FrontDoor};
+use strait_pki::TrustBundle;
+use strait_types::Report;
+
+use super::RunArgs;
+use crate::exit::Failure;
+use crate::settings::{Setting, read_file};
+
+const DATA_DIR_DEFAULT: &str = "strait-agent";
+const HEALTH_DEFAULT: &str = "127.0.0.1:9102";
+
+/// Largest token or CA file, bytes.
+const FILE_MAX: usize = 256 << 10;
+
+/// The agent's settings.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub(crate) fn read(args: &RunArgs) -> Result<Config, Failure> {
+    let mut mistakes = Vec::new();
+    let data_dir = Setting::of(args.data_dir.as_ref(), "data-dir", DATA_DIR_DEFAULT);
+    if data_dir.text.is_empty() {
+        mistakes.push(format!("{}: is empty; expected a directory", data_dir.from));
+    }
+    let health = Setting::of(args.health.as_ref(), "health", HEALTH_DEFAULT);
+    let health = health.parse("ADDR:PORT", HEALTH_DEFAULT, &mut mistakes);
+    if health.is_some_and(|address: std::net::SocketAddr| !address.ip().is_loopback()) {
+        mistakes.push(
+            "--health: must be a loopback address: the agent listens to its own machine only"
+                .into(),
+        );
+    }
+    let token = args.token_file.as_deref().and_then(|path| token(path, &mut mistakes));
+    let address = args.hub.as_deref().and_then(|url| address(url, &mut mistakes));
+    let ca = args.ca.as_deref().and_then(|path| authority(path, &mut mistakes));
+    let paths: Vec<PathBuf> = args.config.iter().map(PathBuf::from).collect();
+    let requests = strait_requests::load(&paths)
+        .map_err(|errors| mistakes.extend(errors.to_string().lines().map(str::to_owned)));
+    match (health, requests) {
+        (Some(health), Ok(requests)) if mistakes.is_empty() => Ok(Config {
+            data_dir: PathBuf::from(data_dir.text),
+            token,
+            front_door: FrontDoor { address, ca },
+            health,
+            requests,
+        }),
+        _ => Err(Failure::usage(mistakes)),
+    }
+}
+
+fn token(path: &str, mistakes: &mut Vec<String>) -> Option<strait_relay::token::JoinToken> {
+    let text = read_file(path, FILE_MAX)
+        .map_err(|why| mistakes.push(format!("--token-file: {why}")))
+        .ok()?;
+    let token = text.parse();
+    if token.is_err() {
+        mistakes.push(format!("--token-file: {path} holds no join token (sj1.…); make one with `strait agent token create NAME`"));
+    }
+    token.ok()
+}
+
+/// `host:port` out of a URL.
+fn address(url: &str, mistakes: &mut Vec<String>) -> Option<String> {
+    let parsed = url.parse::<http::Uri>().ok().filter(|url| {
+        url.scheme_str() == Some("https") && matches!(url.path(), "" | "/") && url.query().is_none()
+    });
+    let authority = parsed
+        .as_ref()
+        .and_then(|url| url.authority())
+        .filter(|authority| !authority.as_str().contains('@'));
+    let Some(authority) = authority else {
+        mistakes.push(format!("--hub: {url:?} is not https://HOST:PORT"));
+        return None;
+    };
+    Some(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(443)))
+}
+
+fn authority(path: &str, mistakes: &mut Vec<String>) -> Option<TrustBundle> {
+    let text =
+        read_file(path, FILE_MAX).map_err(|why| mistakes.push(format!("--ca: {why}"))).ok()?;
+    TrustBundle::from_pem(text.as_bytes())
+        .map_err(|error| mistakes.push(format!("--ca: {path}: {}", Report(&error))))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn read_args(flags: &[&str]) -> Result<Config, Failure> {
+        let all = ["strait", "agent"].iter().chain(flags);
+        match crate::args::Cli::try_parse_from(all).unwrap().command {
+            crate::args::Command::Agent(args) => read(&args.run),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let token = file("token", "hello");
+        let ca = file("ca.crt", "hello");
+        let config = file(
+            "agent.yaml",
+            "apiVersion: requests.strait.dev/v1alpha1\nkind: RequestClasss\nmetadata: {name: x}\n",
+        );
+        let flags = [
+            "--health",
+            "0.0.0.0:1",
+            "--token-file",
+            &token,
+            "--ca",
+            &ca,
+            "--hub",
+            "http://h",
+            "--config",
+            &config,
+        ];
+        let lines = read_args(&flags).unwrap_err().lines.join("\n");
+        for expected in [
+            "--health: must be",
+            "holds no join token",
+            "--ca: ",
+            "--hub: \"http://h\"",
+            "agent.yaml:2",
+        ] {
+            assert!(lines.contains(expected), "{expected} in\n{lines}");
+        }
+    }
+
+    #[test]
+    fn a_hub_is_an_https_address_and_nothing_more() {
+        for (url, expected) in [
+            ("https://hub.example:6443", Some("hub.example:6443")),
+            ("https://hub.example/", Some("hub.example:443")),
+            ("https://[::1]:6443", Some("[::1]:6443")),
+            ("https://hub.example/clusters/root", None),
+            ("https://user@hub.example", None),
+            ("hub.example:6443", None),
+        ] {
+            assert_eq!(address(url, &mut Vec::new()).as_deref(), expected, "{url}");
+        }
+    }
+}

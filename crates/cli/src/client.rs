@@ -1,0 +1,183 @@
+//! The hub, as client commands reach it: through a kubeconfig, like kubectl.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use http::Uri;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use strait_machinery::json::Value;
+use strait_reconcile::{Api, ApiError, ClientError, Clients, HubTime};
+use strait_runtime::SystemClock;
+use strait_types::Report;
+
+use crate::exit::{Exit, Failure};
+
+/// Largest answer that is read, bytes.
+const ANSWER_MAX: usize = 16 << 20;
+
+/// Which hub, and which workspace of it.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Hub")]
+pub(crate) struct ClientArgs {
+    /// Kubeconfig file [default: the files in KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) context: Option<String>,
+
+    /// Workspace, as a path (`root:demo`) or logical cluster; that of the context unless said
+    #[arg(long, env = "STRAIT_WORKSPACE", value_name = "PATH", global = true)]
+    pub(crate) workspace: Option<String>,
+}
+
+/// A workspace of a hub.
+#[derive(Clone)]
+pub(crate) struct Workspace {
+    api: Api,
+    /// As the user wrote it.
+    name: String,
+}
+
+impl Workspace {
+    /// The workspace that the arguments name.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be read, or names no server.
+    pub(crate) async fn open(args: &ClientArgs) -> Result<Self, Failure> {
+        let kubeconfig = match &args.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let mistake = |error: &(dyn std::error::Error + 'static)| {
+            Failure::usage(vec![Report(error).to_string()])
+        };
+        let kubeconfig = kubeconfig.map_err(|error| mistake(&error))?;
+        let options =
+            KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let mut config = config.map_err(|error| mistake(&error))?;
+        let (server, of_context) = split(&config.cluster_url);
+        let name = args.workspace.clone().or(of_context).unwrap_or_else(|| "root".to_owned());
+        if !is_name(&name) {
+            return Err(Failure::usage(vec![format!(
+                "--workspace: {name:?} is no path of a workspace, for example root:demo"
+            )]));
+        }
+        config.cluster_url = server.clone();
+        let client = kube::Client::try_from(config).map_err(|error| mistake(&error))?;
+        let time = HubTime::new(Arc::new(SystemClock));
+        Ok(Self { api: Api::new(server, Arc::new(Fixed(client)), time), name })
+    }
+
+    /// The workspace's name, as the user wrote it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads a path below the workspace.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ApiError> {
+        self.api.get(&self.path(path), ANSWER_MAX).await
+    }
+
+    /// Creates an object.
+    pub(crate) async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
+        self.api.create(&self.path(path), object, ANSWER_MAX).await
+    }
+
+    /// Deletes an object.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, ApiError> {
+        self.api.delete(&self.path(path), ANSWER_MAX).await
+    }
+
+    /// Waits until an object of a collection fits.
+    pub(crate) async fn wait(
+        &self,
+        collection: &str,
+        name: &str,
+        limit: Duration,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value, ApiError> {
+        self.api.wait(&self.path(collection), name, limit, fits).await
+    }
+
+    /// Creates an object that may be there already; whether it was new.
+    pub(crate) async fn ensure(&self, path: &str, object: &Value) -> Result<bool, ApiError> {
+        match self.create(path, object).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(409) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn path(&self, path: &str) -> String {
+        format!("/clusters/{}{path}", self.name)
+    }
+}
+
+/// A server without its path, and the workspace that the path named.
+fn split(url: &Uri) -> (Uri, Option<String>) {
+    let workspace = url.path().strip_prefix("/clusters/");
+    let workspace =
+        workspace.and_then(|rest| rest.split('/').next()).filter(|name| !name.is_empty());
+    let workspace = workspace.map(str::to_owned);
+    let mut parts = url.clone().into_parts();
+    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    (Uri::from_parts(parts).unwrap_or_else(|_| url.clone()), workspace)
+}
+
+/// Whether it can stand in a URL; the hub knows whether it is a workspace.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-'))
+}
+
+struct Fixed(kube::Client);
+
+impl Clients for Fixed {
+    fn client(&self, _: &Uri) -> Result<kube::Client, ClientError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// What a failed call makes of the program's end.
+pub(crate) fn failure(what: &str, error: &ApiError) -> Failure {
+    let exit = match error.code() {
+        Some(401 | 403) => Exit::NotAllowed,
+        _ => Exit::Failed,
+    };
+    let why = match error {
+        ApiError::Status { message, .. } if !message.is_empty() => message.clone(),
+        other => Report(other).to_string(),
+    };
+    Failure { exit, lines: vec![format!("{what}: {why}")] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_url_names_its_workspace() {
+        for (url, server, workspace) in [
+            ("https://h:6443/clusters/root:demo", "https://h:6443/", Some("root:demo")),
+            ("https://h:6443/clusters/root:demo/", "https://h:6443/", Some("root:demo")),
+            ("https://h:6443", "https://h:6443/", None),
+            ("https://h:6443/clusters/", "https://h:6443/", None),
+        ] {
+            let (found, name) = split(&url.parse().unwrap());
+            assert_eq!((found.to_string().as_str(), name.as_deref()), (server, workspace));
+        }
+    }
+
+    #[test]
+    fn names_that_would_leave_the_path_are_refused() {
+        for name in ["", "a/b", "..", "a?b", "a b", "%2e"] {
+            assert!(!is_name(name), "{name}");
+        }
+        assert!(is_name("root:demo-1"));
+    }
+}

@@ -1,0 +1,51 @@
+//! `strait hub`.
+
+mod settings;
+
+use clap::Args;
+use strait_hub::Hub;
+
+use crate::args::LogArgs;
+use crate::exit::{Exit, Failure};
+use crate::process;
+
+/// Runs the public side: API server, workspaces, agents' front door
+#[derive(Args, Debug)]
+pub(crate) struct HubArgs {
+    /// Directory of the hub's store, keys and audit log; made if it is not there
+    #[arg(long, env = "STRAIT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+
+    /// Address to listen on [default: 127.0.0.1:6443]
+    #[arg(long, env = "STRAIT_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<String>,
+
+    /// Address that clients and agents reach this hub by; required where it listens on a wildcard
+    #[arg(long, env = "STRAIT_ADVERTISE", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) advertise: Vec<String>,
+
+    /// Where objects are kept: `sqlite` or `memory` [default: sqlite]
+    #[arg(long, env = "STRAIT_STORE", value_name = "ENGINE")]
+    pub(crate) store: Option<String>,
+
+    /// YAML file with the same settings (dataDir, listen, advertise, store)
+    #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<String>,
+
+    /// End when this process, the parent, ends
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) parent: Option<u32>,
+}
+
+/// Runs a hub until it is told to end.
+pub(crate) fn run(args: &HubArgs, log: &LogArgs) -> Result<Exit, Failure> {
+    let config = settings::read(args)?;
+    process::run(log, args.parent, |context| async move {
+        let shutdown = context.shutdown.clone();
+        let hub = Hub::start(&config, context).await?;
+        process::announce(hub.url())?;
+        shutdown.asked().await;
+        hub.stop().await;
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,176 @@
+//! The hub's settings.
+
+use std::path::PathBuf;
+
+use strait_hub::{Config, StoreKind};
+use strait_machinery::json::{Path as Field, Value};
+use strait_machinery::yaml;
+
+use super::HubArgs;
+use crate::exit::Failure;
+use crate::settings::{Setting, read_file};
+
+/// Largest configuration file, bytes.
+const FILE_MAX: usize = 1 << 20;
+
+const LISTEN_DEFAULT: &str = "127.0.0.1:6443";
+const DATA_DIR_DEFAULT: &str = "strait-data";
+
+/// The hub's settings.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub(crate) fn read(args: &HubArgs) -> Result<Config, Failure> {
+    let mut mistakes = Vec::new();
+    let file = args.config.as_deref().map(|path| File::read(path, &mut mistakes));
+    let file = file.flatten().unwrap_or_default();
+    let setting = |flag: &Option<String>, name: &str, key: &str, default: &str| -> Setting {
+        let of_file = file.text(key).filter(|_| flag.is_none());
+        of_file.unwrap_or_else(|| Setting::of(flag.as_ref(), name, default))
+    };
+    let data_dir = setting(&args.data_dir, "data-dir", "dataDir", DATA_DIR_DEFAULT);
+    let listen = setting(&args.listen, "listen", "listen", LISTEN_DEFAULT);
+    let store = setting(&args.store, "store", "store", "sqlite");
+    if data_dir.text.is_empty() {
+        mistakes.push(format!("{}: is empty; expected a directory", data_dir.from));
+    }
+    let listen = listen.parse("ADDR:PORT", LISTEN_DEFAULT, &mut mistakes);
+    let store = match &*store.text {
+        "sqlite" => Ok(StoreKind::Sqlite),
+        "memory" => Ok(StoreKind::Memory),
+        other => Err(format!("{}: {other:?} is none of sqlite, memory", store.from)),
+    };
+    let advertise =
+        if args.advertise.is_empty() { file.list("advertise") } else { args.advertise.clone() };
+    mistakes.extend(store.as_ref().err().cloned());
+    if let (Some(listen), Ok(store)) = (listen, store) {
+        let config = Config { data_dir: PathBuf::from(data_dir.text), listen, advertise, store };
+        mistakes.extend(config.mistakes());
+        if mistakes.is_empty() {
+            return Ok(config);
+        }
+    }
+    Err(Failure::usage(mistakes))
+}
+
+/// A configuration file.
+#[derive(Default)]
+struct File {
+    path: String,
+    document: Option<yaml::Document>,
+}
+
+impl File {
+    const KEYS: [&'static str; 4] = ["advertise", "dataDir", "listen", "store"];
+
+    fn read(path: &str, mistakes: &mut Vec<String>) -> Option<Self> {
+        let text =
+            read_file(path, FILE_MAX).map_err(|why| mistakes.push(format!("--config: {why}")));
+        let text = text.ok()?;
+        let documents =
+            yaml::parse(&text).map_err(|error| mistakes.push(format!("{path}:{error}")));
+        let file = Self { path: path.to_owned(), document: documents.ok()?.into_iter().next() };
+        file.check(mistakes);
+        Some(file)
+    }
+
+    fn check(&self, mistakes: &mut Vec<String>) {
+        let Some(document) = &self.document else {
+            return;
+        };
+        let Some(map) = document.value.as_object() else {
+            if !document.value.is_null() {
+                mistakes.push(format!("{}: must be a mapping", self.path));
+            }
+            return;
+        };
+        for (key, value) in map.iter() {
+            let place = self.place(key);
+            if !Self::KEYS.contains(&key) {
+                mistakes
+                    .push(format!("{place}: unknown setting; known are {}", Self::KEYS.join(", ")));
+                continue;
+            }
+            let fits = match value {
+                Value::String(_) => true,
+                Value::Array(list) => {
+                    key == "advertise" && list.iter().all(|one| one.as_str().is_some())
+                }
+                _ => false,
+            };
+            if !fits {
+                mistakes.push(format!("{place}: has the wrong type ({})", value.type_name()));
+            }
+        }
+    }
+
+    /// `file:line: key`.
+    fn place(&self, key: &str) -> String {
+        let line = self
+            .document
+            .as_ref()
+            .map_or(1, |document| document.places.nearest(&Field::of(&[key])).line);
+        format!("{}:{line}: {key}", self.path)
+    }
+
+    fn text(&self, key: &str) -> Option<Setting> {
+        let text = self.document.as_ref()?.value.str_at(&[key])?.to_owned();
+        Some(Setting { text, from: self.place(key) })
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        let value = self.document.as_ref().and_then(|document| document.value.get(key));
+        match value {
+            Some(Value::String(text)) => vec![text.to_string()],
+            Some(Value::Array(list)) => {
+                list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(flags: &[&str]) -> HubArgs {
+        use clap::Parser as _;
+        let all = ["strait", "hub"].iter().chain(flags);
+        match crate::args::Cli::try_parse_from(all).unwrap().command {
+            crate::args::Command::Hub(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_flag_weighs_more_than_the_file_and_the_file_more_than_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hub.yaml");
+        std::fs::write(&file, "listen: 127.0.0.1:7000\nstore: memory\n").unwrap();
+        let file = file.to_str().unwrap();
+        let config = read(&args(&["--config", file, "--listen", "127.0.0.1:8000"])).unwrap();
+        assert_eq!(config.listen.port(), 8000);
+        assert_eq!(config.store, StoreKind::Memory);
+        assert_eq!(config.data_dir, PathBuf::from(DATA_DIR_DEFAULT));
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hub.yaml");
+        std::fs::write(&file, "# settings\nlisten: nowhere\nstor: memory\nadvertise: {a: b}\n")
+            .unwrap();
+        let flags = ["--config", file.to_str().unwrap(), "--store", "paper"];
+        let failure = read(&args(&flags)).unwrap_err();
+        let text = failure.lines.join("\n");
+        for expected in [
+            "hub.yaml:2: listen: \"nowhere\"",
+            "hub.yaml:3: stor: unknown setting",
+            "hub.yaml:4: advertise: has the wrong type",
+            "--store: \"paper\"",
+        ] {
+            assert!(text.contains(expected), "{expected} in\n{text}");
+        }
+    }
+}

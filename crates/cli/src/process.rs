@@ -1,0 +1,66 @@
+//! What every role of the program sets up first.
+
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use strait_runtime::telemetry::{self, LogFormat};
+use strait_runtime::{Context, build_runtime, die_with_parent};
+
+use crate::args::{LogArgs, LogFormatArg};
+use crate::exit::{Exit, Failure};
+
+/// Worker threads: one per processor, at most this many; the store's writer has its own.
+const WORKERS_MAX: usize = 8;
+
+/// Time for what is left when a role ends.
+const LAST_TASKS: Duration = Duration::from_millis(500);
+
+/// Runs a role to its end: logs, parent, runtime, signals.
+pub(crate) fn run<F, R>(log: &LogArgs, parent: Option<u32>, role: F) -> Result<Exit, Failure>
+where
+    F: FnOnce(Context) -> R,
+    R: Future<Output = Result<Exit, Failure>>,
+{
+    let format = match log.log_format {
+        LogFormatArg::Auto => LogFormat::Auto,
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    telemetry::init(format, log.filter())
+        .map_err(|error| Failure::usage(vec![format!("--log: {error}")]))?;
+    if let Some(parent) = parent {
+        die_with_parent(parent)?;
+    }
+    strait_pki::install_provider();
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = NonZeroUsize::new(processors.clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
+    let runtime = build_runtime(workers)?;
+    runtime.block_on(async {
+        let context = Context::of_system();
+        let tasks = context.tasks.clone();
+        context.shutdown.follow_signals(&tasks)?;
+        let result = role(context).await;
+        let _ = tasks.shutdown(LAST_TASKS).await;
+        result
+    })
+}
+
+/// Runs a client command to its end.
+pub(crate) fn call<F>(command: F) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    strait_pki::install_provider();
+    build_runtime(NonZeroUsize::MIN)?.block_on(command)
+}
+
+/// Tells whoever started this process, on standard output, that it does its work.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn announce(what: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready {what}")?;
+    out.flush()
+}

@@ -1,0 +1,114 @@
+//! What a hub is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where objects are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In a file.
+    #[default]
+    Sqlite,
+    /// In memory, until the process ends.
+    Memory,
+}
+
+/// A hub's settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Addresses that clients and agents reach the hub by, `host:port`. May be empty where
+    /// `listen` names one address.
+    pub advertise: Vec<String>,
+    /// Where objects are kept.
+    pub store: StoreKind,
+}
+
+impl Config {
+    /// Everything that is wrong, one line each, naming the setting and the way out.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.listen.ip().is_unspecified() && self.advertise.is_empty() {
+            mistakes.push(format!(
+                "--advertise: required where --listen is a wildcard ({}): name the HOST:PORT that agents reach this hub by",
+                self.listen
+            ));
+        }
+        for address in &self.advertise {
+            if let Err(why) = check_address(address) {
+                mistakes.push(format!("--advertise {address}: {why}; expected HOST:PORT"));
+            }
+        }
+        mistakes
+    }
+
+    /// The addresses to tell others, at least one.
+    #[must_use]
+    pub fn advertised(&self, bound: SocketAddr) -> Vec<String> {
+        if self.advertise.is_empty() { vec![bound.to_string()] } else { self.advertise.clone() }
+    }
+
+    /// The names that the serving certificate is for.
+    #[must_use]
+    pub fn server_names(&self, bound: SocketAddr) -> Vec<String> {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        if !bound.ip().is_unspecified() {
+            names.push(bound.ip().to_string());
+        }
+        names.extend(self.advertise.iter().filter_map(|address| {
+            let (host, _) = address.rsplit_once(':')?;
+            Some(host.trim_matches(['[', ']']).to_owned())
+        }));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn check_address(address: &str) -> Result<(), &'static str> {
+    let (host, port) = address.rsplit_once(':').ok_or("the port is missing")?;
+    if port.parse::<u16>().is_ok_and(|port| port > 0) {
+        let host = host.trim_matches(['[', ']']);
+        // An address first: `0.0.0.0` would pass as a name.
+        let valid = host.parse::<std::net::IpAddr>().map_or_else(
+            |_| strait_types::is_dns1123_subdomain(&host.to_lowercase()),
+            |ip| !ip.is_unspecified(),
+        );
+        return if valid { Ok(()) } else { Err("the host is no name and no address") };
+    }
+    Err("the port is no number between 1 and 65535")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(listen: &str, advertise: &[&str]) -> Config {
+        Config {
+            data_dir: "x".into(),
+            listen: listen.parse().unwrap(),
+            advertise: advertise.iter().map(|&a| a.to_owned()).collect(),
+            store: StoreKind::Sqlite,
+        }
+    }
+
+    #[test]
+    fn a_wildcard_needs_an_advertised_address() {
+        assert!(config("127.0.0.1:6443", &[]).mistakes().is_empty());
+        assert_eq!(config("0.0.0.0:6443", &[]).mistakes().len(), 1);
+        assert!(
+            config("0.0.0.0:6443", &["hub.example:443", "[2001:db8::1]:443"]).mistakes().is_empty()
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let mistakes =
+            config("0.0.0.0:6443", &["hub", "hub:0", "hub:x", "h_b:1", "0.0.0.0:1"]).mistakes();
+        assert_eq!(mistakes.len(), 5, "{mistakes:?}");
+    }
+}

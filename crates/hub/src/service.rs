@@ -1,0 +1,243 @@
+//! From a connection's request to a response.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use strait_apiserver::decode::BODY_MAX;
+use strait_apiserver::negotiate::Format;
+use strait_apiserver::{ApiRequest, ApiResponse, Query, ResponseBody, Server, forbidden, respond};
+use strait_auth::{Attributes, NonResource, User};
+use strait_machinery::json::parse;
+use strait_machinery::object;
+use strait_machinery::status::Status;
+use strait_net::{Body, BodyError, Connection, read_body};
+use strait_relay::hub::{Answer, JoinRequest, Joining, RenewRequest};
+use strait_relay::{JOIN_PATH, RENEW_PATH};
+use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, random_16};
+use strait_types::Uid;
+use strait_workspaces::System;
+
+use crate::authenticate::Authenticator;
+
+/// Time for a request body to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Most bytes of a request to join or renew.
+const JOIN_MAX: usize = 64 << 10;
+
+/// Header that names a request in logs and audit.
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Longest audit id taken from a client.
+const AUDIT_ID_MAX: usize = 64;
+
+/// Answers everything that the hub's port is asked.
+pub(crate) struct Service {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) system: Arc<System>,
+    pub(crate) server: Server,
+    pub(crate) joining: Arc<Joining>,
+    pub(crate) metrics: Metrics,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl Service {
+    /// Answers a request.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let id = self.audit_id(&request);
+        let response = self.route(&connection, request).await;
+        let (mut parts, body) = response.into_parts();
+        parts.headers.insert(AUDIT_ID, id);
+        let body = match body {
+            ResponseBody::Full(bytes) => Body::from(bytes),
+            streamed => Body::stream(streamed),
+        };
+        Response::from_parts(parts, body)
+    }
+
+    fn audit_id(&self, request: &Request<Incoming>) -> HeaderValue {
+        let given = request.headers().get(AUDIT_ID);
+        let fit = given.filter(|id| {
+            let printable = id.as_bytes().iter().all(u8::is_ascii_graphic);
+            (1..=AUDIT_ID_MAX).contains(&id.len()) && printable
+        });
+        fit.cloned().unwrap_or_else(|| {
+            let id = Uid::from_random(random_16(&*self.entropy)).to_string();
+            HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        })
+    }
+
+    async fn route(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> ApiResponse {
+        let path = request.uri().path().to_owned();
+        if is_health(&path) {
+            let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+            let query = Query::parse(request.uri().query().unwrap_or_default());
+            return self.server.health().answer(&segments, &query);
+        }
+        if path == JOIN_PATH || path == RENEW_PATH {
+            return self.join_or_renew(connection, request, path == JOIN_PATH).await;
+        }
+        let user = match self.authenticator.user(connection) {
+            Ok(user) => user,
+            Err(error) => {
+                let mut status = Status::unauthorized();
+                status.message = format!("Unauthorized: {error}");
+                return respond::status(&status, Format::JSON);
+            }
+        };
+        if path == "/metrics" {
+            return self.metrics(&user, request.method());
+        }
+        if path == "/version" || path == "/version/" {
+            return self.outside(&user, request).await;
+        }
+        match self.system.route(&user, &path) {
+            Ok(routed) => {
+                let recheck = self.recheck(connection, &path);
+                match read(request, routed.path).await {
+                    Ok(request) => self.server.answer(routed.view, user, request, recheck).await,
+                    Err(status) => respond::status(&status, Format::JSON),
+                }
+            }
+            Err(status) => respond::status(&status, Format::JSON),
+        }
+    }
+
+    /// Whether whoever opened a watch may still have it: the certificate, the workspace.
+    fn recheck(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        path: &str,
+    ) -> strait_apiserver::Recheck {
+        let (service, connection, path) = (self.clone(), connection.clone(), path.to_owned());
+        Arc::new(move || {
+            let Ok(user) = service.authenticator.user(&connection) else {
+                return false;
+            };
+            let Ok(routed) = service.system.route(&user, &path) else {
+                return false;
+            };
+            let target = strait_apiserver::Target::parse(
+                &Method::GET,
+                &routed.path,
+                &Query::parse("watch=true"),
+            );
+            routed.view.authorize(&user, &target.attributes()).is_allowed()
+        })
+    }
+
+    /// What is asked of no workspace but open to everybody.
+    async fn outside(&self, user: &User, request: Request<Incoming>) -> ApiResponse {
+        let attributes = Attributes::NonResource(NonResource { verb: "get", path: "/version" });
+        if !self.system.policies.everywhere().decide(user, &attributes).is_allowed() {
+            return respond::status(&forbidden(user, &attributes, ""), Format::JSON);
+        }
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        strait_apiserver::version(&query, request.headers())
+    }
+
+    /// The process's metrics, for whoever may read the path `/metrics` in the workspace `root`.
+    fn metrics(&self, user: &User, method: &Method) -> ApiResponse {
+        let attributes = Attributes::NonResource(NonResource { verb: "get", path: "/metrics" });
+        let root = strait_types::ClusterName::root();
+        let allowed = user.is_master()
+            || self.system.policies.of(&root).decide(user, &attributes).is_allowed();
+        if !allowed {
+            return respond::status(&forbidden(user, &attributes, ""), Format::JSON);
+        }
+        if method != Method::GET {
+            return respond::status(&Status::method_not_allowed(), Format::JSON);
+        }
+        let text = self.metrics.encode().into_bytes();
+        respond::bytes_of(StatusCode::OK, METRICS_CONTENT_TYPE, text.into())
+    }
+
+    async fn join_or_renew(
+        &self,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
+        joins: bool,
+    ) -> ApiResponse {
+        if request.method() != Method::POST {
+            return respond::status(&Status::method_not_allowed(), Format::JSON);
+        }
+        let body = match read_body(request.into_body(), JOIN_MAX, BODY_TIME).await {
+            Ok(body) => body,
+            Err(error) => return respond::status(&unread(&error, JOIN_MAX), Format::JSON),
+        };
+        let Ok(value) = parse(&body) else {
+            return refused(400, "BadRequest", "the body is not JSON");
+        };
+        let text = |key: &str| value.str_at(&[key]).unwrap_or_default().to_owned();
+        let answer = if joins {
+            let request = JoinRequest {
+                token: text("token"),
+                csr: text("csr"),
+                instance: text("instance"),
+                version: text("version"),
+                host: text("host"),
+            };
+            self.joining.join(&request, connection.peer().ip()).await
+        } else {
+            match self.authenticator.renewing(connection) {
+                Ok(identity) => {
+                    self.joining.renew(&identity, &RenewRequest { csr: text("csr") }).await
+                }
+                Err(error) => return refused(403, "CertificateRefused", &error.to_string()),
+            }
+        };
+        match answer {
+            Ok(Answer::Granted(value)) => respond::value(StatusCode::OK, &value, Format::JSON),
+            Ok(Answer::Refused(code, reason, message)) => refused(code, reason, &message),
+            Err(status) => respond::status(&status, Format::JSON),
+        }
+    }
+}
+
+fn is_health(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "livez" | "readyz" | "healthz")
+}
+
+fn refused(code: u16, reason: &str, message: &str) -> ApiResponse {
+    let code = StatusCode::from_u16(code).unwrap_or(StatusCode::FORBIDDEN);
+    respond::value(code, &object! {"reason": reason, "message": message}, Format::JSON)
+}
+
+fn unread(error: &BodyError, limit: usize) -> Status {
+    match error {
+        BodyError::TooLarge { .. } => Status::too_large(limit),
+        BodyError::TimedOut => Status::timeout("the request body did not arrive in time", 1),
+        BodyError::Broken(_) => Status::bad_request("the request body broke off"),
+    }
+}
+
+/// Reads a request whole, with the path that its view begins at.
+async fn read(request: Request<Incoming>, path: String) -> Result<ApiRequest, Status> {
+    let (parts, body) = request.into_parts();
+    let body = match parts.method {
+        Method::GET | Method::HEAD => Bytes::new(),
+        _ => {
+            read_body(body, BODY_MAX, BODY_TIME).await.map_err(|error| unread(&error, BODY_MAX))?
+        }
+    };
+    Ok(ApiRequest {
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        method: parts.method,
+        headers: parts.headers,
+        path,
+        body,
+    })
+}

@@ -1,0 +1,308 @@
+//! A hub on a free loopback port, and clients that speak to it as everybody else does: HTTPS with
+//! a client certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use strait_hub::{Config, Hub, StoreKind};
+use strait_machinery::json::{Value, parse};
+use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
+use strait_runtime::{Context, SystemClock, SystemEntropy};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+/// Longest wait for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A hub of its own for one test.
+pub(crate) struct TestHub {
+    hub: Option<Hub>,
+    authority: Authority,
+    directory: Arc<TempDir>,
+    address: std::net::SocketAddr,
+}
+
+impl TestHub {
+    /// A new hub on an empty directory, its objects in a file.
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(Arc::new(directory)).await
+    }
+
+    /// A hub on a directory that may have been used before.
+    pub(crate) async fn start_in(directory: Arc<TempDir>) -> Self {
+        let hub = Hub::start(&config(directory.path()), context()).await.unwrap();
+        let pki = directory.path().join("pki");
+        let authority = Authority::load(&pki, Arc::new(SystemClock), Arc::new(SystemEntropy));
+        Self {
+            address: hub.address(),
+            hub: Some(hub),
+            authority: authority.unwrap().unwrap(),
+            directory,
+        }
+    }
+
+    /// Stops the hub and starts another on the same directory.
+    pub(crate) async fn restart(mut self) -> Self {
+        let directory = self.stop().await;
+        Self::start_in(directory).await
+    }
+
+    /// Stops the hub.
+    pub(crate) async fn stop(&mut self) -> Arc<TempDir> {
+        self.hub.take().unwrap().stop().await;
+        self.directory.clone()
+    }
+
+    /// The hub.
+    pub(crate) fn hub(&self) -> &Hub {
+        self.hub.as_ref().unwrap()
+    }
+
+    /// Its data directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A client with every right, in the workspace `root`.
+    pub(crate) fn admin(&self) -> Client {
+        self.client("admin", &["system:masters"])
+    }
+
+    /// A client that is this user in this group, if any, in the workspace `root`.
+    pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
+        assert!(groups.len() <= 1, "the hub's certificates name one group");
+        let group = groups.first().map(|&group| group.to_owned());
+        let subject = ClientSubject { user: user.to_owned(), group, uri: None };
+        let issued = self.authority.issue_client(&subject, Duration::from_secs(3600)).unwrap();
+        let key = issued.key_pem().unwrap();
+        let certificate = issued.certificate_pem();
+        let identity = ClientIdentity::from_pem(certificate.as_bytes(), key.expose().as_bytes());
+        self.client_with(Some(identity.unwrap()))
+    }
+
+    /// A client without a certificate.
+    pub(crate) fn anonymous(&self) -> Client {
+        self.client_with(None)
+    }
+
+    /// A client with this certificate.
+    pub(crate) fn client_with(&self, identity: Option<ClientIdentity>) -> Client {
+        let bundle = self.authority.bundle().unwrap();
+        let tls = client_config(&bundle, identity, Arc::new(SystemClock)).unwrap();
+        let base = "/clusters/root".to_owned();
+        Client { address: self.address, tls, base, headers: HeaderMap::new() }
+    }
+}
+
+/// Settings of a hub on a free port.
+pub(crate) fn config(directory: &Path) -> Config {
+    Config {
+        data_dir: directory.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        advertise: Vec::new(),
+        store: StoreKind::Sqlite,
+    }
+}
+
+/// What a process passes down, new.
+pub(crate) fn context() -> Context {
+    strait_pki::install_provider();
+    Context::of_system()
+}
+
+/// An object, written as YAML.
+pub(crate) fn yaml(text: &str) -> Value {
+    let documents = strait_machinery::yaml::parse(text).expect("the test's own YAML");
+    documents.into_iter().next().expect("one document").value
+}
+
+/// Speaks to a hub, one connection per request.
+#[derive(Clone)]
+pub(crate) struct Client {
+    address: std::net::SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+    base: String,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// The same client in another workspace: `root:demo`.
+    pub(crate) fn within(&self, workspace: &str) -> Self {
+        Self { base: format!("/clusters/{workspace}"), ..self.clone() }
+    }
+
+    /// The same client below another path, such as a virtual workspace's.
+    pub(crate) fn below(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
+    /// The same client with one more header.
+    pub(crate) fn header(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.insert(name, value.parse().unwrap());
+        client
+    }
+
+    /// Sends a request with JSON, or none.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_bytes).unwrap_or_default();
+        self.send_bytes(method, path, body.into()).await
+    }
+
+    /// Sends a request with any bytes.
+    pub(crate) async fn send_bytes(&self, method: Method, path: &str, body: Bytes) -> Answer {
+        let response = self.open(method, path, body).await;
+        let (parts, body) = response.into_parts();
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the answer ends");
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.expect("the answer is whole").to_bytes(),
+        }
+    }
+
+    /// GET.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// POST of an object.
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> Answer {
+        self.send(Method::POST, path, Some(object)).await
+    }
+
+    /// PUT of an object.
+    pub(crate) async fn put(&self, path: &str, object: &Value) -> Answer {
+        self.send(Method::PUT, path, Some(object)).await
+    }
+
+    /// JSON merge patch.
+    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Answer {
+        let client = self.header("content-type", "application/merge-patch+json");
+        client.send(Method::PATCH, path, Some(patch)).await
+    }
+
+    /// DELETE.
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    /// Opens a watch; the path says `watch=true` itself.
+    pub(crate) async fn watch(&self, path: &str) -> Events {
+        let response = self.open(Method::GET, path, Bytes::new()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        Events { body: response.into_body(), read: Vec::new() }
+    }
+
+    /// Sends a request and returns once the head of the answer is there.
+    pub(crate) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> http::Response<Incoming> {
+        let stream = TcpStream::connect(self.address).await.expect("the hub listens");
+        stream.set_nodelay(true).unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
+        let stream = connector.connect(name, stream).await.expect("the handshake succeeds");
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("{}{path}", self.base).parse().expect("a path");
+        request.headers_mut().insert("host", self.address.to_string().parse().unwrap());
+        request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        request.headers_mut().extend(self.headers.clone());
+        let sent = tokio::time::timeout(PATIENCE, sender.send_request(request)).await;
+        sent.expect("the hub answers in time").expect("the hub answers")
+    }
+
+    /// Reads until the object fits, by a watch, and returns it.
+    pub(crate) async fn wait(
+        &self,
+        collection: &str,
+        name: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let path = format!("{collection}?watch=true&fieldSelector=metadata.name={name}");
+        let mut events = self.watch(&path).await;
+        loop {
+            let event = events.next().await;
+            let object = event.get("object").cloned().unwrap_or_default();
+            if fits(&object) {
+                return object;
+            }
+        }
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        parse(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Asserts the status code and returns the body.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: u16) -> Value {
+        assert_eq!(self.status.as_u16(), code, "{}", self.text());
+        self.json()
+    }
+
+    /// Asserts a Status with this code and reason and returns its message.
+    #[track_caller]
+    pub(crate) fn refused(&self, code: u16, reason: &str) -> String {
+        let status = self.expect(code);
+        assert_eq!(status.str_at(&["kind"]), Some("Status"), "{}", self.text());
+        assert_eq!(status.str_at(&["reason"]).unwrap_or_default(), reason, "{}", self.text());
+        status.str_at(&["message"]).unwrap_or_default().to_owned()
+    }
+}
+
+/// The events of a watch.
+pub(crate) struct Events {
+    body: Incoming,
+    read: Vec<u8>,
+}
+
+impl Events {
+    /// The next event.
+    pub(crate) async fn next(&mut self) -> Value {
+        self.more().await.expect("the watch goes on")
+    }
+
+    /// The next event; none when the watch has ended.
+    pub(crate) async fn more(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.read.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                return Some(parse(&line).expect("an event is JSON"));
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;
+            let frame = frame.expect("an event comes in time")?.ok()?;
+            self.read.extend_from_slice(frame.data_ref()?);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What tests start, and what they run against it.
+
+mod hub;
+mod process;
+
+use std::path::PathBuf;
+
+pub(crate) use hub::Hub;
+pub(crate) use process::{Output, Process};
+
+/// The variable that names the directory with kubectl and helm.
+const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
+
+/// The path of a program that is not ours.
+///
+/// # Panics
+/// It is not there: a test that cannot run has not passed.
+fn tool(name: &str) -> PathBuf {
+    let directory = std::env::var_os(TOOLS_VARIABLE)
+        .unwrap_or_else(|| panic!("{TOOLS_VARIABLE} is not set; `cargo xtask test` sets it"));
+    let tool = PathBuf::from(directory).join(name);
+    assert!(tool.is_file(), "{} does not exist; `cargo xtask test` gets it", tool.display());
+    tool
+}

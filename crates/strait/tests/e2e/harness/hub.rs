@@ -1,0 +1,102 @@
+//! A hub as a process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Output, Process, tool};
+
+/// A running hub with a data directory of its own. Dropping it kills it; [`Hub::stop`] ends it
+/// as an operator does.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    process: Process,
+    home: TempDir,
+}
+
+impl Hub {
+    /// Starts a hub on an empty directory and waits until it serves.
+    ///
+    /// # Panics
+    /// It does not.
+    pub(crate) fn start() -> Self {
+        Self::start_on(TempDir::new().unwrap())
+    }
+
+    fn start_on(home: TempDir) -> Self {
+        let mut process = Process::start(
+            Command::new(env!("CARGO_BIN_EXE_strait"))
+                .args(["hub", "--listen", "127.0.0.1:0", "--data-dir"])
+                .arg(data(home.path()))
+                .args(["--parent", &std::process::id().to_string()])
+                .env_clear(),
+        );
+        process.wait_for_log(|line| line.contains("hub is serving"));
+        Self { process, home }
+    }
+
+    /// Runs kubectl as the administrator, in the workspace `root`.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.start_kubectl(arguments).finish()
+    }
+
+    /// Starts kubectl and leaves it running.
+    pub(crate) fn start_kubectl(&self, arguments: &[&str]) -> Process {
+        Process::start(self.client("kubectl").args(arguments))
+    }
+
+    /// Runs kubectl with a manifest on its standard input.
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], manifest: &str) -> Output {
+        let mut kubectl = self.client("kubectl");
+        Process::start_with_input(kubectl.args(arguments).args(["-f", "-"]), manifest).finish()
+    }
+
+    /// Runs helm as the administrator, in the workspace `root`.
+    pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
+        Process::start(self.client("helm").args(arguments)).finish()
+    }
+
+    /// Ends the hub; what it kept stays.
+    ///
+    /// # Panics
+    /// It does not end well.
+    pub(crate) fn stop(self) -> Stopped {
+        let Self { process, home } = self;
+        let output = process.terminate();
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert_eq!(output.stdout, "", "talk belongs to standard error");
+        Stopped { home }
+    }
+
+    /// A program that talks to the hub, and knows nothing of who runs the test.
+    fn client(&self, name: &str) -> Command {
+        let mut command = Command::new(tool(name));
+        command
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("KUBECONFIG", data(self.home.path()).join("admin.kubeconfig"))
+            .current_dir(self.home.path());
+        command
+    }
+}
+
+/// The directory of a hub that ended.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    home: TempDir,
+}
+
+impl Stopped {
+    /// Starts a hub on what the one before kept.
+    ///
+    /// # Panics
+    /// It does not serve.
+    pub(crate) fn start(self) -> Hub {
+        Hub::start_on(self.home)
+    }
+}
+
+fn data(home: &Path) -> PathBuf {
+    home.join("data")
+}

@@ -1,0 +1,11 @@
+//! Strait as people meet it: the release binary as a process, kubectl and helm in front of it.
+//!
+//! `cargo xtask test` runs these; they need its `STRAIT_TOOLS`, and say so where it is missing.
+//! Every test starts what it needs on a directory and a port of its own, and ends it.
+
+mod discovery;
+mod harness;
+mod helm;
+mod lifecycle;
+mod objects;
+mod watching;
