@@ -1,2 +1,68 @@
 //! Development commands. `cargo xtask help` lists them.
-fn main() {}
+//!
+//! `test` is what CI runs, `tidy` the rules of CONTRIBUTING.md that no compiler checks, `bench`
+//! the goals for speed and size beside what this machine reaches. They need a Rust toolchain and
+//! a C compiler, and the network for what `test` fetches; no other program.
+
+mod bench;
+mod command;
+mod https;
+mod metadata;
+mod stopwatch;
+mod test;
+mod tidy;
+mod tools;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test          everything CI runs: format, tidy, clippy, tests, tools, release build, end to end
+  tidy          the rules of CONTRIBUTING.md that no compiler checks
+  bench [WHAT]  goals for speed and size beside measurements of the release build
+                WHAT: hub-start, rss, gets, creates, or all (the default)
+  help          this text
+";
+
+/// Exit code for a command that does not exist (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test"] => test::run(),
+        ["tidy"] => tidy::run(),
+        ["bench"] => bench::run("all"),
+        ["bench", what] if bench::knows(what) => bench::run(what),
+        ["help" | "--help" | "-h"] => {
+            print(HELP.trim_end());
+            Ok(())
+        }
+        _ => {
+            say(HELP.trim_end());
+            return ExitCode::from(USAGE);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is going on.
+#[expect(clippy::print_stderr, reason = "a command talks on standard error")]
+fn say(line: impl Display) {
+    eprintln!("{line}");
+}
+
+/// Prints a result.
+#[expect(clippy::print_stdout, reason = "a command's results go to standard output")]
+fn print(line: impl Display) {
+    println!("{line}");
+}

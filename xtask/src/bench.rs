@@ -1,0 +1,86 @@
+//! `cargo xtask bench`: the goals for speed and size beside what this machine reaches.
+//!
+//! The release binary runs as a process of its own on an empty directory below the build
+//! directory, so that the disk is the one that people build on. The load is made here, in one
+//! process: on a machine with two cores it takes its share of them, which the CPU seconds of both
+//! sides show. Nothing here fails because a machine is slow; it says so.
+
+mod cpu;
+mod creates;
+mod disk;
+mod gets;
+mod hub;
+mod load;
+mod report;
+mod rss;
+mod start;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use report::Row;
+
+use crate::command::{cargo, run as run_command};
+use crate::metadata::Metadata;
+use crate::{print, say};
+
+/// A measurement: its name on the command line, and what does it.
+type Measurement = (&'static str, fn(&Ground) -> Result<Row>);
+
+const MEASUREMENTS: [Measurement; 4] = [
+    ("hub-start", start::measure),
+    ("rss", rss::measure),
+    ("gets", gets::measure),
+    ("creates", creates::measure),
+];
+
+/// Whether there is such a measurement.
+pub(crate) fn knows(what: &str) -> bool {
+    what == "all" || MEASUREMENTS.iter().any(|(name, _)| *name == what)
+}
+
+/// Measures and prints a table.
+///
+/// # Errors
+/// The binary does not build, or does not do what is measured.
+pub(crate) fn run(what: &str) -> Result<()> {
+    let target = Metadata::read()?.target_directory;
+    run_command(&mut cargo(&["build", "--release", "--package", "strait", "--package", "xtask"]))?;
+    if cfg!(debug_assertions) {
+        // Load made by unoptimised code would measure that code.
+        return run_command(Command::new(target.join("release/xtask")).args(["bench", what]));
+    }
+    let ground = Ground::new(&target)?;
+    let mut rows = vec![disk::measure(&ground)?];
+    for (name, measure) in MEASUREMENTS {
+        if what == "all" || what == name {
+            say(format_args!("measuring {name}"));
+            rows.push(measure(&ground).with_context(|| format!("cannot measure {name}"))?);
+        }
+    }
+    print(report::table(&rows));
+    Ok(())
+}
+
+/// Where measurements take place: a directory that is removed afterwards, and the binary.
+#[derive(Debug)]
+struct Ground {
+    binary: PathBuf,
+    directory: PathBuf,
+}
+
+impl Ground {
+    fn new(target: &Path) -> Result<Self> {
+        let directory = target.join(format!("bench-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        Ok(Self { binary: target.join("release/strait"), directory })
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

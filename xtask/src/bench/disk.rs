@@ -1,0 +1,45 @@
+//! What the disk itself does: everything durable waits for it.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Ground;
+use super::report::{Row, milliseconds, percentile, percentiles};
+use crate::stopwatch::Stopwatch;
+
+const BLOCK_BYTES: usize = 4096;
+/// Syncs that are not counted: the first ones may allocate.
+const WARM_UP: usize = 20;
+const SYNCS: usize = 300;
+
+/// Appends blocks to a file, each followed by `fdatasync`.
+pub(crate) fn measure(ground: &Ground) -> Result<Row> {
+    let times = syncs(ground)?;
+    Ok(Row {
+        name: "bare fdatasync of a 4 KiB append",
+        goal: None,
+        measured: milliseconds(percentile(&times, 0.5)),
+        unit: "ms",
+        details: percentiles(&times),
+    })
+}
+
+fn syncs(ground: &Ground) -> Result<Vec<Duration>> {
+    let path = ground.directory.join("fdatasync");
+    let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+    let mut times = Vec::with_capacity(SYNCS);
+    for number in 0..WARM_UP + SYNCS {
+        let stopwatch = Stopwatch::start();
+        file.write_all(&[0x5a; BLOCK_BYTES])?;
+        file.sync_data()?;
+        if number >= WARM_UP {
+            times.push(stopwatch.elapsed());
+        }
+    }
+    std::fs::remove_file(path)?;
+    times.sort_unstable();
+    Ok(times)
+}

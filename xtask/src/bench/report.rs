@@ -1,0 +1,146 @@
+//! What a measurement says, and the table of them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// What is measured.
+    pub(crate) name: &'static str,
+    /// What is wanted, where anything is.
+    pub(crate) goal: Option<Goal>,
+    /// What was measured, in the goal's unit.
+    pub(crate) measured: f64,
+    /// The unit of goal and measurement.
+    pub(crate) unit: &'static str,
+    /// More about it: percentiles, processor time.
+    pub(crate) details: String,
+}
+
+/// A bound on a measurement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Goal {
+    /// Not more than this.
+    AtMost(f64),
+    /// Not less than this.
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn is_met(self, measured: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => measured <= limit,
+            Self::AtLeast(limit) => measured >= limit,
+        }
+    }
+}
+
+/// The table, with aligned columns.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut lines = vec![["", "goal", "measured", "", "details"].map(str::to_owned)];
+    for row in rows {
+        let goal = match row.goal {
+            Some(Goal::AtMost(limit)) => format!("<= {} {}", number(limit), row.unit),
+            Some(Goal::AtLeast(limit)) => format!(">= {} {}", number(limit), row.unit),
+            None => "-".into(),
+        };
+        let verdict = row.goal.map(|goal| if goal.is_met(row.measured) { "ok" } else { "miss" });
+        lines.push([
+            row.name.into(),
+            goal,
+            format!("{} {}", number(row.measured), row.unit),
+            verdict.unwrap_or_default().into(),
+            row.details.clone(),
+        ]);
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
+    let widths: [usize; 4] = [width(0), width(1), width(2), width(3)];
+    let mut text = String::new();
+    for [name, goal, measured, verdict, details] in &lines {
+        let [a, b, c, d] = widths;
+        let line = format!("{name:<a$}  {goal:>b$}  {measured:>c$}  {verdict:<d$}  {details}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.trim_end().to_owned()
+}
+
+/// Hundreds and more without decimals, with a comma before thousands.
+fn number(value: f64) -> String {
+    if value < 100.0 {
+        let short = format!("{value:.1}");
+        return short.strip_suffix(".0").unwrap_or(&short).to_owned();
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The value below which this share of sorted values lies; zero where there is none.
+pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    #[expect(clippy::cast_possible_truncation, reason = "a share of a list's length")]
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+/// A duration in milliseconds.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The usual percentiles of sorted values.
+pub(crate) fn percentiles(sorted: &[Duration]) -> String {
+    let at = |share| milliseconds(percentile(sorted, share));
+    format!(
+        "p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_whether_goals_are_met() {
+        let row =
+            |name, goal, measured| Row { name, goal, measured, unit: "ms", details: "d".into() };
+        let text = table(&[
+            row("start", Some(Goal::AtMost(150.0)), 99.94),
+            row("start", Some(Goal::AtMost(150.0)), 1500.0),
+            row("rate", Some(Goal::AtLeast(3000.0)), 1_234_567.0),
+            row("disk", None, 2.0),
+        ]);
+        let wanted = "\
+                goal      measured        details
+start      <= 150 ms       99.9 ms  ok    d
+start      <= 150 ms      1,500 ms  miss  d
+rate   >= 3,000 ms  1,234,567 ms  ok    d
+disk             -          2 ms        d";
+        let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(squeeze(&text), squeeze(wanted));
+        assert_eq!(
+            text.lines().nth(1).unwrap().find("ok"),
+            text.lines().nth(3).unwrap().find("ok")
+        );
+    }
+
+    #[test]
+    fn percentiles_of_few_and_many() {
+        let values: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&values, 0.5), Duration::from_millis(51));
+        assert_eq!(percentile(&values, 0.99), Duration::from_millis(100));
+        assert_eq!(percentile(&values, 1.0), Duration::from_millis(100));
+        assert_eq!(percentile(&values[..1], 0.5), Duration::from_millis(1));
+        assert_eq!(percentile(&[], 0.5), Duration::ZERO);
+    }
+}
