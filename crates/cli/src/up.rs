@@ -171,7 +171,7 @@ impl Up {
         };
         if !self.demo {
             steps.next("starting the agent");
-            agent::start(self, &workspace("root").await?, None, children).await?;
+            agent::start(self, &url, &workspace("root").await?, None, children).await?;
             self.write_kubeconfig(&url)?;
             self.explain(&[
                 "get workspaces",
@@ -187,7 +187,7 @@ impl Up {
         let signer = demo::start_signer(self, children).await?;
         steps.next("starting the agent");
         let provider = workspace(demo::PROVIDER).await?;
-        agent::start(self, &provider, Some(&signer), children).await?;
+        agent::start(self, &url, &provider, Some(&signer), children).await?;
         self.write_kubeconfig(&url)?;
         steps.next("crossing");
         let crossing = proof::cross(self, &workspace(demo::TENANT).await?).await?;

@@ -1,5 +1,6 @@
 //! The hub's settings.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use strait_hub::{Config, StoreKind};
@@ -43,14 +44,15 @@ pub(crate) fn read(args: &HubArgs) -> Result<Config, Failure> {
     let advertise =
         if args.advertise.is_empty() { file.list("advertise") } else { args.advertise.clone() };
     mistakes.extend(store.as_ref().err().cloned());
-    if let (Some(listen), Ok(store)) = (listen, store) {
-        let config = Config { data_dir: PathBuf::from(data_dir.text), listen, advertise, store };
-        mistakes.extend(config.mistakes());
-        if mistakes.is_empty() {
-            return Ok(config);
-        }
-    }
-    Err(Failure::usage(mistakes))
+    // With what is wrong left at its default the rest can be looked at.
+    let config = Config {
+        data_dir: PathBuf::from(data_dir.text),
+        listen: listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()),
+        advertise,
+        store: store.unwrap_or(StoreKind::Sqlite),
+    };
+    mistakes.extend(config.mistakes());
+    if mistakes.is_empty() { Ok(config) } else { Err(Failure::usage(mistakes)) }
 }
 
 /// A configuration file.

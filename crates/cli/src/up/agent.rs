@@ -21,6 +21,7 @@ const TOKEN_LIFE: &str = "10m";
 /// with a token that lets it join. With the example's signer it takes that export's requests.
 pub(super) async fn start(
     up: &Up,
+    hub: &str,
     workspace: &Workspace,
     signer: Option<&Signer>,
     children: &mut Children,
@@ -34,7 +35,9 @@ pub(super) async fn start(
             .map_err(|error| failed("a join token", &error))?;
         fs::write_atomic(&token_file, token.as_bytes(), 0o600)?;
     }
-    let mut args = vec!["agent", "--data-dir", path(&directory)?, "--health", "127.0.0.1:0"];
+    // The hub may listen elsewhere than when the agent joined.
+    let mut args = vec!["agent", "--data-dir", path(&directory)?, "--hub", hub];
+    args.extend(["--health", "127.0.0.1:0"]);
     if token_file.exists() {
         args.extend(["--token-file", path(&token_file)?]);
     }

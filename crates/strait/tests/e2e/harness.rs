@@ -2,11 +2,13 @@
 
 mod hub;
 mod process;
+mod up;
 
 use std::path::PathBuf;
 
 pub(crate) use hub::Hub;
 pub(crate) use process::{Output, Process};
+pub(crate) use up::{Up, up, wait_for_end};
 
 /// The variable that names the directory with kubectl and helm.
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";

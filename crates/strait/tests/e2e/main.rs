@@ -3,9 +3,13 @@
 //! `cargo xtask test` runs these; they need its `STRAIT_TOOLS`, and say so where it is missing.
 //! Every test starts what it needs on a directory and a port of its own, and ends it.
 
+mod agent;
+mod crossing;
 mod discovery;
 mod harness;
 mod helm;
+mod hub;
 mod lifecycle;
 mod objects;
+mod up;
 mod watching;

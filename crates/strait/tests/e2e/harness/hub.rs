@@ -24,7 +24,11 @@ impl Hub {
         Self::start_on(TempDir::new().unwrap())
     }
 
-    fn start_on(home: TempDir) -> Self {
+    /// Starts a hub on the `data` of a directory.
+    ///
+    /// # Panics
+    /// It does not serve.
+    pub(crate) fn start_on(home: TempDir) -> Self {
         let mut process = Process::start(
             Command::new(env!("CARGO_BIN_EXE_strait"))
                 .args(["hub", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -52,6 +56,12 @@ impl Hub {
         Process::start_with_input(kubectl.args(arguments).args(["-f", "-"]), manifest).finish()
     }
 
+    /// Its URL, without a workspace.
+    pub(crate) fn server(&self) -> String {
+        let server = ["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"];
+        self.kubectl(&server).succeeded().trim_end_matches("/clusters/root").to_owned()
+    }
+
     /// Runs helm as the administrator, in the workspace `root`.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
         Process::start(self.client("helm").args(arguments)).finish()
@@ -65,7 +75,8 @@ impl Hub {
         let Self { process, home } = self;
         let output = process.terminate();
         assert_eq!(output.code, Some(0), "{output:?}");
-        assert_eq!(output.stdout, "", "talk belongs to standard error");
+        assert!(output.stdout.starts_with("ready "), "{output:?}");
+        assert_eq!(output.stdout.lines().count(), 1, "talk belongs to standard error");
         Stopped { home }
     }
 
@@ -88,6 +99,11 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        data(self.home.path())
+    }
+
     /// Starts a hub on what the one before kept.
     ///
     /// # Panics

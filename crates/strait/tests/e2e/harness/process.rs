@@ -93,8 +93,21 @@ impl Process {
     /// # Panics
     /// It goes on.
     pub(crate) fn terminate(self) -> Output {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.end_with(Signal::TERM)
+    }
+
+    /// Sends it a signal that ends it, and waits until it has ended.
+    ///
+    /// # Panics
+    /// It goes on.
+    pub(crate) fn end_with(self, signal: Signal) -> Output {
+        kill_process(self.pid(), signal).unwrap();
         self.finish()
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     fn wait_for(&mut self, fits: impl Fn(&Line) -> bool) -> String {
