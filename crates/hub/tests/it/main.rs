@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is an assertion")]
 
 mod api;
+mod certificates;
 mod harness;
