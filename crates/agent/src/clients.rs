@@ -24,7 +24,8 @@ const CLIENTS_MAX: usize = 64;
 struct Foreign(Uri);
 
 /// Makes clients for the hub's addresses and for no other: URLs come in endpoint slices, so from
-/// the other side. A renewed certificate is used from the next call on.
+/// the other side. Where the agent was told another address, that one is called in their place.
+/// A renewed certificate is used from the next call on.
 pub(crate) struct HubClients {
     member: Member,
     kept: Mutex<Kept>,
@@ -58,10 +59,11 @@ impl HubClients {
 
 impl Clients for HubClients {
     fn client(&self, server: &Uri) -> Result<kube::Client, ClientError> {
-        if !is_hub(server, &self.member.addresses()) {
+        let membership = self.member.now();
+        let told = self.member.told_address();
+        if !is_hub(server, membership.addresses.iter().map(String::as_str).chain(told)) {
             return Err(Foreign(server.clone()).into());
         }
-        let membership = self.member.now();
         let mut kept = self.kept.lock();
         let is_current = kept.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &membership));
         if !is_current || kept.clients.len() >= CLIENTS_MAX {
@@ -70,21 +72,28 @@ impl Clients for HubClients {
         if let Some(client) = kept.clients.get(server) {
             return Ok(client.clone());
         }
-        let client = self.make(server, &membership)?;
+        let target = told.map_or_else(|| Ok(server.clone()), |told| at(server, told))?;
+        let client = self.make(&target, &membership)?;
         kept.by = Some(membership);
         kept.clients.insert(server.clone(), client.clone());
         Ok(client)
     }
 }
 
-fn is_hub(server: &Uri, addresses: &[String]) -> bool {
+/// A URL at another address.
+fn at(server: &Uri, address: &str) -> Result<Uri, http::Error> {
+    let mut parts = server.clone().into_parts();
+    parts.authority = Some(address.parse()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+fn is_hub<'a>(server: &Uri, mut addresses: impl Iterator<Item = &'a str>) -> bool {
     let Some(authority) = server.authority().filter(|_| server.scheme_str() == Some("https"))
     else {
         return false;
     };
     let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(443));
-    !authority.as_str().contains('@')
-        && addresses.iter().any(|own| own.eq_ignore_ascii_case(&address))
+    !authority.as_str().contains('@') && addresses.any(|own| own.eq_ignore_ascii_case(&address))
 }
 
 #[cfg(test)]
@@ -93,7 +102,7 @@ mod tests {
 
     #[test]
     fn only_the_hubs_own_addresses_are_called() {
-        let addresses = ["hub.example:6443".to_owned(), "[::1]:443".to_owned()];
+        let addresses = ["hub.example:6443", "[::1]:443"];
         for (url, own) in [
             ("https://hub.example:6443/services/apiexport/a/b", true),
             ("https://HUB.example:6443/", true),
@@ -105,7 +114,13 @@ mod tests {
             ("https://x@hub.example:6443/", false),
             ("/services", false),
         ] {
-            assert_eq!(is_hub(&url.parse().unwrap(), &addresses), own, "{url}");
+            assert_eq!(is_hub(&url.parse().unwrap(), addresses.into_iter()), own, "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_that_was_told_takes_the_others_place() {
+        let url: Uri = "https://hub.example:6443/services/a".parse().unwrap();
+        assert_eq!(at(&url, "10.0.0.1:443").unwrap(), "https://10.0.0.1:443/services/a");
     }
 }

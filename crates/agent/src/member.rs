@@ -102,6 +102,11 @@ impl Member {
         self.front_door.addresses(&self.now().addresses).to_vec()
     }
 
+    /// The address that this agent was told to reach the hub at, `host:port`.
+    pub(crate) fn told_address(&self) -> Option<&str> {
+        self.front_door.address.as_deref()
+    }
+
     /// The CA that the hub's certificate must come from, PEM.
     pub(crate) fn authority(&self) -> String {
         self.front_door
