@@ -112,12 +112,17 @@ pub fn sync_dir(path: &Path) -> Result<(), FsError> {
 /// # Errors
 /// It cannot be made, is no directory, or has content and everybody may write to it.
 pub fn create_private_dir(path: &Path) -> Result<(), FsError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => sync_dir(parent_of(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let create = || DirBuilder::new().mode(0o700).create(path);
+    let created = match create() {
+        // Some file systems say so of directories that they do not take.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !parent_of(path).exists() => {
             create_private_dir(parent_of(path))?;
-            create_private_dir(path)
+            create()
         }
+        created => created,
+    };
+    match created {
+        Ok(()) => sync_dir(parent_of(path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             take_over(path).map_err(FsError::new("use", path))
         }
@@ -169,6 +174,14 @@ mod tests {
 
     fn mode_of(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_directory_that_nobody_can_make_is_an_error() {
+        for path in ["/proc/strait", "/proc/strait/data"] {
+            let error = create_private_dir(Path::new(path)).unwrap_err();
+            assert!(Report(&error).to_string().contains("/proc/strait"), "{path}");
+        }
     }
 
     #[test]

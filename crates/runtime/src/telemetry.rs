@@ -58,6 +58,9 @@ pub enum TelemetryError {
     AlreadyStarted(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
 
+/// Modules that log what their callers log again; a filter may name them to hear them.
+const QUIET: &str = "kube_client=off";
+
 /// Starts logging to standard error, panics included. Once per process, first thing in `main`.
 ///
 /// `filter` is a level or `target=level` pairs joined by commas. Text is coloured on a terminal
@@ -66,7 +69,7 @@ pub enum TelemetryError {
 /// # Errors
 /// See [`TelemetryError`].
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let terminal = std::io::stderr().is_terminal();
     let subscriber = subscriber(format, filter, terminal, std::io::stderr);
