@@ -1,3 +1,5 @@
+//! Mistakes with their places, defaults, and that schemas and structs say the same.
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;

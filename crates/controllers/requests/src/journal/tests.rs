@@ -1,3 +1,5 @@
+//! What a journal knows after a restart, what it forgets, and who may change what.
+
 use std::collections::BTreeMap;
 
 use strait_store::engine::SqliteEngine;

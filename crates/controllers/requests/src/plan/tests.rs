@@ -1,3 +1,5 @@
+//! Every state of a request as a table, and the invariants over random histories.
+
 use proptest::prelude::*;
 
 use super::*;

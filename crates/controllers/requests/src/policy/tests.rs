@@ -1,3 +1,5 @@
+//! Rules as tables; globs against their regular expressions.
+
 use proptest::prelude::*;
 use strait_api::private::{Private, Source, read};
 

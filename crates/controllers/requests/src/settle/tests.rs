@@ -1,3 +1,5 @@
+//! Where every end leads, as tables of time and class.
+
 use std::time::Duration;
 
 use strait_machinery::json::parse;

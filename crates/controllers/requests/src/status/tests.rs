@@ -1,3 +1,5 @@
+//! Every state as the block that is shown, and what writing it leaves alone.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

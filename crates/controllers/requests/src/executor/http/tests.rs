@@ -1,3 +1,5 @@
+//! Requests as they are built, and what every kind of answer means, against a real socket.
+
 use std::path::PathBuf;
 
 use http::{HeaderName, Method};
