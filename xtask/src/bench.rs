@@ -7,31 +7,36 @@
 
 mod cpu;
 mod creates;
+mod crossing;
 mod disk;
 mod gets;
 mod hub;
+mod kubeconfig;
 mod load;
 mod report;
 mod rss;
 mod start;
+mod up;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use report::Row;
+use report::{Row, percentile};
 
 use crate::command::{cargo, run as run_command};
 use crate::metadata::Metadata;
 use crate::{print, say};
 
 /// A measurement: its name on the command line, and what does it.
-type Measurement = (&'static str, fn(&Ground) -> Result<Row>);
+type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 4] = [
+const MEASUREMENTS: [Measurement; 5] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
+    ("crossing", crossing::measure),
     ("gets", gets::measure),
     ("creates", creates::measure),
 ];
@@ -52,12 +57,14 @@ pub(crate) fn run(what: &str) -> Result<()> {
         // Load made by unoptimised code would measure that code.
         return run_command(Command::new(target.join("release/xtask")).args(["bench", what]));
     }
-    let ground = Ground::new(&target)?;
-    let mut rows = vec![disk::measure(&ground)?];
+    let mut ground = Ground::new(&target)?;
+    let syncs = disk::syncs(&ground)?;
+    ground.sync = percentile(&syncs, 0.5);
+    let mut rows = vec![disk::row(&syncs)];
     for (name, measure) in MEASUREMENTS {
         if what == "all" || what == name {
             say(format_args!("measuring {name}"));
-            rows.push(measure(&ground).with_context(|| format!("cannot measure {name}"))?);
+            rows.extend(measure(&ground).with_context(|| format!("cannot measure {name}"))?);
         }
     }
     print(report::table(&rows));
@@ -69,13 +76,15 @@ pub(crate) fn run(what: &str) -> Result<()> {
 struct Ground {
     binary: PathBuf,
     directory: PathBuf,
+    /// What a sync of its disk takes (p50).
+    sync: Duration,
 }
 
 impl Ground {
     fn new(target: &Path) -> Result<Self> {
         let directory = target.join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        Ok(Self { binary: target.join("release/strait"), directory })
+        Ok(Self { binary: target.join("release/strait"), directory, sync: Duration::ZERO })
     }
 }
 

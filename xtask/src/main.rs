@@ -22,7 +22,7 @@ cargo xtask COMMAND
   test          everything CI runs: format, tidy, clippy, tests, tools, release build, end to end
   tidy          the rules of CONTRIBUTING.md that no compiler checks
   bench [WHAT]  goals for speed and size beside measurements of the release build
-                WHAT: hub-start, rss, gets, creates, or all (the default)
+                WHAT: hub-start, rss, crossing, gets, creates, or all (the default)
   help          this text
 ";
 

@@ -60,8 +60,7 @@ fn cargo_step(arguments: &[&str]) -> Result<()> {
 
 fn end_to_end() -> Result<()> {
     let tools = tools::ensure(&Metadata::read()?.target_directory)?;
-    let arguments =
-        ["test", "--release", "--package", "strait", "--features", "e2e", "--test", "e2e"];
+    let arguments = ["test", "--release", "--package", "strait", "--features", "e2e", "--tests"];
     run_command(cargo(&arguments).env(TOOLS_VARIABLE, tools))
 }
 

@@ -15,19 +15,19 @@ const BLOCK_BYTES: usize = 4096;
 const WARM_UP: usize = 20;
 const SYNCS: usize = 300;
 
-/// Appends blocks to a file, each followed by `fdatasync`.
-pub(crate) fn measure(ground: &Ground) -> Result<Row> {
-    let times = syncs(ground)?;
-    Ok(Row {
+/// What syncs took, sorted, as a line of the table.
+pub(crate) fn row(syncs: &[Duration]) -> Row {
+    Row {
         name: "bare fdatasync of a 4 KiB append",
         goal: None,
-        measured: milliseconds(percentile(&times, 0.5)),
+        measured: milliseconds(percentile(syncs, 0.5)),
         unit: "ms",
-        details: percentiles(&times),
-    })
+        details: percentiles(syncs),
+    }
 }
 
-fn syncs(ground: &Ground) -> Result<Vec<Duration>> {
+/// Appends blocks to a file, each followed by `fdatasync`; what each took, sorted.
+pub(crate) fn syncs(ground: &Ground) -> Result<Vec<Duration>> {
     let path = ground.directory.join("fdatasync");
     let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
     let mut times = Vec::with_capacity(SYNCS);

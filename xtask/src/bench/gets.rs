@@ -17,7 +17,7 @@ use crate::https;
 const OBJECTS: usize = 1000;
 
 /// Makes objects, then reads them.
-pub(crate) fn measure(ground: &Ground) -> Result<Row> {
+pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let hub = Hub::start(ground)?;
     load::runtime()?.block_on(fill(&hub))?;
     let requests: Requests = Arc::new(|number| {
@@ -28,13 +28,13 @@ pub(crate) fn measure(ground: &Ground) -> Result<Row> {
         request
     });
     let outcome = load::run(&hub, StatusCode::OK, &requests)?;
-    Ok(Row {
+    Ok(vec![Row {
         name: "GET of an object, 64 connections",
         goal: Some(Goal::AtLeast(15_000.0)),
         measured: outcome.per_second,
         unit: "/s",
         details: outcome.details,
-    })
+    }])
 }
 
 async fn fill(hub: &Hub) -> Result<()> {

@@ -8,21 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Ground, load};
+use super::{Ground, kubeconfig, load};
 use crate::https::{self, Halves};
 use crate::stopwatch::Stopwatch;
 
 /// Where hubs listen.
-const HOST: &str = "127.0.0.1";
+pub(crate) const HOST: &str = "127.0.0.1";
 /// Time to become ready.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How often files that a hub writes early are looked for: well below what is measured.
@@ -74,16 +72,7 @@ impl Hub {
     /// # Errors
     /// `admin.kubeconfig` is not what it should be.
     pub(crate) fn admin(&self) -> Result<Arc<ClientConfig>> {
-        let kubeconfig = fs::read_to_string(self.data("admin.kubeconfig"))?;
-        let pem = |key: &str| -> Result<Vec<u8>> {
-            let value = kubeconfig.lines().find_map(|line| line.trim().strip_prefix(key));
-            let value = value.with_context(|| format!("admin.kubeconfig has no {key}"))?;
-            Ok(STANDARD.decode(value.trim().trim_matches('"'))?)
-        };
-        let chain = CertificateDer::pem_slice_iter(&pem("client-certificate-data:")?)
-            .collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(&pem("client-key-data:")?)?;
-        https::tls(self.roots()?, Some((chain, key)))
+        kubeconfig::tls(&self.data("admin.kubeconfig"))
     }
 
     /// Opens a connection.
@@ -149,7 +138,8 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((HOST, 0))?.local_addr()?.port())
 }
 
-fn last_lines(path: &Path) -> String {
+/// The end of a log.
+pub(crate) fn last_lines(path: &Path) -> String {
     let log = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")

@@ -13,12 +13,12 @@ use super::{Ground, cpu};
 const IDLE: Duration = Duration::from_secs(3);
 
 /// Starts a hub and leaves it alone.
-pub(crate) fn measure(ground: &Ground) -> Result<Row> {
+pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let hub = Hub::start(ground)?;
     let before = cpu::time(hub.pid())?;
     thread::sleep(IDLE);
     let used = cpu::time(hub.pid())? - before;
-    Ok(Row {
+    Ok(vec![Row {
         name: "resident memory of an idle hub",
         goal: Some(Goal::AtMost(40.0)),
         measured: f64::from(cpu::resident_kib(hub.pid())?) / 1024.0,
@@ -28,5 +28,5 @@ pub(crate) fn measure(ground: &Ground) -> Result<Row> {
             IDLE.as_secs(),
             used.as_millis()
         ),
-    })
+    }])
 }
