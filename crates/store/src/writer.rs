@@ -194,16 +194,17 @@ impl Writer {
         let report = strait_types::Report(error).to_string();
         let (health, answer) = match error {
             EngineError::Full => (Health::Full, CommitError::Full),
-            EngineError::Sync(_) => {
-                (self.fatal)(error);
-                (Health::Failing, CommitError::Failed)
-            }
             _ => (Health::Failing, CommitError::Failed),
         };
         let mut state = self.health.lock();
         if *state != health {
             tracing::error!(err = %report, "the store takes no writes");
             *state = health;
+        }
+        drop(state);
+        if matches!(error, EngineError::Sync(_)) {
+            // Said first: nothing follows.
+            (self.fatal)(error);
         }
         answer
     }
@@ -219,16 +220,25 @@ impl Writer {
     fn run_errand(&self, errand: Errand) {
         let now = self.clock.now();
         match errand {
-            Errand::Grant(ttl, answer) => {
-                let _ = answer.send(self.engine.grant(ttl, now));
-            }
+            Errand::Grant(ttl, answer) => self.answer(answer, self.engine.grant(ttl, now)),
             Errand::KeepAlive(lease, ttl, answer) => {
-                let _ = answer.send(self.engine.keep_alive(lease, ttl, now));
+                self.answer(answer, self.engine.keep_alive(lease, ttl, now));
             }
             Errand::SetMeta(name, value, answer) => {
-                let _ = answer.send(self.engine.set_meta(&name, &value));
+                self.answer(answer, self.engine.set_meta(&name, &value));
             }
         }
+    }
+
+    fn answer<T>(
+        &self,
+        answer: oneshot::Sender<Result<T, EngineError>>,
+        result: Result<T, EngineError>,
+    ) {
+        if let Err(error) = &result {
+            self.failed(error);
+        }
+        let _ = answer.send(result);
     }
 
     fn keep_house(&mut self, now: Duration) {

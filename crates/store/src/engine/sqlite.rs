@@ -10,81 +10,30 @@
 //! for a checkpoint.
 
 mod checkpoint;
+mod open;
 
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, ffi,
 };
-use strait_types::{Classified, ErrorKind, Revision};
+use strait_types::Revision;
 
 use self::checkpoint::Checkpointer;
+pub use self::open::OpenError;
+use self::open::{connect, initialise, sync_left};
 use super::{
     Commit, Engine, EngineError, Expect, Extent, LeaseId, Outcome, Row, Write,
     assert_one_key_per_resource,
 };
 use crate::Key;
 
-/// The layout below. A file with another number is refused.
-const FORMAT: i32 = 1;
-
 /// Most writes of one transaction: what the low bits of `seq` can number.
 const MAX_WRITES: usize = 256;
-
-const SCHEMA: &str = "
-    CREATE TABLE log (
-        seq INTEGER PRIMARY KEY,
-        key TEXT NOT NULL,
-        previous INTEGER,
-        body BLOB
-    );
-    CREATE TABLE cur (
-        key TEXT PRIMARY KEY,
-        seq INTEGER NOT NULL,
-        lease INTEGER
-    ) WITHOUT ROWID;
-    CREATE INDEX cur_lease ON cur (lease) WHERE lease IS NOT NULL;
-    CREATE TABLE lease (
-        id INTEGER PRIMARY KEY,
-        ends INTEGER NOT NULL
-    );
-    CREATE TABLE meta (
-        name TEXT PRIMARY KEY,
-        value BLOB NOT NULL
-    ) WITHOUT ROWID;
-    INSERT INTO meta VALUES ('floor', 0), ('head', 0);
-";
-
-/// A store file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The file was written by a newer release.
-    #[error("the store has format {found}, this release reads {FORMAT}: use a newer release")]
-    Newer {
-        /// The file's format.
-        found: i32,
-    },
-    /// The file is not a store.
-    #[error("the store file belongs to another program or is damaged")]
-    Foreign,
-    /// The storage fails.
-    #[error("the store cannot be opened")]
-    Engine(#[from] EngineError),
-}
-
-impl Classified for OpenError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Newer { .. } | Self::Foreign => ErrorKind::User,
-            Self::Engine(error) => error.kind(),
-        }
-    }
-}
 
 /// The log in a SQLite file. One process at a time; the caller holds a lock on the directory.
 #[derive(Debug)]
@@ -105,9 +54,16 @@ impl SqliteEngine {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let mut writer = connect(path)?;
         initialise(&mut writer)?;
+        sync_left(path)?;
         let reader = connect(path)?;
         let checkpointer = Checkpointer::start(connect(path)?);
         Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), checkpointer })
+    }
+
+    /// The connection that writes, unless a checkpoint found the disk broken.
+    fn write(&self) -> Result<MutexGuard<'_, Connection>, EngineError> {
+        self.checkpointer.check()?;
+        Ok(self.writer.lock())
     }
 }
 
@@ -124,49 +80,6 @@ pub fn read_meta(path: &Path, name: &str) -> Result<Option<Vec<u8>>, EngineError
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
     meta_of(&connection, name)
-}
-
-fn connect(path: &Path) -> Result<Connection, EngineError> {
-    let connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-    // A cache of 1 MiB: the index above holds what is read, SQLite only what is written.
-    // The writer checkpoints by itself only when the other thread has fallen far behind.
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = FULL;
-             PRAGMA trusted_schema = OFF;
-             PRAGMA mmap_size = 0;
-             PRAGMA cache_size = -1024;
-             PRAGMA temp_store = MEMORY;
-             PRAGMA journal_size_limit = 16777216;
-             PRAGMA wal_autocheckpoint = 8000;",
-        )
-        .map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(connection)
-}
-
-fn initialise(connection: &mut Connection) -> Result<(), OpenError> {
-    let read_format = |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get(0));
-    let found: i32 = read_format(connection).map_err(failed)?;
-    match found {
-        FORMAT => return Ok(()),
-        0 => {}
-        newer if newer > FORMAT => return Err(OpenError::Newer { found }),
-        _ => return Err(OpenError::Foreign),
-    }
-    let transaction = begin(connection)?;
-    let tables: i64 = transaction
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed)?;
-    if tables > 0 {
-        return Err(OpenError::Foreign);
-    }
-    transaction.execute_batch(SCHEMA).map_err(failed)?;
-    transaction.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
-    transaction.commit().map_err(failed)?;
-    Ok(())
 }
 
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>, EngineError> {
@@ -300,7 +213,7 @@ impl Engine for SqliteEngine {
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Outcome>, EngineError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write()?;
         let transaction = begin(&mut writer)?;
         let start = read_revision(&transaction, "head")?;
         let mut head = start;
@@ -348,7 +261,7 @@ impl Engine for SqliteEngine {
     }
 
     fn compact(&self, floor: Revision, max: u32) -> Result<bool, EngineError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write()?;
         let transaction = begin(&mut writer)?;
         let extent = extent(&transaction)?;
         let floor = floor.min(extent.head);
@@ -385,7 +298,7 @@ impl Engine for SqliteEngine {
     }
 
     fn grant(&self, ttl: Duration, now: Timestamp) -> Result<LeaseId, EngineError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write()?;
         let transaction = begin(&mut writer)?;
         transaction
             .execute("INSERT INTO lease (ends) VALUES (?1)", [ends(ttl, now)])
@@ -401,7 +314,7 @@ impl Engine for SqliteEngine {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<bool, EngineError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write()?;
         let transaction = begin(&mut writer)?;
         let changed = transaction
             .execute("UPDATE lease SET ends = ?2 WHERE id = ?1", (lease.0, ends(ttl, now)))
@@ -411,7 +324,7 @@ impl Engine for SqliteEngine {
     }
 
     fn expire(&self, now: Timestamp, max: u32) -> Result<Vec<Row>, EngineError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write()?;
         let now = now.as_millisecond();
         let due: bool = writer
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM lease WHERE ends <= ?1)")
@@ -449,7 +362,7 @@ impl Engine for SqliteEngine {
     }
 
     fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), EngineError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write()?;
         let transaction = begin(&mut writer)?;
         transaction
             .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", (meta_name(name), value))
@@ -491,31 +404,6 @@ fn read_row(row: &rusqlite::Row<'_>, revision_read: Revision) -> Result<Row, Eng
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_newer_or_foreign_file_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
-        drop(SqliteEngine::open(&path).unwrap());
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
-        let error = SqliteEngine::open(&path).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the store has format 2, this release reads 1: use a newer release"
-        );
-
-        let other = dir.path().join("other.db");
-        Connection::open(&other).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
-        assert!(matches!(SqliteEngine::open(&other), Err(OpenError::Foreign)));
-
-        let text = dir.path().join("text.db");
-        std::fs::write(&text, "not a database, but long enough to be taken for one".repeat(20))
-            .unwrap();
-        assert!(matches!(
-            SqliteEngine::open(&text),
-            Err(OpenError::Engine(EngineError::Damaged { .. }))
-        ));
-    }
 
     #[test]
     fn a_value_is_read_beside_a_running_store() {

@@ -6,6 +6,9 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
+use super::failed;
+use crate::engine::EngineError;
+
 /// Commits between two passes: with small transactions some 4 MiB of log.
 const COMMITS_PER_PASS: u32 = 500;
 
@@ -25,6 +28,8 @@ struct Shared {
 struct State {
     commits: u32,
     stop: bool,
+    /// A sync that failed. No other pass follows.
+    broken: Option<EngineError>,
 }
 
 impl Checkpointer {
@@ -36,6 +41,14 @@ impl Checkpointer {
             .spawn(move || run(&connection, &of_thread))
             .expect("a thread can be started when the process starts");
         Self { shared, thread: Some(thread) }
+    }
+
+    /// Whether every sync of a pass succeeded; the writer asks before it does anything.
+    ///
+    /// # Errors
+    /// The sync that failed, once.
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        self.shared.state.lock().broken.take().map_or(Ok(()), Err)
     }
 
     /// Counts a commit; enough of them start a pass.
@@ -71,10 +84,16 @@ fn run(connection: &Connection, shared: &Shared) {
             state.commits = 0;
         }
         // A passive pass takes what no reader needs and waits for nobody. What fails here
-        // is met again by the writer, who reports it.
+        // is met again by the writer, who reports it; but for a failed sync, which must not
+        // be tried again.
         let pass = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = pass {
-            tracing::debug!(err = %error, "checkpoint failed");
+        match pass.map_err(failed) {
+            Ok(()) => {}
+            Err(error @ EngineError::Sync(_)) => {
+                shared.state.lock().broken = Some(error);
+                return;
+            }
+            Err(error) => tracing::debug!(err = %error, "checkpoint failed"),
         }
     }
 }
