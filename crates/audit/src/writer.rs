@@ -43,8 +43,9 @@ struct Current {
 }
 
 impl Writer {
-    /// Goes on where `recovered` says, after cutting what is behind it. The notes are written
-    /// with the first batch.
+    /// Goes on where `recovered` says, after cutting what is behind it. What is left is durable
+    /// then: a process that was killed may have written it, and the segment's name, without a
+    /// sync. The notes are written with the first batch.
     pub(crate) fn new(
         mut volume: Box<dyn Volume>,
         directory: PathBuf,
@@ -58,8 +59,9 @@ impl Writer {
                 let mut file = volume.open(&segment.path, false)?;
                 if file.size()? != size {
                     file.truncate(size)?;
-                    file.sync()?;
                 }
+                file.sync()?;
+                volume.sync_names()?;
                 Some(Current { file, size })
             }
             None => None,

@@ -42,6 +42,16 @@ fn what_was_answered_is_durable_and_in_order() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_synced_before_it_is_followed() {
+    let mut log = Logged::new();
+    log.append(vec![record("a")]);
+    log.close();
+    let durable = std::mem::take(&mut log.faults.lock().durable);
+    log.reopen().unwrap();
+    assert_eq!(log.faults.lock().durable, durable);
+}
+
+#[test]
 fn those_who_wait_together_share_a_sync_and_keep_their_order() {
     let log = Logged::new();
     let before = log.faults.lock().syncs;
