@@ -3,7 +3,8 @@
 mod behaviour;
 mod join;
 mod presence;
+mod tokens;
 
 pub use behaviour::extras;
-pub use join::{Answer, JoinRequest, Joining, RenewRequest};
+pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;

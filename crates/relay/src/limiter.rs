@@ -1,7 +1,7 @@
 //! How often an address may try.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,6 +25,7 @@ impl Limiter {
 
     /// Counts a try at `now`; false where it is one too many.
     pub(crate) fn allow(&self, address: IpAddr, now: Duration) -> bool {
+        let address = network_of(address);
         let mut seen = self.seen.lock();
         if seen.len() >= ADDRESSES_MAX && !seen.contains_key(&address) {
             seen.retain(|_, (since, _)| now.saturating_sub(*since) < self.window);
@@ -36,8 +37,19 @@ impl Limiter {
         if now.saturating_sub(*since) >= self.window {
             (*since, *count) = (now, 0);
         }
-        *count += 1;
+        *count = count.saturating_add(1);
         *count <= self.tries
+    }
+}
+
+/// Whoever has one IPv6 address has a network of them.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => {
+            let mapped = address.to_ipv4_mapped().map(IpAddr::V4);
+            mapped.unwrap_or_else(|| Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into())
+        }
+        v4 => v4,
     }
 }
 
@@ -54,6 +66,14 @@ mod tests {
         assert!(!limiter.allow(a, at(2)));
         assert!(limiter.allow(b, at(2)));
         assert!(limiter.allow(a, at(60)));
+    }
+
+    #[test]
+    fn addresses_of_one_network_count_together() {
+        let limiter = Limiter::new(1, Duration::from_secs(60));
+        let allow = |text: &str| limiter.allow(text.parse().unwrap(), Duration::ZERO);
+        assert!(allow("2001:db8::1") && !allow("2001:db8::ffff:2") && allow("2001:db8:0:1::1"));
+        assert!(allow("::ffff:10.0.0.1") && allow("::ffff:10.0.0.2"));
     }
 
     #[test]

@@ -6,35 +6,25 @@ use std::time::Duration;
 
 use strait_machinery::json::Value;
 use strait_machinery::object;
-use strait_machinery::object::{Body, Header, Object};
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_pki::{AgentIdentity, Authority, Certificate, ClientSubject, Csr, renewal_time};
-use strait_runtime::units::{format_duration, parse_duration};
-use strait_runtime::{Clock, Entropy, random_16};
-use strait_store::engine::{Compare, Expect};
-use strait_store::{CommitError, Key, ObjectName, Put, ResourceId, Scope, Txn};
-use strait_types::{ClusterName, HubId, InstanceId, Redacted, Report};
-use subtle::ConstantTimeEq;
+use strait_runtime::{Clock, Entropy};
+use strait_store::{CommitError, ResourceId, Txn};
+use strait_types::{ClusterName, HubId, InstanceId, Report};
 
 use crate::agents::{AgentSpec, Agents, set_condition, set_instance};
 use crate::limiter::Limiter;
-use crate::token::{JoinToken, SECRET_LENGTH, hex};
+use crate::token::JoinToken;
 
-/// Life of a token where none is asked for, and the longest.
-const TTL_DEFAULT: Duration = Duration::from_secs(3600);
-const TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Most uses of a token.
-const USES_MAX: i64 = 100;
-
-/// Tokens of one agent that may be outstanding.
-const TOKENS_MAX: usize = 16;
+/// For how long after its end an agent's certificate may still be renewed.
+pub const RENEW_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Attempts to join of one address in a minute.
 const JOINS_PER_MINUTE: u32 = 10;
 
 /// Attempts at a write that others changed meanwhile.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// Most instances' worth of text that an agent may send about itself, characters each.
 const TEXT_MAX: usize = 253;
@@ -72,14 +62,16 @@ pub enum Answer {
 
 /// Makes tokens and certificates for agents.
 pub struct Joining {
-    agents: Agents,
-    authority: Arc<Authority>,
+    pub(super) agents: Agents,
+    pub(super) authority: Arc<Authority>,
     hub: HubId,
     /// Addresses that tokens name.
-    addresses: Vec<String>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    tokens: ResourceId,
+    pub(super) addresses: Vec<String>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) tokens: ResourceId,
+    /// Public keys that were seen, and of which agent.
+    pub(super) keys: ResourceId,
     limiter: Limiter,
 }
 
@@ -95,88 +87,9 @@ impl Joining {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let tokens = ResourceId::new("relay.strait.dev", "jointokens", "");
+        let keys = ResourceId::new("relay.strait.dev", "agentkeys", "");
         let limiter = Limiter::new(JOINS_PER_MINUTE, Duration::from_secs(60));
-        Self { agents, authority, hub, addresses, clock, entropy, tokens, limiter }
-    }
-
-    /// Makes a token for an agent. `options`: `{ttl, uses}`.
-    ///
-    /// # Errors
-    /// The agent does not exist, the options are out of bounds, or too many tokens are
-    /// outstanding.
-    pub async fn make_token(
-        &self,
-        cluster: &ClusterName,
-        agent: &str,
-        options: &Value,
-    ) -> Result<Value, Status> {
-        let resource = strait_types::GroupResource::new("relay.strait.dev", "agents");
-        let object = self.agents.find(cluster, agent).filter(|agent| !agent.header.deleting);
-        let object = object.ok_or_else(|| Status::not_found(&resource, agent))?;
-        let (ttl, uses) = token_options(options)?;
-        let store = self.agents.system.registry.store();
-        let prefix = format!("{agent}.");
-        let outstanding = store.snapshot(&self.tokens);
-        let scope = Scope::Cluster(cluster.clone());
-        let count =
-            outstanding.iter(&scope).filter(|(_, name, _)| name.name().starts_with(&prefix));
-        if count.count() >= TOKENS_MAX {
-            return Err(Status::too_many_requests(
-                format!(
-                    "{TOKENS_MAX} tokens of this agent are outstanding; wait until one expires"
-                ),
-                60,
-            ));
-        }
-        let mut secret = [0; SECRET_LENGTH];
-        self.entropy.fill(&mut secret);
-        let id = InstanceId::from_random(random_16(&*self.entropy)).to_string();
-        let token = JoinToken {
-            hubs: self.addresses.clone(),
-            ca: self.authority.spki_sha256().0,
-            cluster: cluster.clone(),
-            agent: agent.to_owned(),
-            id: id.clone(),
-            secret: Redacted::new(secret),
-        };
-        let expires = self
-            .clock
-            .now()
-            .saturating_add(ttl)
-            .map_err(|_| Status::internal("the clock is out of range"))?;
-        let record = object! {
-            "kind": "JoinToken",
-            "agentUID": object.header.uid.to_string(),
-            "hash": token.secret_hash(),
-            "uses": uses,
-            "usedBy": Vec::<Value>::new(),
-            "expires": expires.to_string(),
-        };
-        let lease = store.grant(ttl).await.map_err(|error| unwritten(&error))?;
-        let put = self.record(cluster, &format!("{agent}.{id}"), record)?;
-        let txn = Txn {
-            compares: vec![Compare { key: put.key.clone(), expect: Expect::Absent }],
-            puts: vec![Put { lease: Some(lease), ..put }],
-            deletes: Vec::new(),
-        };
-        store.commit(cluster, txn).await.map_err(|error| unwritten(&error))?;
-        tracing::info!(agent, cluster = %cluster, token = id, "join token created");
-        Ok(object! {
-            "apiVersion": "relay.strait.dev/v1alpha1",
-            "kind": "AgentToken",
-            "token": token.reveal(),
-            "expires": expires.to_string(),
-            "uses": uses,
-        })
-    }
-
-    fn record(&self, cluster: &ClusterName, name: &str, mut value: Value) -> Result<Put, Status> {
-        value.set(&["metadata", "name"], name);
-        if value.str_at(&["metadata", "uid"]).is_none() {
-            value.set(&["metadata", "uid"], self.agents.system.registry.new_uid().to_string());
-        }
-        let key = Key::new(self.tokens.clone(), cluster.clone(), ObjectName::cluster_scoped(name));
-        encoded(key, &value)
+        Self { agents, authority, hub, addresses, clock, entropy, tokens, keys, limiter }
     }
 
     /// Lets an agent join.
@@ -199,7 +112,8 @@ impl Joining {
             let message = "this token was made by another hub";
             return Ok(Answer::Refused(403, "JoinTokenForeign", message.into()));
         }
-        let Some(agent) = self.agents.find(&token.cluster, &token.agent) else {
+        // Nothing is said of the agent before the token is proved.
+        let Some(agent) = self.proved_agent(&token) else {
             return Ok(invalid_token());
         };
         let spec = AgentSpec::of(&agent);
@@ -209,22 +123,20 @@ impl Joining {
         }
         let known = spec.instances.contains(&request.instance);
         if !known && spec.instances.len() >= spec.max_instances {
-            let message = format!(
-                "agent {} has {} instances, maxInstances allows no more",
-                token.agent,
-                spec.instances.len()
-            );
-            return Ok(Answer::Refused(409, "TooManyInstances", message));
+            return Ok(too_many(&token.agent, &spec));
         }
         // The use is burnt, durably, before anything is signed.
-        if !self.burn(&token, &agent, &request.instance, &csr).await? {
-            return Ok(invalid_token());
+        if let Some(refused) = self.burn(&token, &agent, &request.instance, &csr).await? {
+            return Ok(refused);
         }
         let identity =
             AgentIdentity::new(self.hub.clone(), token.cluster.clone(), &token.agent, instance)
                 .map_err(|error| Status::bad_request(error.to_string()))?;
         let certificate = self.certify(&identity, &csr, &spec)?;
-        self.note_instance(&identity, &certificate, Some(request)).await?;
+        let noted = self.note_instance(&identity, &agent, &certificate, Some(request)).await?;
+        if let Some(refused) = noted {
+            return Ok(refused);
+        }
         tracing::info!(agent = token.agent, cluster = %token.cluster, instance = %identity.instance(), "agent joined");
         self.granted(&identity, &certificate)
     }
@@ -234,69 +146,6 @@ impl Joining {
         let instance = instance.parse::<InstanceId>().map_err(|error| bad(error.to_string()))?;
         let csr = Csr::parse(csr).map_err(|error| bad(format!("csr: {}", Report(&error))))?;
         Ok((instance, csr))
-    }
-
-    /// Takes one use of a token for a key. The same key may come again: its first answer may
-    /// have been lost on the way.
-    async fn burn(
-        &self,
-        token: &JoinToken,
-        agent: &Object,
-        instance: &str,
-        csr: &Csr,
-    ) -> Result<bool, Status> {
-        let store = self.agents.system.registry.store();
-        let name = ObjectName::cluster_scoped(&format!("{}.{}", token.agent, token.id));
-        let key = Key::new(self.tokens.clone(), token.cluster.clone(), name);
-        let claim = format!("{instance}:{}", hex(&csr.spki_sha256().0));
-        for _ in 0..ATTEMPTS {
-            let stored = self.agents.system.tenancy.find(&key);
-            let record = stored.as_ref().map(|stored| stored.to_value()).unwrap_or_default();
-            let text = |field: &str| record.str_at(&[field]).unwrap_or_default();
-            // Compared also where there is no record, so that both take as long.
-            let hash = token.secret_hash();
-            let proved = bool::from(hash.as_bytes().ct_eq(text("hash").as_bytes()));
-            let Some(stored) = stored.filter(|_| proved) else {
-                return Ok(false);
-            };
-            let alive =
-                text("expires").parse::<jiff::Timestamp>().is_ok_and(|end| self.clock.now() < end);
-            if !alive || text("agentUID") != agent.header.uid.to_string() {
-                return Ok(false);
-            }
-            let mut used: Vec<Value> = record.array_at(&["usedBy"]).to_vec();
-            if used.iter().any(|own| own.as_str() == Some(&claim)) {
-                return Ok(true);
-            }
-            let uses = record.get("uses").and_then(Value::as_i64).unwrap_or(1);
-            if i64::try_from(used.len()).unwrap_or(i64::MAX) >= uses {
-                return Ok(false);
-            }
-            used.push(claim.as_str().into());
-            let mut next = record.clone();
-            next.set(&["usedBy"], used);
-            // The lease must stay: a rewritten key hangs on none.
-            let left = text("expires")
-                .parse::<jiff::Timestamp>()
-                .map(|end| end.duration_since(self.clock.now()));
-            let left = left.ok().and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
-            let lease = store.grant(left).await.map_err(|error| unwritten(&error))?;
-            let put = encoded(key.clone(), &next)?;
-            let txn = Txn {
-                compares: vec![Compare {
-                    key: key.clone(),
-                    expect: Expect::Revision(stored.revision),
-                }],
-                puts: vec![Put { lease: Some(lease), ..put }],
-                deletes: Vec::new(),
-            };
-            match store.commit(&token.cluster, txn).await {
-                Ok(_) => return Ok(true),
-                Err(CommitError::Refused(_)) => {}
-                Err(error) => return Err(unwritten(&error)),
-            }
-        }
-        Err(Status::unavailable("the token is in use by too many at once").retry_after(1))
     }
 
     /// Issues a new certificate to an agent that proved an older one.
@@ -316,8 +165,25 @@ impl Joining {
             let message = format!("agent {} does not exist any more", identity.name());
             return Ok(Answer::Refused(403, "AgentUnknown", message));
         };
-        let certificate = self.certify(identity, &csr, &AgentSpec::of(&agent))?;
-        self.note_instance(identity, &certificate, None).await?;
+        let spec = AgentSpec::of(&agent);
+        let owner = (identity.cluster(), identity.name());
+        let (compare, put) = match self.claim_key(&csr, owner, spec.certificate_ttl).await? {
+            Ok(claimed) => claimed,
+            Err(refused) => return Ok(refused),
+        };
+        let txn = Txn { compares: vec![compare], puts: vec![put], deletes: Vec::new() };
+        match self.agents.system.registry.store().commit(identity.cluster(), txn).await {
+            Ok(_) => {}
+            Err(CommitError::Refused(_)) => {
+                let why = "the key is being claimed by another request";
+                return Err(Status::unavailable(why).retry_after(1));
+            }
+            Err(error) => return Err(unwritten(&error)),
+        }
+        let certificate = self.certify(identity, &csr, &spec)?;
+        if let Some(refused) = self.note_instance(identity, &agent, &certificate, None).await? {
+            return Ok(refused);
+        }
         self.granted(identity, &certificate)
     }
 
@@ -338,13 +204,15 @@ impl Joining {
         })
     }
 
-    /// Writes into the Agent's status which installation has which certificate.
+    /// Writes into the Agent's status which installation has which certificate. A certificate
+    /// that is not noted there is not honoured.
     async fn note_instance(
         &self,
         identity: &AgentIdentity,
+        agent: &Object,
         certificate: &Certificate,
         joined: Option<&JoinRequest>,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Answer>, Status> {
         let now = self.agents.system.registry.timestamp();
         let mut changes = vec![(
             "certificate",
@@ -358,8 +226,19 @@ impl Joining {
             changes.push(("version", clipped(&request.version).into()));
             changes.push(("since", now.as_str().into()));
         }
-        self.change_status(identity.cluster(), identity.name(), |agent| {
-            set_instance(agent, identity.instance().as_str(), &changes);
+        let (id, uid) = (identity.instance().as_str(), agent.header.uid);
+        self.change_status(identity.cluster(), identity.name(), |now, value| {
+            // Others may have joined, or the agent been made anew, since it was looked at.
+            if now.header.uid != uid {
+                return Some(invalid_token());
+            }
+            let spec = AgentSpec::of(now);
+            let known = spec.instances.iter().any(|own| own == id);
+            if !known && spec.instances.len() >= spec.max_instances {
+                return Some(too_many(identity.name(), &spec));
+            }
+            set_instance(value, id, &changes);
+            None
         })
         .await
     }
@@ -377,6 +256,10 @@ impl Joining {
     ) -> Result<Value, Status> {
         let proved = user.extra.get(crate::INSTANCE_EXTRA).and_then(|values| values.first());
         let instance = report.str_at(&["instance"]).unwrap_or_default();
+        let own = strait_workspaces::agents::identity(user);
+        if own.is_none_or(|(home, own)| home != *cluster || own != name) {
+            return Err(Status::bad_request("an agent reports for itself only"));
+        }
         if proved.is_none_or(|proved| proved != instance) {
             return Err(Status::bad_request("instance: must be that of the certificate"));
         }
@@ -396,14 +279,11 @@ impl Joining {
             ("state", state.into()),
             ("lastSeen", now.as_str().into()),
         ];
-        self.change_status(cluster, name, |agent| {
+        self.change_status(cluster, name, |_, agent| {
             set_instance(agent, instance, &changes);
-            set_condition(
-                agent,
-                "Connected",
-                ("True", "Reported", "an instance reported lately"),
-                &now,
-            );
+            let reported = ("True", "Reported", "an instance reported lately");
+            set_condition(agent, "Connected", reported, &now);
+            None
         })
         .await?;
         Ok(object! {
@@ -414,13 +294,13 @@ impl Joining {
         })
     }
 
-    /// Changes an Agent's status.
+    /// Changes an Agent's status, unless `change` refuses.
     async fn change_status(
         &self,
         cluster: &ClusterName,
         name: &str,
-        change: impl Fn(&mut Value),
-    ) -> Result<(), Status> {
+        change: impl Fn(&Object, &mut Value) -> Option<Answer>,
+    ) -> Result<Option<Answer>, Status> {
         let key = self.agents.key(cluster, name);
         let registry = &self.agents.system.registry;
         for _ in 0..ATTEMPTS {
@@ -429,9 +309,11 @@ impl Joining {
                 return Err(Status::not_found(&resource, name));
             };
             let mut value = agent.to_value();
-            change(&mut value);
+            if let Some(refused) = change(&agent, &mut value) {
+                return Ok(Some(refused));
+            }
             if registry.replace_stored(&key, &agent, &value, Vec::new()).await?.is_some() {
-                return Ok(());
+                return Ok(None);
             }
         }
         Err(Status::unavailable("the agent's status is being changed by too many at once")
@@ -463,42 +345,21 @@ impl Joining {
 }
 
 /// One answer for a token that is unknown, used or expired.
-fn invalid_token() -> Answer {
+pub(super) fn invalid_token() -> Answer {
     Answer::Refused(403, "JoinTokenInvalid", "join token unknown, used or expired".into())
+}
+
+fn too_many(agent: &str, spec: &AgentSpec) -> Answer {
+    let count = spec.instances.len();
+    let message = format!("agent {agent} has {count} instances, maxInstances allows no more");
+    Answer::Refused(409, "TooManyInstances", message)
 }
 
 fn clipped(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_MAX).collect()
 }
 
-fn token_options(options: &Value) -> Result<(Duration, i64), Status> {
-    let ttl = match options.str_at(&["ttl"]) {
-        None => TTL_DEFAULT,
-        Some(text) => parse_duration(text)
-            .ok()
-            .filter(|ttl| (Duration::from_secs(1)..=TTL_MAX).contains(ttl))
-            .ok_or_else(|| {
-                Status::bad_request(format!(
-                    "ttl: {text:?} is not between 1s and {}",
-                    format_duration(TTL_MAX)
-                ))
-            })?,
-    };
-    let uses = options.get("uses").and_then(Value::as_i64).unwrap_or(1);
-    if !(1..=USES_MAX).contains(&uses) {
-        return Err(Status::bad_request(format!("uses: {uses} is not between 1 and {USES_MAX}")));
-    }
-    Ok((ttl, uses))
-}
-
-fn encoded(key: Key, value: &Value) -> Result<Put, Status> {
-    let broken = |_| Status::internal("a record cannot be stored");
-    let body = Body::encode(value).map_err(broken)?;
-    let header = Header::of(value).map_err(broken)?;
-    Ok(Put { key, body, header, lease: None })
-}
-
-fn unwritten(error: &CommitError) -> Status {
+pub(super) fn unwritten(error: &CommitError) -> Status {
     match error {
         CommitError::Full => Status::internal("the server has no space left, nothing was written"),
         _ => Status::unavailable("the store takes no writes now").retry_after(1),

@@ -1,0 +1,242 @@
+//! What the hub remembers of tokens, and of the keys that came with them.
+//!
+//! Both are records beside the objects that people see: no request reaches them, and they go
+//! when they can no longer matter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_machinery::json::Value;
+use strait_machinery::object;
+use strait_machinery::object::{Body, Header, Object};
+use strait_machinery::status::Status;
+use strait_pki::Csr;
+use strait_runtime::random_16;
+use strait_runtime::units::{format_duration, parse_duration};
+use strait_store::engine::{Compare, Expect};
+use strait_store::{CommitError, Key, ObjectName, Put, Scope, Txn};
+use strait_types::{ClusterName, InstanceId, Redacted};
+use subtle::ConstantTimeEq;
+
+use super::Joining;
+use super::join::{ATTEMPTS, Answer, RENEW_GRACE, invalid_token, unwritten};
+use crate::agents::AgentSpec;
+use crate::token::{JoinToken, SECRET_LENGTH, hex};
+
+/// Life of a token where none is asked for, and the longest.
+const TTL_DEFAULT: Duration = Duration::from_secs(3600);
+const TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Most uses of a token.
+const USES_MAX: i64 = 100;
+
+/// Tokens of one agent that may be outstanding.
+const TOKENS_MAX: usize = 16;
+
+impl Joining {
+    /// Makes a token for an agent. `options`: `{ttl, uses}`.
+    ///
+    /// # Errors
+    /// The agent does not exist, the options are out of bounds, or too many tokens are
+    /// outstanding.
+    pub async fn make_token(
+        &self,
+        cluster: &ClusterName,
+        agent: &str,
+        options: &Value,
+    ) -> Result<Value, Status> {
+        let resource = strait_types::GroupResource::new("relay.strait.dev", "agents");
+        let object = self.agents.find(cluster, agent).filter(|agent| !agent.header.deleting);
+        let object = object.ok_or_else(|| Status::not_found(&resource, agent))?;
+        let (ttl, uses) = token_options(options)?;
+        let store = self.agents.system.registry.store();
+        let prefix = format!("{agent}.");
+        let outstanding = store.snapshot(&self.tokens);
+        let scope = Scope::Cluster(cluster.clone());
+        let count =
+            outstanding.iter(&scope).filter(|(_, name, _)| name.name().starts_with(&prefix));
+        if count.count() >= TOKENS_MAX {
+            return Err(Status::too_many_requests(
+                format!(
+                    "{TOKENS_MAX} tokens of this agent are outstanding; wait until one expires"
+                ),
+                60,
+            ));
+        }
+        let mut secret = [0; SECRET_LENGTH];
+        self.entropy.fill(&mut secret);
+        let id = InstanceId::from_random(random_16(&*self.entropy)).to_string();
+        let token = JoinToken {
+            hubs: self.addresses.clone(),
+            ca: self.authority.spki_sha256().0,
+            cluster: cluster.clone(),
+            agent: agent.to_owned(),
+            id: id.clone(),
+            secret: Redacted::new(secret),
+        };
+        let expires = self
+            .clock
+            .now()
+            .saturating_add(ttl)
+            .map_err(|_| Status::internal("the clock is out of range"))?;
+        let record = object! {
+            "kind": "JoinToken",
+            "agentUID": object.header.uid.to_string(),
+            "hash": token.secret_hash(),
+            "uses": uses,
+            "usedBy": Vec::<Value>::new(),
+            "expires": expires.to_string(),
+        };
+        let lease = store.grant(ttl).await.map_err(|error| unwritten(&error))?;
+        let put = self.record(self.token_key(&token), record)?;
+        let txn = Txn {
+            compares: vec![Compare { key: put.key.clone(), expect: Expect::Absent }],
+            puts: vec![Put { lease: Some(lease), ..put }],
+            deletes: Vec::new(),
+        };
+        store.commit(cluster, txn).await.map_err(|error| unwritten(&error))?;
+        tracing::info!(agent, cluster = %cluster, token = id, "join token created");
+        Ok(object! {
+            "apiVersion": "relay.strait.dev/v1alpha1",
+            "kind": "AgentToken",
+            "token": token.reveal(),
+            "expires": expires.to_string(),
+            "uses": uses,
+        })
+    }
+
+    fn record(&self, key: Key, mut value: Value) -> Result<Put, Status> {
+        value.set(&["metadata", "name"], key.name.name());
+        value.set(&["metadata", "uid"], self.agents.system.registry.new_uid().to_string());
+        encoded(key, &value)
+    }
+
+    fn token_key(&self, token: &JoinToken) -> Key {
+        let name = ObjectName::cluster_scoped(&format!("{}.{}", token.agent, token.id));
+        Key::new(self.tokens.clone(), token.cluster.clone(), name)
+    }
+
+    /// The agent that a token is for, if the token is one of its own and still good. Whatever
+    /// is missing, the work is the same.
+    pub(super) fn proved_agent(&self, token: &JoinToken) -> Option<Arc<Object>> {
+        let agent = self.agents.find(&token.cluster, &token.agent);
+        let record = self.agents.system.tenancy.find(&self.token_key(token));
+        let record = record.map(|record| record.to_value()).unwrap_or_default();
+        let text = |field: &str| record.str_at(&[field]).unwrap_or_default();
+        let proved = bool::from(token.secret_hash().as_bytes().ct_eq(text("hash").as_bytes()));
+        let alive =
+            text("expires").parse::<jiff::Timestamp>().is_ok_and(|end| self.clock.now() < end);
+        agent.filter(|agent| proved && alive && agent.header.uid.to_string() == text("agentUID"))
+    }
+
+    /// Takes one use of a token, which was proved, for a key. The same key may come again: its
+    /// first answer may have been lost on the way.
+    pub(super) async fn burn(
+        &self,
+        token: &JoinToken,
+        agent: &Object,
+        instance: &str,
+        csr: &Csr,
+    ) -> Result<Option<Answer>, Status> {
+        let store = self.agents.system.registry.store();
+        let key = self.token_key(token);
+        let claim = format!("{instance}:{}", hex(&csr.spki_sha256().0));
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.agents.system.tenancy.find(&key) else {
+                return Ok(Some(invalid_token()));
+            };
+            let mut record = stored.to_value();
+            let mut used: Vec<Value> = record.array_at(&["usedBy"]).to_vec();
+            if used.iter().any(|own| own.as_str() == Some(&claim)) {
+                return Ok(None);
+            }
+            let uses = record.get("uses").and_then(Value::as_i64).unwrap_or(1);
+            if i64::try_from(used.len()).unwrap_or(i64::MAX) >= uses {
+                return Ok(Some(invalid_token()));
+            }
+            used.push(claim.as_str().into());
+            record.set(&["usedBy"], used);
+            let ttl = AgentSpec::of(agent).certificate_ttl;
+            let owner = (&token.cluster, &*token.agent);
+            let (key_compare, key_put) = match self.claim_key(csr, owner, ttl).await? {
+                Ok(claimed) => claimed,
+                Err(refused) => return Ok(Some(refused)),
+            };
+            // The lease must stay: a rewritten key hangs on none.
+            let end = record.str_at(&["expires"]).unwrap_or_default().parse::<jiff::Timestamp>();
+            let left = end.ok().map(|end| end.duration_since(self.clock.now()));
+            let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
+            let lease = store.grant(left).await.map_err(|error| unwritten(&error))?;
+            let put = Put { lease: Some(lease), ..encoded(key.clone(), &record)? };
+            let unused = Compare { key: key.clone(), expect: Expect::Revision(stored.revision) };
+            let txn = Txn {
+                compares: vec![unused, key_compare],
+                puts: vec![put, key_put],
+                deletes: Vec::new(),
+            };
+            match store.commit(&token.cluster, txn).await {
+                Ok(_) => return Ok(None),
+                Err(CommitError::Refused(_)) => {}
+                Err(error) => return Err(unwritten(&error)),
+            }
+        }
+        Err(Status::unavailable("the token is in use by too many at once").retry_after(1))
+    }
+
+    /// The write that says whose a public key is; refused where it is another agent's. It is
+    /// remembered for as long as a certificate for it may live or be renewed.
+    pub(super) async fn claim_key(
+        &self,
+        csr: &Csr,
+        (cluster, agent): (&ClusterName, &str),
+        ttl: Duration,
+    ) -> Result<Result<(Compare, Put), Answer>, Status> {
+        let name = hex(&csr.spki_sha256().0);
+        let key = Key::new(
+            self.keys.clone(),
+            ClusterName::system_admin(),
+            ObjectName::cluster_scoped(&name),
+        );
+        let owner = format!("{cluster}:{agent}");
+        let known = self.agents.system.tenancy.find(&key);
+        if let Some(known) = &known
+            && known.to_value().str_at(&["owner"]) != Some(&owner)
+        {
+            let message = "this key was used by another agent; make a new one";
+            return Ok(Err(Answer::Refused(403, "KeyInUse", message.into())));
+        }
+        let expect = known.map_or(Expect::Absent, |known| Expect::Revision(known.revision));
+        let store = self.agents.system.registry.store();
+        let lease = store.grant(ttl + RENEW_GRACE).await.map_err(|error| unwritten(&error))?;
+        let record = object! {"kind": "AgentKey", "owner": owner};
+        let put = Put { lease: Some(lease), ..self.record(key.clone(), record)? };
+        Ok(Ok((Compare { key, expect }, put)))
+    }
+}
+
+fn token_options(options: &Value) -> Result<(Duration, i64), Status> {
+    let ttl = match options.str_at(&["ttl"]) {
+        None => TTL_DEFAULT,
+        Some(text) => parse_duration(text)
+            .ok()
+            .filter(|ttl| (Duration::from_secs(1)..=TTL_MAX).contains(ttl))
+            .ok_or_else(|| {
+                Status::bad_request(format!(
+                    "ttl: {text:?} is not between 1s and {}",
+                    format_duration(TTL_MAX)
+                ))
+            })?,
+    };
+    let uses = options.get("uses").and_then(Value::as_i64).unwrap_or(1);
+    if !(1..=USES_MAX).contains(&uses) {
+        return Err(Status::bad_request(format!("uses: {uses} is not between 1 and {USES_MAX}")));
+    }
+    Ok((ttl, uses))
+}
+
+fn encoded(key: Key, value: &Value) -> Result<Put, Status> {
+    let broken = |_| Status::internal("a record cannot be stored");
+    let body = Body::encode(value).map_err(broken)?;
+    let header = Header::of(value).map_err(broken)?;
+    Ok(Put { key, body, header, lease: None })
+}
