@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strait_auth::{Attributes, Decision, User};
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
+use strait_store::ObjectName;
 use strait_store::engine::Compare;
 use strait_types::ClusterName;
 
@@ -46,7 +47,19 @@ pub trait View: Send + Sync + 'static {
 
     /// Whether an object exists for this view. Asked per object and per event, so that what a
     /// view may see is decided when it is read.
-    fn sees(&self, resource: &Resource, cluster: &ClusterName, object: &Object) -> bool;
+    fn sees(
+        &self,
+        resource: &Resource,
+        cluster: &ClusterName,
+        name: &ObjectName,
+        object: &Object,
+    ) -> bool;
+
+    /// Whether the end of objects is told that [`Self::sees`] no longer shows, with nothing but
+    /// their metadata: they may have been visible while they were there.
+    fn saw(&self, _resource: &Resource) -> bool {
+        false
+    }
 
     /// The rules that apply to a user in a namespace, for reviews.
     fn rules(&self, user: &User, namespace: &str) -> Vec<strait_auth::rbac::Rule>;

@@ -81,6 +81,24 @@ fn refuse(admission: &Admission<'_>, object: &Value, why: &str) -> Status {
     Status::forbidden(&admission.resource.group_resource(), name, why)
 }
 
+/// Refuses to let go of a finalizer that only the server removes.
+fn keeps_finalizer(
+    admission: &Admission<'_>,
+    object: &Value,
+    old: &Value,
+    finalizer: &str,
+) -> Result<(), Status> {
+    let has = |value: &Value| {
+        let finalizers = value.array_at(&["metadata", "finalizers"]);
+        finalizers.iter().any(|own| own.as_str() == Some(finalizer))
+    };
+    if has(old) && !has(object) {
+        let why = format!("the finalizer {finalizer} is removed by the server");
+        return Err(refuse(admission, object, &why));
+    }
+    Ok(())
+}
+
 /// Refuses a write of the status by anybody who may not do everything.
 fn check_status(admission: &Admission<'_>, object: &Value) -> Result<(), Status> {
     if admission.subresource == "status" && !admission.user.is_master() {

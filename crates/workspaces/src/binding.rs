@@ -17,6 +17,8 @@ pub(crate) struct Binding {
     pub export_name: String,
     /// Whether its resources are served.
     pub bound: bool,
+    /// Whether something keeps it from being as its export is now.
+    pub waits: bool,
     /// Whether its resources ask for crossings.
     pub crossing: bool,
     /// What is served because of it.
@@ -62,6 +64,11 @@ impl Binding {
             export_cluster: export_cluster.and_then(|name| ClusterName::new(name).ok()),
             export_name: text(&["spec", "reference", "export", "name"]),
             bound: value.str_at(&["status", "phase"]) == Some("Bound"),
+            waits: ["Ready", "BindingUpToDate", "APIExportValid"].iter().any(|kind| {
+                let conditions = value.array_at(&["status", "conditions"]);
+                let own = conditions.iter().find(|own| own.str_at(&["type"]) == Some(kind));
+                own.and_then(|own| own.str_at(&["status"])) == Some("False")
+            }),
             crossing: value.str_at(&["metadata", "annotations", CROSSING]) == Some("true"),
             resources: bound_resources(&value),
         }

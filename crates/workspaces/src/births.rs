@@ -21,8 +21,8 @@ use strait_types::{ClusterName, WorkspacePath};
 use crate::System;
 use crate::behaviours::namespace_content;
 use crate::binding::BoundResource;
-use crate::controllers::bound_status;
-use crate::ids::bound_schemas;
+use crate::controllers::{bound_resource, bound_status, keep_schema};
+use crate::locks::Locks;
 use crate::seed::{self, Seed};
 
 /// Namespaces of every logical cluster.
@@ -166,7 +166,7 @@ pub(crate) async fn logical_cluster(
     // The workspace must not be deleted in between: nothing would ever remove the cluster.
     let version = text(&["metadata", "resourceVersion"]).parse().unwrap_or_default();
     let guard = Compare { key: workspace_key.clone(), expect: Expect::Revision(version) };
-    let bindings = default_bindings(system, cluster, workspace)?;
+    let bindings = default_bindings(system, (cluster, path), workspace).await?;
     found(system, cluster, object, user, bindings, vec![guard]).await
 }
 
@@ -178,14 +178,15 @@ pub(crate) async fn logical_cluster(
 pub(crate) async fn found(
     system: &Arc<System>,
     cluster: &ClusterName,
-    object: Value,
+    mut object: Value,
     admin: Option<&str>,
-    bindings: Vec<Put>,
+    bindings: Vec<NewBinding>,
     guards: Vec<Compare>,
 ) -> Result<(), Status> {
     let registry = &system.registry;
     let ids = system.tenancy.ids();
     let seed = Seed::new(registry, cluster);
+    let mut locks = Locks::default();
     let mut batches: Vec<Vec<Put>> = Vec::new();
     for name in NAMESPACES {
         let object_name = ObjectName::cluster_scoped(name);
@@ -198,13 +199,15 @@ pub(crate) async fn found(
         let name = ObjectName::cluster_scoped(WORKSPACE_ADMIN);
         batches[0].push(seed.put(&ids.cluster_role_bindings, &name, workspace_admin(admin))?);
     }
-    for (at, binding) in bindings.into_iter().enumerate() {
+    for (at, new) in bindings.into_iter().enumerate() {
+        let binding = new.put(system, &seed, &mut locks)?;
         if at < batches.len() {
             batches[at].push(binding);
         } else {
             batches.push(vec![binding]);
         }
     }
+    locks.write(&mut object);
     let last =
         seed.put(&ids.logical_clusters, &ObjectName::cluster_scoped(LOGICAL_CLUSTER), object)?;
     // All but the last may be there from an attempt that did not finish. The writer keeps the
@@ -221,44 +224,91 @@ pub(crate) async fn found(
     Ok(())
 }
 
-/// The bindings that a workspace's type asks for, already complete.
-fn default_bindings(
+/// A binding that is about to be made, with what it brings from its first moment.
+pub(crate) struct NewBinding {
+    name: String,
+    value: Value,
+    provider: ClusterName,
+    resources: Vec<(BoundResource, String, String)>,
+    crossing: bool,
+}
+
+impl NewBinding {
+    /// Completes it, unless something that it brings is already there: then its controller says
+    /// so in its conditions.
+    fn put(
+        mut self,
+        system: &Arc<System>,
+        seed: &Seed<'_>,
+        locks: &mut Locks,
+    ) -> Result<Put, Status> {
+        let is_taken = |resource: &BoundResource| {
+            locks.holder(resource).is_some()
+                || system.catalogs.system().iter().any(|own| {
+                    *own.gvr.group == *resource.group && *own.gvr.resource == *resource.resource
+                })
+        };
+        if !self.resources.iter().any(|(resource, ..)| is_taken(resource)) {
+            locks.take(&self.name, self.resources.iter().map(|(resource, ..)| resource));
+            let now = system.registry.timestamp();
+            let resources = &self.resources;
+            bound_status(&mut self.value, &self.provider, resources, self.crossing, &now);
+        }
+        let name = ObjectName::cluster_scoped(&self.name);
+        seed.put(&system.tenancy.ids().bindings, &name, self.value)
+    }
+}
+
+/// The bindings that a workspace's type asks for.
+async fn default_bindings(
     system: &Arc<System>,
-    cluster: &ClusterName,
+    home: (&ClusterName, &WorkspacePath),
     workspace: &Value,
-) -> Result<Vec<Put>, Status> {
+) -> Result<Vec<NewBinding>, Status> {
     let text = |path: &[&str]| workspace.str_at(path).unwrap_or_default();
     let missing = || Status::unavailable("the workspace's type is missing");
     let path = text(&["spec", "type", "path"]);
-    let home = system.tenancy.refer(path, cluster).ok_or_else(missing)?;
+    let of_type = system.tenancy.refer(path, home.0).ok_or_else(missing)?;
     let workspaces = system.tenancy.workspaces().ok_or_else(missing)?;
     let types = ResourceId::new("tenancy.kcp.io", "workspacetypes", workspaces.identity());
     let name = ObjectName::cluster_scoped(text(&["spec", "type", "name"]));
-    let kind = system.tenancy.find(&Key::new(types, home, name)).ok_or_else(missing)?.to_value();
-    let wanted = kind.array_at(&["spec", "defaultAPIBindings"]).iter();
-    wanted
-        .map(|binding| {
-            let text = |key: &str| binding.str_at(&[key]).unwrap_or_default();
-            complete_binding(system, cluster, text("path"), text("export"))
-        })
-        .collect()
+    let kind = system
+        .tenancy
+        .find(&Key::new(types, of_type.clone(), name))
+        .ok_or_else(missing)?
+        .to_value();
+    let mut bindings: Vec<NewBinding> = Vec::new();
+    for binding in kind.array_at(&["spec", "defaultAPIBindings"]) {
+        let text = |key: &str| binding.str_at(&[key]).unwrap_or_default();
+        let path = Some(text("path")).filter(|path| !path.is_empty());
+        let path = path.unwrap_or(of_type.as_str());
+        let new = new_binding(system, home, path, text("export")).await?;
+        if bindings.iter().all(|other| other.name != new.name) {
+            bindings.push(new);
+        }
+    }
+    Ok(bindings)
 }
 
-/// A binding to an export whose schemas are known, bound from its first moment.
-pub(crate) fn complete_binding(
+/// A binding to an export whose schemas are known.
+///
+/// # Errors
+/// Something of the export is missing, or the store takes no write.
+pub(crate) async fn new_binding(
     system: &Arc<System>,
-    cluster: &ClusterName,
+    (cluster, home): (&ClusterName, &WorkspacePath),
     path: &str,
     export: &str,
-) -> Result<Put, Status> {
+) -> Result<NewBinding, Status> {
     let missing = |what: &str| {
         Status::unavailable(format!("{what} of the export {path}:{export} is missing"))
     };
     let ids = system.tenancy.ids();
     let provider = system.tenancy.refer(path, cluster).ok_or_else(|| missing("the workspace"))?;
-    let exported =
-        system.tenancy.find(&ids.export(&provider, export)).ok_or_else(|| missing("the object"))?;
-    let exported = exported.to_value();
+    let exported = strait_types::is_path_segment(export)
+        .then(|| system.tenancy.find(&ids.export(&provider, export)))
+        .flatten();
+    let exported = exported.ok_or_else(|| missing("the object"))?.to_value();
     let identity =
         exported.str_at(&["status", "identityHash"]).ok_or_else(|| missing("the identity"))?;
     let mut value = object! {
@@ -270,36 +320,21 @@ pub(crate) fn complete_binding(
         },
         "spec": object!{"reference": object!{"export": object!{"path": path, "name": export}}},
     };
+    value.set(&["metadata", "annotations", PATH], home.as_str());
     let mut resources = Vec::new();
     for listed in exported.array_at(&["spec", "resources"]) {
         let name = listed.str_at(&["schema"]).unwrap_or_default();
-        let schema =
-            system.tenancy.find(&ids.schema(&provider, name)).ok_or_else(|| missing("a schema"))?;
-        let uid = schema.header.uid.to_string();
-        if system.tenancy.find(&ids.schema(&bound_schemas(), &uid)).is_none() {
-            return Err(missing("the kept schema"));
-        }
-        let schema = schema.to_value();
-        let text = |path: &[&str]| schema.str_at(path).unwrap_or_default().to_owned();
-        let version =
-            schema.array_at(&["spec", "versions"]).first().and_then(|v| v.str_at(&["name"]));
-        let resource = BoundResource {
-            group: text(&["spec", "group"]),
-            resource: text(&["spec", "names", "plural"]),
-            schema_uid: uid,
-            identity: identity.to_owned(),
-        };
-        resources.push((resource, name.to_owned(), version.unwrap_or_default().to_owned()));
+        let schema = strait_types::is_path_segment(name)
+            .then(|| system.tenancy.find(&ids.schema(&provider, name)))
+            .flatten()
+            .ok_or_else(|| missing("a schema"))?;
+        keep_schema(system, (&provider, name), &schema).await?;
+        resources.push(bound_resource(&schema, name, identity));
     }
     let crossing = exported.str_at(&["metadata", "annotations", strait_api::well_known::CROSSING]);
-    let now = system.registry.timestamp();
-    bound_status(&mut value, &provider, &resources, crossing == Some("true"), &now);
-    let seed = Seed::new(&system.registry, cluster);
-    seed.put(
-        &ids.bindings,
-        &ObjectName::cluster_scoped(&binding_name(&provider, path, export)),
-        value,
-    )
+    let crossing = crossing == Some("true");
+    let name = binding_name(&provider, path, export);
+    Ok(NewBinding { name, value, provider, resources, crossing })
 }
 
 /// The name of a default binding (kcp's rule: the export's, and five characters of a digest).

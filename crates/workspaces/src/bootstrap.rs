@@ -17,7 +17,6 @@ use crate::System;
 use crate::behaviours::{ROOT_TYPE_PATH, namespace_content, spec_of};
 use crate::births;
 use crate::controllers::{identity_hash, slice_status};
-use crate::ids::bound_schemas;
 use crate::rbac_defaults;
 use crate::seed::{self, Seed};
 
@@ -140,22 +139,7 @@ async fn ensure_schema(
     let Some(schema) = system.tenancy.find(&key) else {
         return Err(Status::internal("a schema of the hub is missing"));
     };
-    let home = bound_schemas();
-    let uid = schema.header.uid.to_string();
-    if system.tenancy.find(&ids.schema(&home, &uid)).is_some() {
-        return Ok(());
-    }
-    let mut copy = schema.to_value();
-    copy.set(&["metadata"], object! {
-        "annotations": object!{"apis.kcp.io/schema-cluster": root.as_str(), "apis.kcp.io/schema-name": name},
-    });
-    let put = Seed::new(&system.registry, &home).put(
-        &ids.schemas,
-        &ObjectName::cluster_scoped(&uid),
-        copy,
-    )?;
-    seed::create(&system.registry, &home, vec![put], Vec::new()).await?;
-    Ok(())
+    crate::controllers::keep_schema(system, (&root, name), &schema).await
 }
 
 /// The type that workspaces have if they name none.
@@ -193,8 +177,10 @@ async fn ensure_root(system: &Arc<System>, root: &ClusterName) -> Result<(), Sta
     let path = WorkspacePath::root();
     let object =
         births::logical_cluster_object((root, &path), "root:root", &system.url, None, None);
-    let bindings = [TENANCY_EXPORT, RELAY_EXPORT]
-        .map(|export| births::complete_binding(system, root, ROOT_TYPE_PATH, export));
-    let bindings = bindings.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut bindings = Vec::new();
+    for export in [TENANCY_EXPORT, RELAY_EXPORT] {
+        let home = (root, &path);
+        bindings.push(births::new_binding(system, home, ROOT_TYPE_PATH, export).await?);
+    }
     births::found(system, root, object, None, bindings, Vec::new()).await
 }

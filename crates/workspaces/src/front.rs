@@ -13,7 +13,7 @@ use strait_types::{ClusterName, GroupResource, WorkspacePath};
 
 use crate::System;
 use crate::tenancy::Phase;
-use crate::views::{ExportView, WildcardView, WorkspaceView};
+use crate::views::{ExportView, NoExportView, WildcardView, WorkspaceView};
 
 /// A view, and the path within it.
 pub struct Routed {
@@ -92,8 +92,11 @@ impl System {
             });
         // What is absent and what is forbidden look alike: an unknown export is refused as one
         // that the user has no right to.
-        let view = view.ok_or_else(not_permitted)?;
-        Ok(Routed { view: Arc::new(view), path })
+        match view {
+            Some(view) => Ok(Routed { view: Arc::new(view), path }),
+            None if user.is_master() => Err(Status::unknown_path()),
+            None => Ok(Routed { view: Arc::new(NoExportView::new(self)), path }),
+        }
     }
 }
 

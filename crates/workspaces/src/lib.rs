@@ -22,6 +22,7 @@ mod controllers;
 mod front;
 mod ids;
 mod kind;
+mod locks;
 mod parsed;
 mod policies;
 mod rbac_defaults;
@@ -32,6 +33,7 @@ mod views;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use strait_apiserver::behaviour::Companions;
 use strait_apiserver::registry::Registry;
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
@@ -116,13 +118,26 @@ impl System {
 
     /// Stores an object's new state for a controller; nothing where it is the old one.
     async fn replace(&self, key: &Key, old: &Object, value: &Value) -> Result<Outcome, Status> {
-        if strait_machinery::object::Body::encode(value).is_ok_and(|body| body == old.body) {
+        self.replace_with(key, old, value, Companions::default()).await
+    }
+
+    /// The same with something that must be stored at the same moment.
+    async fn replace_with(
+        &self,
+        key: &Key,
+        old: &Object,
+        value: &Value,
+        along: Companions,
+    ) -> Result<Outcome, Status> {
+        let same = strait_machinery::object::Body::encode(value).is_ok_and(|body| body == old.body);
+        if same && along.puts.is_empty() {
             return Ok(Outcome::Done);
         }
-        match self.registry.replace_stored(key, old, value, Vec::new()).await? {
-            Some(_) => Ok(Outcome::Done),
-            None => Err(Status::unavailable("the object changed meanwhile")),
+        let mut txn = alongside(key, old, along);
+        if !same {
+            txn.puts.push(seed::encoded(key.clone(), value)?);
         }
+        self.commit(key, txn).await
     }
 
     /// Removes a finalizer, and with the last one the object that is being deleted.
@@ -131,6 +146,7 @@ impl System {
         key: &Key,
         old: &Object,
         finalizer: &str,
+        along: Companions,
     ) -> Result<Outcome, Status> {
         let mut value = old.to_value();
         let metadata = value.make_object().object_mut("metadata");
@@ -140,18 +156,28 @@ impl System {
                 metadata.remove("finalizers");
             }
         }
-        self.finish(key, old, &value).await
+        self.finish(key, old, &value, along).await
     }
 
     /// Stores an object that is being deleted, or deletes it where nothing holds it any more.
-    async fn finish(&self, key: &Key, old: &Object, value: &Value) -> Result<Outcome, Status> {
+    async fn finish(
+        &self,
+        key: &Key,
+        old: &Object,
+        value: &Value,
+        along: Companions,
+    ) -> Result<Outcome, Status> {
         let held = !value.array_at(&["metadata", "finalizers"]).is_empty()
             || !value.array_at(&["spec", "finalizers"]).is_empty();
         if held {
-            return self.replace(key, old, value).await;
+            return self.replace_with(key, old, value, along).await;
         }
-        let compares = vec![Compare { key: key.clone(), expect: Expect::Revision(old.revision) }];
-        let txn = Txn { compares, puts: Vec::new(), deletes: vec![key.clone()] };
+        let mut txn = alongside(key, old, along);
+        txn.deletes.push(key.clone());
+        self.commit(key, txn).await
+    }
+
+    async fn commit(&self, key: &Key, txn: Txn) -> Result<Outcome, Status> {
         match self.registry.store().commit(&key.cluster, txn).await {
             Ok(_) => Ok(Outcome::Done),
             Err(CommitError::Refused(_)) => {
@@ -160,6 +186,13 @@ impl System {
             Err(error) => Err(seed::unwritten(&error)),
         }
     }
+}
+
+/// A transaction on an object as it was seen, with what goes along.
+fn alongside(key: &Key, old: &Object, along: Companions) -> Txn {
+    let mut compares = vec![Compare { key: key.clone(), expect: Expect::Revision(old.revision) }];
+    compares.extend(along.guards);
+    Txn { compares, puts: along.puts, deletes: Vec::new() }
 }
 
 /// Whether an export bounds what users of binding workspaces may do.

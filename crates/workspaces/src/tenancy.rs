@@ -148,6 +148,12 @@ impl Tenancy {
         self.cluster(cluster)?.path.clone()
     }
 
+    /// The path that workspaces below a logical cluster continue.
+    #[must_use]
+    pub fn path_of(&self, cluster: &ClusterName) -> WorkspacePath {
+        self.path(cluster).unwrap_or_else(|| WorkspacePath::from(cluster))
+    }
+
     /// A reference by path to a logical cluster that is there; an empty path is `own`.
     #[must_use]
     pub fn refer(&self, path: &str, own: &ClusterName) -> Option<ClusterName> {

@@ -9,6 +9,7 @@ use strait_auth::rbac::{Policy, Rule};
 use strait_auth::{Attributes, Decision, NonResource, ResourceRequest, User};
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
+use strait_store::ObjectName;
 use strait_store::engine::{Compare, Expect};
 use strait_types::ClusterName;
 
@@ -68,7 +69,7 @@ impl View for WorkspaceView {
         }
     }
 
-    fn sees(&self, _: &Resource, _: &ClusterName, _: &Object) -> bool {
+    fn sees(&self, _: &Resource, _: &ClusterName, _: &ObjectName, _: &Object) -> bool {
         true
     }
 
@@ -111,6 +112,11 @@ impl ExportView {
         Some(Self { system, cluster, export: export.to_owned(), reach, served, policy })
     }
 
+    /// Whether objects of a resource are stored under the export's identity.
+    fn is_own(&self, resource: &Resource) -> bool {
+        resource.id.identity() == self.served.identity
+    }
+
     /// Whether a workspace binds the export.
     fn is_bound(&self, cluster: &ClusterName) -> bool {
         self.system.catalogs.bindings(cluster).iter().any(|binding| self.is_bound_by(binding))
@@ -147,34 +153,45 @@ impl View for ExportView {
     /// First that the workspace binds the export, then that the user may see the export's
     /// content; the workspaces' own RBAC is not asked, their binding is their consent.
     fn authorize(&self, user: &User, attributes: &Attributes<'_>) -> Decision {
-        let refused = || Decision::Deny("access denied".into());
-        if let (Reach::Cluster(cluster), Attributes::Resource(_)) = (&self.reach, attributes)
-            && !self.is_bound(cluster)
+        if let (Reach::Cluster(cluster), Attributes::Resource(request)) = (&self.reach, attributes)
         {
-            return refused();
+            let resource = self.served.catalog.find_any_version(request.group, request.resource);
+            let bound = match resource.filter(|resource| self.is_own(resource)) {
+                Some(resource) => self.binding(cluster, resource).is_some(),
+                None => self.is_bound(cluster),
+            };
+            if !bound {
+                return refused();
+            }
         }
         if user.is_master() {
             return Decision::Allow(String::new());
         }
-        let content = Attributes::Resource(ResourceRequest {
-            verb: attributes.verb(),
-            group: "apis.kcp.io",
-            resource: "apiexports",
-            subresource: "content",
-            name: &self.export,
-            ..ResourceRequest::default()
-        });
-        match self.policy.decide(user, &content) {
+        match self.policy.decide(user, &content(attributes, &self.export)) {
             Decision::NoOpinion(_) => refused(),
             decided => decided,
         }
     }
 
-    fn sees(&self, resource: &Resource, cluster: &ClusterName, object: &Object) -> bool {
-        if resource.id == self.system.tenancy.ids().bindings {
-            return Binding::of(object).binds(&self.cluster, &self.export);
+    fn sees(
+        &self,
+        resource: &Resource,
+        cluster: &ClusterName,
+        name: &ObjectName,
+        object: &Object,
+    ) -> bool {
+        let ids = self.system.tenancy.ids();
+        if resource.id == ids.bindings {
+            let key = ids.binding(cluster, name.name());
+            return self.system.catalogs.parsed(&key, object).binds(&self.cluster, &self.export);
         }
-        resource.id.identity() == self.served.identity && self.binding(cluster, resource).is_some()
+        self.is_own(resource) && self.binding(cluster, resource).is_some()
+    }
+
+    /// By the time that an object's end is told, its workspace may have unbound the export; the
+    /// object was visible until then.
+    fn saw(&self, resource: &Resource) -> bool {
+        self.is_own(resource)
     }
 
     fn rules(&self, user: &User, namespace: &str) -> Vec<Rule> {
@@ -195,6 +212,70 @@ impl View for ExportView {
         guards.push(self.system.binding_guard(cluster, &binding, resource, write)?);
         Ok(guards)
     }
+}
+
+/// The virtual workspace of an export that does not exist, or of a place that cannot be. It
+/// refuses as the one of an export does that the user has no right to.
+pub(crate) struct NoExportView {
+    reach: Reach,
+    catalog: Arc<Catalog>,
+    policy: Arc<Policy>,
+}
+
+impl NoExportView {
+    pub(crate) fn new(system: &System) -> Self {
+        let policy = system.policies.everywhere();
+        Self { reach: Reach::All, catalog: Arc::new(Catalog::new(Vec::new())), policy }
+    }
+}
+
+impl View for NoExportView {
+    fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    fn label(&self) -> String {
+        "apiexport".into()
+    }
+
+    fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    fn authorize(&self, user: &User, attributes: &Attributes<'_>) -> Decision {
+        // The same question as for an export that is there.
+        let _ = std::hint::black_box(self.policy.decide(user, &content(attributes, "")));
+        refused()
+    }
+
+    fn sees(&self, _: &Resource, _: &ClusterName, _: &ObjectName, _: &Object) -> bool {
+        false
+    }
+
+    fn rules(&self, _: &User, _: &str) -> Vec<Rule> {
+        Vec::new()
+    }
+
+    fn guards(&self, _: &Resource, _: WriteKind) -> Result<Vec<Compare>, Status> {
+        Err(Status::method_not_allowed())
+    }
+}
+
+/// The one refusal of an export's virtual workspace.
+fn refused() -> Decision {
+    Decision::Deny("access denied".into())
+}
+
+/// The right on an export's content that a request needs.
+fn content<'a>(attributes: &Attributes<'a>, export: &'a str) -> Attributes<'a> {
+    Attributes::Resource(ResourceRequest {
+        verb: attributes.verb(),
+        group: "apis.kcp.io",
+        resource: "apiexports",
+        subresource: "content",
+        name: export,
+        ..ResourceRequest::default()
+    })
 }
 
 /// The system's kinds in all workspaces, to read, for those who may do everything.
@@ -229,7 +310,7 @@ impl View for WildcardView {
         }
     }
 
-    fn sees(&self, _: &Resource, _: &ClusterName, _: &Object) -> bool {
+    fn sees(&self, _: &Resource, _: &ClusterName, _: &ObjectName, _: &Object) -> bool {
         true
     }
 
@@ -244,7 +325,7 @@ impl View for WildcardView {
 
 impl System {
     /// What holds a logical cluster open for new content.
-    fn cluster_guard(&self, cluster: &ClusterName) -> Result<Option<Compare>, Status> {
+    pub(crate) fn cluster_guard(&self, cluster: &ClusterName) -> Result<Option<Compare>, Status> {
         if cluster.is_system() {
             return Ok(None);
         }

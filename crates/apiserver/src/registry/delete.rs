@@ -9,6 +9,7 @@ use strait_types::GroupResource;
 
 use super::{ATTEMPTS, Call, Deleted, Registry, Shown, encode, unwritten};
 use crate::options::DeleteOptions;
+use crate::view::WriteKind;
 
 impl Registry {
     /// Removes an object, or begins to where finalizers hold it.
@@ -26,7 +27,10 @@ impl Registry {
     ) -> Result<Deleted, Status> {
         let key = call.key(name)?;
         for _ in 0..ATTEMPTS {
-            let Some(old) = self.find(&key) else {
+            let seen = self
+                .find(&key)
+                .filter(|object| call.view.sees(call.resource, call.cluster, &key.name, object));
+            let Some(old) = seen else {
                 return Err(call.not_found(name));
             };
             call.check_preconditions(&old, name, options)?;
@@ -49,7 +53,8 @@ impl Registry {
                 let shown = Shown::Dry(value);
                 return Ok(if stays { Deleted::Waiting(shown) } else { Deleted::Gone(shown) });
             }
-            let txn = removal(&key, &old, &value, stays)?;
+            let mut txn = removal(&key, &old, &value, stays)?;
+            txn.compares.extend(call.view.guards(call.resource, WriteKind::Change)?);
             match self.store().commit(call.cluster, txn).await {
                 Ok(committed) => {
                     return Ok(match committed.objects.into_iter().next() {

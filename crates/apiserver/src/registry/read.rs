@@ -163,7 +163,7 @@ impl Call<'_> {
         name: &ObjectName,
         object: &Object,
     ) -> bool {
-        selection.matches(name, object) && self.view.sees(self.resource, cluster, object)
+        selection.matches(name, object) && self.view.sees(self.resource, cluster, name, object)
     }
 
     /// What seals a continue token to this list.
@@ -191,8 +191,9 @@ impl Registry {
     ) -> Result<Arc<Object>, Status> {
         self.reach(revision).await?;
         let key = call.key(name)?;
-        let object =
-            self.find(&key).filter(|object| call.view.sees(call.resource, call.cluster, object));
+        let object = self
+            .find(&key)
+            .filter(|object| call.view.sees(call.resource, call.cluster, &key.name, object));
         object.ok_or_else(|| call.not_found(name))
     }
 

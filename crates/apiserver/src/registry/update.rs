@@ -84,7 +84,10 @@ impl Registry {
     ) -> Result<Written, Status> {
         let key = call.key(name)?;
         for _ in 0..ATTEMPTS {
-            let Some(old) = self.find(&key) else {
+            let seen = self
+                .find(&key)
+                .filter(|object| call.view.sees(call.resource, call.cluster, &key.name, object));
+            let Some(old) = seen else {
                 return Err(call.not_found(name));
             };
             let before = old.to_value();

@@ -9,7 +9,7 @@ use strait_machinery::status::Status;
 use strait_store::Scope;
 use strait_types::ClusterName;
 
-use super::{Context, check_status, refuse};
+use super::{Context, check_status, keeps_finalizer, refuse};
 use crate::kind::{Extras, resources};
 use crate::policies::Check;
 
@@ -17,7 +17,15 @@ use crate::policies::Check;
 const SHORT_GROUPS: [&str; 5] = ["apps", "batch", "extensions", "policy", "autoscaling"];
 
 /// Groups that belong to the server.
-const OWN_GROUPS: [&str; 4] = ["apis.kcp.io", "core.kcp.io", "tenancy.kcp.io", "topology.kcp.io"];
+const OWN_GROUPS: [&str; 7] = [
+    "apis.kcp.io",
+    "core.kcp.io",
+    "tenancy.kcp.io",
+    "topology.kcp.io",
+    "relay.strait.dev",
+    "requests.strait.dev",
+    "tenancy.strait.dev",
+];
 
 impl Context {
     /// Forces the annotation that names an object's workspace by path.
@@ -263,7 +271,7 @@ impl Behaviour for Bindings {
     ) -> Result<(), Status> {
         check_status(admission, object)?;
         if let Some(old) = old {
-            return keeps_finalizer(admission, object, old);
+            return keeps_finalizer(admission, object, old, BINDING_FINALIZER);
         }
         let (path, name) = reference(object);
         if name.is_empty() {
@@ -278,19 +286,6 @@ impl Behaviour for Bindings {
         }
         Ok(())
     }
-}
-
-/// Objects are removed before their binding is; nobody skips that.
-fn keeps_finalizer(admission: &Admission<'_>, object: &Value, old: &Value) -> Result<(), Status> {
-    let has = |value: &Value| {
-        let finalizers = value.array_at(&["metadata", "finalizers"]);
-        finalizers.iter().any(|own| own.as_str() == Some(BINDING_FINALIZER))
-    };
-    if has(old) && !has(object) {
-        let why = format!("the finalizer {BINDING_FINALIZER} is removed by the server");
-        return Err(refuse(admission, object, &why));
-    }
-    Ok(())
 }
 
 /// APIExportEndpointSlice.

@@ -1,9 +1,26 @@
 //! The LogicalCluster object: made, moved on and removed by the hub alone.
 
+use strait_api::well_known::{
+    DELETION_FINALIZER, OWNER, PATH, PHASE_LABEL, RESOURCE_BINDINGS, SHARD, TYPE,
+};
 use strait_apiserver::behaviour::{Admission, Behaviour};
-use strait_machinery::json::Value;
+use strait_machinery::json::{Path, Value};
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
+
+/// Where the hub reads what a workspace is; its users may not say it.
+const FIXED: [&[&str]; 10] = [
+    &["spec", "initializers"],
+    &["spec", "terminators"],
+    &["spec", "owner"],
+    &["spec", "createdBy"],
+    &["spec", "directlyDeletable"],
+    &["metadata", "annotations", PATH],
+    &["metadata", "annotations", TYPE],
+    &["metadata", "annotations", SHARD],
+    &["metadata", "annotations", OWNER],
+    &["metadata", "annotations", RESOURCE_BINDINGS],
+];
 
 pub(super) struct LogicalClusters;
 
@@ -23,17 +40,22 @@ impl Behaviour for LogicalClusters {
         if !admission.subresource.is_empty() {
             return Err(super::refuse(admission, object, "only the server changes the status"));
         }
-        for field in ["initializers", "terminators", "owner", "directlyDeletable"] {
-            if old.at(&["spec", field]) != object.at(&["spec", field]) {
-                let why = format!("spec.{field} is immutable");
+        let phase: &[&str] = &["metadata", "labels", PHASE_LABEL];
+        for path in FIXED.into_iter().chain([phase]) {
+            if old.at(path) != object.at(path) {
+                let why = format!("{} is immutable", Path::of(path));
                 return Err(super::refuse(admission, object, &why));
             }
         }
-        Ok(())
+        super::keeps_finalizer(admission, object, old, DELETION_FINALIZER)
     }
 
     fn admit_delete(&self, admission: &Admission<'_>, old: &Object) -> Result<(), Status> {
         let value = old.to_value();
+        if value.at(&["spec", "owner"]).is_none() {
+            let why = "LogicalCluster cannot be deleted; it is the top of all workspaces";
+            return Err(super::refuse(admission, &value, why));
+        }
         let direct = value.at(&["spec", "directlyDeletable"]).and_then(Value::as_bool);
         if admission.user.is_master() || direct == Some(true) {
             return Ok(());

@@ -10,7 +10,7 @@ use strait_machinery::status::Status;
 use strait_runtime::Entropy;
 use strait_store::{Key, ObjectName, ResourceId};
 
-use super::{Context, check_status, refuse};
+use super::{Context, check_status, keeps_finalizer, refuse};
 use crate::policies::Check;
 
 /// Where the types that every hub has are.
@@ -137,6 +137,9 @@ impl Behaviour for Workspaces {
         if !strait_types::is_dns1123_label(name) {
             let detail = "must be a DNS label: it becomes part of the workspace's path";
             errors.push(FieldError::invalid(Path::of(&["metadata", "name"]), name, detail));
+        } else if self.context.tenancy.path_of(admission.cluster).join(name).is_err() {
+            let detail = "the path of the workspace would be too long";
+            errors.push(FieldError::invalid(Path::of(&["metadata", "name"]), name, detail));
         }
         invalid(admission, object, &errors)?;
         let text = |key: &str| object.str_at(&["spec", "type", key]).unwrap_or_default();
@@ -165,15 +168,7 @@ fn unchanged(admission: &Admission<'_>, object: &Value, old: &Value) -> Result<(
             return Err(refuse(admission, object, &format!("annotation {key} is immutable")));
         }
     }
-    let has = |value: &Value| {
-        let finalizers = value.array_at(&["metadata", "finalizers"]);
-        finalizers.iter().any(|own| own.as_str() == Some(LOGICAL_CLUSTER_FINALIZER))
-    };
-    if has(old) && !has(object) {
-        let why = format!("the finalizer {LOGICAL_CLUSTER_FINALIZER} is removed by the server");
-        return Err(refuse(admission, object, &why));
-    }
-    Ok(())
+    keeps_finalizer(admission, object, old, LOGICAL_CLUSTER_FINALIZER)
 }
 
 /// WorkspaceType.

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use strait_api::well_known::{BINDING_FINALIZER, CROSSING};
+use strait_api::well_known::{BINDING_FINALIZER, CROSSING, PATH};
+use strait_apiserver::behaviour::Companions;
+use strait_apiserver::catalog::Resource;
 use strait_machinery::json::Value;
 use strait_machinery::object;
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
-use strait_store::{Key, Scope};
+use strait_store::engine::{Compare, Expect};
+use strait_store::{Key, ObjectName, Scope};
 use strait_types::ClusterName;
 
 use super::purge;
@@ -16,6 +20,7 @@ use crate::System;
 use crate::binding::{BoundResource, bound_resources};
 use crate::controller::{Concerns, Follow, Outcome, Reconcile};
 use crate::ids::bound_schemas;
+use crate::locks::Locks;
 use crate::seed;
 
 /// Puts into a binding what it brings, with every condition that says so.
@@ -59,8 +64,69 @@ pub(crate) fn bound_status(
     set_condition(binding, "PermissionClaimsApplied", applied, now);
 }
 
+/// What a schema brings under an identity; with its name and the version that is stored.
+pub(crate) fn bound_resource(
+    schema: &Object,
+    name: &str,
+    identity: &str,
+) -> (BoundResource, String, String) {
+    let value = schema.to_value();
+    let text = |path: &[&str]| value.str_at(path).unwrap_or_default().to_owned();
+    let versions = value.array_at(&["spec", "versions"]).iter();
+    let stored = versions
+        .clone()
+        .find(|version| version.get("storage").and_then(Value::as_bool) == Some(true))
+        .and_then(|version| version.str_at(&["name"]));
+    let resource = BoundResource {
+        group: text(&["spec", "group"]),
+        resource: text(&["spec", "names", "plural"]),
+        schema_uid: schema.header.uid.to_string(),
+        identity: identity.to_owned(),
+    };
+    (resource, name.to_owned(), stored.unwrap_or_default().to_owned())
+}
+
+/// Keeps a copy of a schema that is about to be bound, so that serving does not depend on the
+/// provider. `from` is where it is, and its name.
+///
+/// # Errors
+/// The store takes no write.
+pub(crate) async fn keep_schema(
+    system: &Arc<System>,
+    from: (&ClusterName, &str),
+    schema: &Object,
+) -> Result<(), Status> {
+    let home = bound_schemas();
+    let name = ObjectName::cluster_scoped(&schema.header.uid.to_string());
+    let key = Key::new(system.tenancy.ids().schemas.clone(), home.clone(), name);
+    if system.tenancy.find(&key).is_some() {
+        return Ok(());
+    }
+    let mut copy = schema.to_value();
+    copy.set(
+        &["metadata"],
+        object! {"annotations": object!{
+            "apis.kcp.io/schema-cluster": from.0.as_str(),
+            "apis.kcp.io/schema-name": from.1,
+        }},
+    );
+    let seed = seed::Seed::new(&system.registry, &home);
+    let put = seed.put(&key.resource, &key.name, copy)?;
+    seed::create(&system.registry, &home, vec![put], Vec::new()).await?;
+    Ok(())
+}
+
 pub(super) struct Bindings {
     system: Arc<System>,
+}
+
+/// What a binding should bring.
+struct Plan {
+    provider: ClusterName,
+    /// Each with the schema's name and the stored version.
+    resources: Vec<(BoundResource, String, String)>,
+    schemas: Vec<(String, Arc<Object>)>,
+    crossing: bool,
 }
 
 /// Why a binding cannot be completed.
@@ -68,6 +134,16 @@ struct Unbound {
     condition: &'static str,
     reason: &'static str,
     message: String,
+}
+
+impl Unbound {
+    fn export(reason: &'static str, message: &str) -> Self {
+        Self { condition: "APIExportValid", reason, message: message.into() }
+    }
+
+    fn schema(reason: &'static str, message: String) -> Self {
+        Self { condition: "BindingUpToDate", reason, message }
+    }
 }
 
 impl Bindings {
@@ -84,162 +160,111 @@ impl Bindings {
         if object.header.deleting {
             return self.unbind(key, &object, value).await;
         }
+        let home = system.tenancy.ids().logical_cluster(&key.cluster);
+        let snapshot = system.tenancy.store().snapshot(&home.resource);
+        let Some(logical) = snapshot.get(&home.cluster, &home.name) else {
+            // Still being made.
+            let scope = Scope::Object(home.cluster, home.name);
+            return Ok(Outcome::Await(home.resource, scope, snapshot.revision()));
+        };
+        let logical_value = logical.to_value();
+        let mut locks = Locks::of(&logical_value);
         let now = system.registry.timestamp();
-        match self.plan(key, &value) {
-            Ok((cluster, resources, crossing)) => {
-                self.keep_schemas(&cluster, &resources).await?;
-                bound_status(&mut value, &cluster, &resources, crossing, &now);
-            }
-            Err(why) => {
-                if value.str_at(&["status", "phase"]) != Some("Bound") {
-                    value.set(&["status", "phase"], "Binding");
-                    let waiting = ("False", why.reason, &*why.message);
-                    set_condition(&mut value, "InitialBindingCompleted", waiting, &now);
-                    set_condition(&mut value, "Ready", waiting, &now);
+        match self.plan(key, &value, &locks) {
+            Ok(plan) => {
+                for (name, schema) in &plan.schemas {
+                    keep_schema(system, (&plan.provider, name), schema).await?;
                 }
-                set_condition(&mut value, why.condition, ("False", why.reason, &why.message), &now);
+                locks.take(key.name.name(), plan.resources.iter().map(|(resource, ..)| resource));
+                bound_status(&mut value, &plan.provider, &plan.resources, plan.crossing, &now);
             }
+            Err(why) => refused(&mut value, &why, &now),
         }
-        system.replace(key, &object, &value).await
+        let path = system.tenancy.path_of(&key.cluster);
+        value.set(&["metadata", "annotations", PATH], path.as_str());
+        let along = hold(&home, logical, logical_value, locks)?;
+        system.replace_with(key, &object, &value, along).await
     }
 
     /// What a binding should bring, decided from what is stored.
-    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
-    fn plan(
-        &self,
-        key: &Key,
-        binding: &Value,
-    ) -> Result<(ClusterName, Vec<(BoundResource, String, String)>, bool), Unbound> {
+    fn plan(&self, key: &Key, binding: &Value, locks: &Locks) -> Result<Plan, Unbound> {
         let system = &self.system;
         let text = |field: &str| {
             binding.str_at(&["spec", "reference", "export", field]).unwrap_or_default()
         };
-        let not_found = || Unbound {
-            condition: "APIExportValid",
-            reason: "APIExportNotFound",
-            message: "the export does not exist".into(),
-        };
-        let cluster = system.tenancy.refer(text("path"), &key.cluster).ok_or_else(not_found)?;
+        let not_found = || Unbound::export("APIExportNotFound", "the export does not exist");
+        let provider = system.tenancy.refer(text("path"), &key.cluster).ok_or_else(not_found)?;
         let name = text("name");
         if !strait_types::is_path_segment(name) {
             return Err(not_found());
         }
-        let export_key = system.tenancy.ids().export(&cluster, name);
+        let export_key = system.tenancy.ids().export(&provider, name);
         let export = system.tenancy.find(&export_key).ok_or_else(not_found)?.to_value();
-        let identity = export.str_at(&["status", "identityHash"]).ok_or_else(|| Unbound {
-            condition: "APIExportValid",
-            reason: "MissingIdentityHash",
-            message: "the export has no identity yet".into(),
+        let identity = export.str_at(&["status", "identityHash"]).ok_or_else(|| {
+            Unbound::export("MissingIdentityHash", "the export has no identity yet")
         })?;
-        let mut resources = Vec::new();
+        check_pinned(binding, &provider, identity)?;
+        let mut plan = Plan {
+            crossing: export.str_at(&["metadata", "annotations", CROSSING]) == Some("true"),
+            provider,
+            resources: Vec::new(),
+            schemas: Vec::new(),
+        };
         for exported in export.array_at(&["spec", "resources"]) {
-            let schema_name = exported.str_at(&["schema"]).unwrap_or_default();
-            let schema = strait_types::is_path_segment(schema_name)
-                .then(|| system.tenancy.find(&system.tenancy.ids().schema(&cluster, schema_name)))
-                .flatten()
-                .ok_or_else(|| Unbound {
-                    condition: "BindingUpToDate",
-                    reason: "APIResourceSchemaInvalid",
-                    message: format!("the schema {schema_name:?} does not exist"),
-                })?;
-            let value = schema.to_value();
-            let text = |path: &[&str]| value.str_at(path).unwrap_or_default().to_owned();
-            let versions = value.array_at(&["spec", "versions"]);
-            let stored =
-                versions.iter().find(|v| v.get("storage").and_then(Value::as_bool) == Some(true));
-            let version = stored.and_then(|v| v.str_at(&["name"])).unwrap_or_default();
-            let resource = BoundResource {
-                group: text(&["spec", "group"]),
-                resource: text(&["spec", "names", "plural"]),
-                schema_uid: schema.header.uid.to_string(),
-                identity: identity.to_owned(),
-            };
-            self.check_conflict(key, &resource)?;
-            resources.push((resource, schema_name.to_owned(), version.to_owned()));
+            let name = exported.str_at(&["schema"]).unwrap_or_default();
+            let schema = strait_types::is_path_segment(name)
+                .then(|| system.tenancy.find(&system.tenancy.ids().schema(&plan.provider, name)))
+                .flatten();
+            let schema = schema.ok_or_else(|| {
+                let message = format!("the schema {name:?} does not exist");
+                Unbound::schema("APIResourceSchemaInvalid", message)
+            })?;
+            let bound = bound_resource(&schema, name, identity);
+            self.check_conflict(key, &bound.0, &schema, locks)?;
+            plan.resources.push(bound);
+            plan.schemas.push((name.to_owned(), schema));
         }
-        self.keep_dropped(binding, &mut resources);
-        let crossing = export.str_at(&["metadata", "annotations", CROSSING]) == Some("true");
-        Ok((cluster, resources, crossing))
+        keep_dropped(binding, &mut plan.resources);
+        Ok(plan)
     }
 
     /// A name can be brought by one binding only: the one that has it keeps it.
-    fn check_conflict(&self, key: &Key, wanted: &BoundResource) -> Result<(), Unbound> {
-        let others = self.system.catalogs.bindings(&key.cluster);
-        let other = others
-            .iter()
-            .filter(|other| other.name != key.name.name() && other.bound)
-            .find(|other| other.resources.iter().any(|brought| brought.is_named_as(wanted)));
-        let system =
-            self.system.catalogs.system().iter().any(|own| {
-                *own.gvr.group == *wanted.group && *own.gvr.resource == *wanted.resource
-            });
-        let holder = match other {
-            Some(other) => format!("the APIBinding {:?}", other.name),
-            None if system => "the server itself".to_owned(),
-            None => return Ok(()),
-        };
-        Err(Unbound {
-            condition: "BindingUpToDate",
-            reason: "NamingConflicts",
-            message: format!("{}.{} is brought by {holder}", wanted.resource, wanted.group),
-        })
-    }
-
-    /// What an export no longer lists stays bound, since objects may be stored.
-    fn keep_dropped(&self, binding: &Value, resources: &mut Vec<(BoundResource, String, String)>) {
-        for bound in bound_resources(binding) {
-            if resources.iter().any(|(own, ..)| own.is_named_as(&bound)) {
-                continue;
-            }
-            let entry = binding.array_at(&["status", "boundResources"]).iter().find(|entry| {
-                entry.str_at(&["resource"]) == Some(&bound.resource)
-                    && entry.str_at(&["group"]) == Some(&bound.group)
-            });
-            let text = |path: &[&str]| {
-                entry.and_then(|entry| entry.str_at(path)).unwrap_or_default().to_owned()
-            };
-            let version = entry.map(|entry| entry.array_at(&["storageVersions"]));
-            let version = version.and_then(|list| list.first()).and_then(Value::as_str);
-            resources.push((
-                bound,
-                text(&["schema", "name"]),
-                version.unwrap_or_default().to_owned(),
-            ));
-        }
-    }
-
-    /// Keeps a copy of every bound schema, so that serving does not depend on the provider.
-    async fn keep_schemas(
+    fn check_conflict(
         &self,
-        provider: &ClusterName,
-        resources: &[(BoundResource, String, String)],
-    ) -> Result<(), Status> {
-        let system = &self.system;
-        let home = bound_schemas();
-        for (resource, name, _) in resources {
-            let copy = system.tenancy.ids().schema(&home, &resource.schema_uid);
-            if system.tenancy.find(&copy).is_some() {
+        key: &Key,
+        wanted: &BoundResource,
+        schema: &Object,
+        locks: &Locks,
+    ) -> Result<(), Unbound> {
+        let ids = self.system.tenancy.ids();
+        let conflict = |name: &str, holder: String| {
+            let message = format!("{name}.{} is brought by {holder}", wanted.group);
+            Err(Unbound::schema("NamingConflicts", message))
+        };
+        // One that is gone holds nothing.
+        let holder = locks.holder(wanted).filter(|holder| {
+            *holder != key.name.name()
+                && strait_types::is_path_segment(holder)
+                && self.system.tenancy.find(&ids.binding(&key.cluster, holder)).is_some()
+        });
+        if let Some(holder) = holder {
+            return conflict(&wanted.resource, format!("the APIBinding {holder:?}"));
+        }
+        let names = Names::of(&schema.to_value());
+        let served = self.system.catalogs.of(&key.cluster);
+        for other in served.catalog.resources().iter().filter(|own| *own.gvr.group == *wanted.group)
+        {
+            let bringer = served.binding(&other.id);
+            if bringer.is_some_and(|binding| binding.name == key.name.name()) {
                 continue;
             }
-            let original = system.tenancy.find(&system.tenancy.ids().schema(provider, name));
-            let Some(original) = original else {
-                continue;
-            };
-            let mut value = original.to_value();
-            value.set(
-                &["metadata"],
-                object! {
-                    "name": &*resource.schema_uid,
-                    "uid": system.registry.new_uid().to_string(),
-                    "creationTimestamp": system.registry.timestamp(),
-                    "annotations": object!{
-                        "apis.kcp.io/schema-cluster": provider.as_str(),
-                        "apis.kcp.io/schema-name": &**name,
-                    },
-                },
-            );
-            let put = seed::encoded(copy, &value)?;
-            seed::create(&system.registry, &home, vec![put], Vec::new()).await?;
+            if let Some(name) = names.shared_with(other) {
+                let holder = match bringer {
+                    Some(binding) => format!("the APIBinding {:?}", binding.name),
+                    None => "the server itself".to_owned(),
+                };
+                return conflict(name, holder);
+            }
         }
         Ok(())
     }
@@ -248,7 +273,7 @@ impl Bindings {
     async fn unbind(
         &self,
         key: &Key,
-        object: &object::Object,
+        object: &Object,
         mut value: Value,
     ) -> Result<Outcome, Status> {
         let system = &self.system;
@@ -272,7 +297,106 @@ impl Bindings {
                 return Ok(Outcome::Await(id, scope, revision));
             }
         }
-        system.remove_finalizer(key, object, BINDING_FINALIZER).await
+        let home = system.tenancy.ids().logical_cluster(&key.cluster);
+        let along = match system.tenancy.find(&home) {
+            Some(logical) => {
+                let logical_value = logical.to_value();
+                let mut locks = Locks::of(&logical_value);
+                locks.release(key.name.name());
+                hold(&home, &logical, logical_value, locks)?
+            }
+            None => Companions::default(),
+        };
+        system.remove_finalizer(key, object, BINDING_FINALIZER, along).await
+    }
+}
+
+/// The write of who holds what, to go with a binding's own; nothing where it stays as it is.
+/// The comparison is made in any case: what was decided was decided from this.
+fn hold(
+    home: &Key,
+    logical: &Object,
+    mut value: Value,
+    locks: Locks,
+) -> Result<Companions, Status> {
+    let compare = Compare { key: home.clone(), expect: Expect::Revision(logical.revision) };
+    let changed = Locks::of(&value) != locks;
+    locks.write(&mut value);
+    let puts = if changed { vec![seed::encoded(home.clone(), &value)?] } else { Vec::new() };
+    Ok(Companions { puts, guards: vec![compare] })
+}
+
+/// Says in a binding why it is not complete.
+fn refused(binding: &mut Value, why: &Unbound, now: &str) {
+    let state = ("False", why.reason, &*why.message);
+    if binding.str_at(&["status", "phase"]) != Some("Bound") {
+        binding.set(&["status", "phase"], "Binding");
+        set_condition(binding, "InitialBindingCompleted", state, now);
+        set_condition(binding, "Ready", state, now);
+    }
+    set_condition(binding, why.condition, state, now);
+}
+
+/// What was bound once stays what is bound: another export that took over the name, or another
+/// identity, is not followed. Objects are stored under the first.
+fn check_pinned(binding: &Value, provider: &ClusterName, identity: &str) -> Result<(), Unbound> {
+    let invalid = |message: &str| Err(Unbound::export("APIExportInvalidReference", message));
+    let pinned = binding.str_at(&["status", "apiExportClusterName"]);
+    if pinned.is_some_and(|pinned| pinned != provider.as_str()) {
+        return invalid("the path leads to another workspace than the one that was bound");
+    }
+    if bound_resources(binding).iter().any(|bound| bound.identity != identity) {
+        return invalid("the export has another identity than the one that was bound");
+    }
+    Ok(())
+}
+
+/// What an export no longer lists stays bound, since objects may be stored.
+fn keep_dropped(binding: &Value, resources: &mut Vec<(BoundResource, String, String)>) {
+    let entries = binding.array_at(&["status", "boundResources"]);
+    for (bound, entry) in bound_resources(binding).into_iter().zip(entries) {
+        if resources.iter().any(|(own, ..)| own.is_named_as(&bound)) {
+            continue;
+        }
+        let schema = entry.str_at(&["schema", "name"]).unwrap_or_default().to_owned();
+        let version = entry.array_at(&["storageVersions"]).first().and_then(Value::as_str);
+        resources.push((bound, schema, version.unwrap_or_default().to_owned()));
+    }
+}
+
+/// What a schema wants to be called by.
+struct Names {
+    resources: Vec<String>,
+    kinds: Vec<String>,
+}
+
+impl Names {
+    fn of(schema: &Value) -> Self {
+        let text = |field: &str| schema.str_at(&["spec", "names", field]).map(str::to_owned);
+        let kind = text("kind").unwrap_or_default();
+        let short = schema.array_at(&["spec", "names", "shortNames"]).iter();
+        let singular = text("singular").unwrap_or_else(|| kind.to_lowercase());
+        let list = text("listKind").unwrap_or_else(|| format!("{kind}List"));
+        Self {
+            resources: [text("plural").unwrap_or_default(), singular]
+                .into_iter()
+                .chain(short.filter_map(Value::as_str).map(str::to_owned))
+                .collect(),
+            kinds: vec![kind, list],
+        }
+    }
+
+    /// A name that a served resource has already.
+    fn shared_with<'a>(&'a self, other: &Resource) -> Option<&'a str> {
+        let own = &other.served;
+        let has_resource = |name: &String| {
+            *own.plural == **name
+                || *own.singular == **name
+                || own.short_names.iter().any(|short| **short == **name)
+        };
+        let has_kind = |kind: &String| *own.gvk.kind == **kind || *own.list_kind == **kind;
+        let shared = self.resources.iter().find(|name| has_resource(name));
+        shared.or_else(|| self.kinds.iter().find(|kind| has_kind(kind))).map(String::as_str)
     }
 }
 
@@ -298,8 +422,17 @@ impl Reconcile for Bindings {
             concerned.map(|(own, _)| own).collect()
         };
         let bindings_of_provider: Concerns = Arc::new(bindings_of_provider);
+        // One that goes may make room for others of its workspace.
+        let system = self.system.clone();
+        let own_and_waiting = move |key: &Key| -> Vec<Key> {
+            let ids = system.tenancy.ids();
+            let others = system.catalogs.bindings(&key.cluster);
+            let waiting = others.iter().filter(|other| other.waits);
+            let waiting = waiting.map(|other| ids.binding(&key.cluster, &other.name));
+            std::iter::once(key.clone()).chain(waiting.filter(|other| other != key)).collect()
+        };
         vec![
-            Follow::own(ids.bindings.clone()),
+            Follow { resource: ids.bindings.clone(), keys: Arc::new(own_and_waiting) },
             Follow { resource: ids.exports.clone(), keys: bindings_of_provider.clone() },
             Follow { resource: ids.schemas.clone(), keys: bindings_of_provider },
         ]

@@ -6,11 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
-use strait_api::well_known::IDENTITY_NAMESPACE;
+use strait_api::well_known::{IDENTITY_NAMESPACE, SKIP_ENDPOINT_SLICE};
 use strait_machinery::json::Value;
 use strait_machinery::object;
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
-use strait_store::{Key, ObjectName};
+use strait_store::engine::{Compare, Expect};
+use strait_store::{Key, ObjectName, Put, ResourceId, Scope, Txn};
 use strait_types::ClusterName;
 
 use super::set_condition;
@@ -66,13 +68,14 @@ impl Exports {
         let Some(object) = system.tenancy.find(key) else {
             return Ok(Outcome::Done);
         };
-        if object.header.deleting {
+        let leaving = system.tenancy.cluster(&key.cluster).is_none_or(|cluster| cluster.deleting);
+        if object.header.deleting || leaving {
             return Ok(Outcome::Done);
         }
         let mut value = object.to_value();
         let now = system.registry.timestamp();
         let pinned = value.str_at(&["status", "identityHash"]).unwrap_or_default().to_owned();
-        match self.identity(key, &value).await? {
+        match self.identity(key, &object, &value).await? {
             Identity::Key(hash) if pinned.is_empty() || pinned == hash => {
                 value.set(&["status", "identityHash"], hash);
                 set_condition(&mut value, "IdentityValid", ("True", "", ""), &now);
@@ -99,19 +102,24 @@ impl Exports {
                 );
             }
         }
-        self.make_slice(key, &value).await?;
+        self.make_slice(key, &object, &value).await?;
         system.replace(key, &object, &value).await
     }
 
     /// The key behind an export, made where there is none.
-    async fn identity(&self, key: &Key, export: &Value) -> Result<Identity, Status> {
+    async fn identity(
+        &self,
+        key: &Key,
+        object: &Object,
+        export: &Value,
+    ) -> Result<Identity, Status> {
         let system = &self.system;
         let reference = |field: &str| export.str_at(&["spec", "identity", "secretRef", field]);
         let (namespace, name) = match (reference("namespace"), reference("name")) {
             (Some(namespace), Some(name)) => (namespace.to_owned(), name.to_owned()),
             _ => {
                 let name = key.name.name().to_owned();
-                self.make_secret(&key.cluster, &name).await?;
+                self.make_secret(key, object, &name).await?;
                 return Ok(Identity::Created(name));
             }
         };
@@ -129,32 +137,57 @@ impl Exports {
         Ok(bytes.map_or(Identity::Missing, |bytes| Identity::Key(identity_hash(&bytes))))
     }
 
-    async fn make_secret(&self, cluster: &ClusterName, name: &str) -> Result<(), Status> {
+    async fn make_secret(&self, key: &Key, export: &Object, name: &str) -> Result<(), Status> {
         let system = &self.system;
-        let seed = Seed::new(&system.registry, cluster);
+        let seed = Seed::new(&system.registry, &key.cluster);
         let ids = system.tenancy.ids();
-        let mut namespace = vec![seed.put(
+        let namespace = ObjectName::cluster_scoped(IDENTITY_NAMESPACE);
+        let mut puts = vec![seed.put(
             &ids.namespaces,
-            &ObjectName::cluster_scoped(IDENTITY_NAMESPACE),
+            &namespace,
             crate::births::namespace(IDENTITY_NAMESPACE),
         )?];
-        namespace.extend(namespace_content(&seed, IDENTITY_NAMESPACE, &system.ca)?);
-        seed::create(&system.registry, cluster, namespace, Vec::new()).await?;
+        puts.extend(namespace_content(&seed, IDENTITY_NAMESPACE, &system.ca)?);
+        self.create(key, export, puts, Vec::new()).await?;
+        let home = Key::new(ids.namespaces.clone(), key.cluster.clone(), namespace);
+        let home_object = system.tenancy.find(&home).filter(|home| !home.header.deleting);
+        let Some(home_object) = home_object else {
+            return Err(Status::unavailable("the namespace of identity secrets is being deleted"));
+        };
         let secret = seed.put(
             &ids.secrets,
             &ObjectName::namespaced(IDENTITY_NAMESPACE, name),
             crate::births::identity_secret(&new_identity(&system.registry)),
         )?;
-        seed::create(&system.registry, cluster, vec![secret], Vec::new()).await?;
-        Ok(())
+        let stays = Compare { key: home, expect: Expect::Revision(home_object.revision) };
+        self.create(key, export, vec![secret], vec![stays]).await
     }
 
-    /// Makes the slice that belongs to an export, where it is missing.
-    async fn make_slice(&self, key: &Key, export: &Value) -> Result<(), Status> {
+    /// Makes what belongs to an export, unless it is there, while the export is as it was seen
+    /// and its workspace stays: what comes too late would be left behind for ever.
+    async fn create(
+        &self,
+        key: &Key,
+        export: &Object,
+        puts: Vec<Put>,
+        guards: Vec<Compare>,
+    ) -> Result<(), Status> {
+        let system = &self.system;
+        if puts.iter().any(|put| system.tenancy.find(&put.key).is_some()) {
+            return Ok(());
+        }
+        let unchanged = Compare { key: key.clone(), expect: Expect::Revision(export.revision) };
+        let guards =
+            guards.into_iter().chain([unchanged]).chain(system.cluster_guard(&key.cluster)?);
+        let made = seed::create(&system.registry, &key.cluster, puts, guards.collect()).await?;
+        made.map(drop).ok_or_else(|| Status::unavailable("the export changed meanwhile"))
+    }
+
+    async fn make_slice(&self, key: &Key, object: &Object, export: &Value) -> Result<(), Status> {
         let system = &self.system;
         let slice =
             Key::new(system.tenancy.ids().slices.clone(), key.cluster.clone(), key.name.clone());
-        if system.tenancy.find(&slice).is_some() {
+        if export.at(&["metadata", "annotations", SKIP_ENDPOINT_SLICE]).is_some() {
             return Ok(());
         }
         let seed = Seed::new(&system.registry, &key.cluster);
@@ -162,8 +195,7 @@ impl Exports {
         let mut value = crate::births::endpoint_slice(key.name.name(), export);
         slice_status(&mut value, &system.url, Some((&key.cluster, key.name.name())), &now);
         let put = seed.put(&slice.resource, &slice.name, value)?;
-        seed::create(&system.registry, &key.cluster, vec![put], Vec::new()).await?;
-        Ok(())
+        self.create(key, object, vec![put], Vec::new()).await
     }
 
     async fn slice(&self, key: &Key) -> Result<Outcome, Status> {
@@ -176,13 +208,31 @@ impl Exports {
             |field: &str| value.str_at(&["spec", "export", field]).unwrap_or_default().to_owned();
         let (path, name) = (text("path"), text("name"));
         let cluster = system.tenancy.refer(&path, &key.cluster);
-        let export = cluster.filter(|cluster| {
-            strait_types::is_path_segment(&name)
-                && system.tenancy.find(&system.tenancy.ids().export(cluster, &name)).is_some()
+        let export = cluster.filter(|_| strait_types::is_path_segment(&name)).and_then(|cluster| {
+            let export = system.tenancy.find(&system.tenancy.ids().export(&cluster, &name))?;
+            Some((cluster, export))
         });
-        let found = export.as_ref().map(|cluster| (cluster, &*name));
+        let owned = object.header.owners.iter().find(|owner| &*owner.kind == "APIExport");
+        let uid = export.as_ref().map(|(_, export)| export.header.uid.to_string());
+        if owned.is_some_and(|owner| Some(&*owner.uid) != uid.as_deref()) {
+            return self.remove(key, &object).await;
+        }
+        let found = export.as_ref().map(|(cluster, _)| (cluster, &*name));
         slice_status(&mut value, &system.url, found, &system.registry.timestamp());
         system.replace(key, &object, &value).await
+    }
+}
+
+impl Exports {
+    /// Removes a slice whose export is gone: it goes with its owner.
+    async fn remove(&self, key: &Key, slice: &Object) -> Result<Outcome, Status> {
+        let compare = Compare { key: key.clone(), expect: Expect::Revision(slice.revision) };
+        let held = !slice.header.finalizers.is_empty();
+        if held {
+            return Ok(Outcome::Done);
+        }
+        let txn = Txn { compares: vec![compare], puts: Vec::new(), deletes: vec![key.clone()] };
+        self.system.commit(key, txn).await
     }
 }
 
@@ -211,18 +261,39 @@ impl Reconcile for Exports {
 
     fn follows(&self) -> Vec<Follow> {
         let ids = self.system.tenancy.ids();
-        let (exports, slices) = (ids.exports.clone(), ids.slices.clone());
-        let slice_of = slices.clone();
+        let of_name = |resource: &ResourceId, key: &Key| {
+            Key::new(resource.clone(), key.cluster.clone(), key.name.clone())
+        };
+        // A slice may be of an export of any workspace, but is found by the export's name.
+        let system = self.system.clone();
+        let slices_of = move |key: &Key| -> Vec<Key> {
+            let slices = system.tenancy.store().snapshot(&system.tenancy.ids().slices);
+            let named = slices.iter(&Scope::All).filter(|(_, _, slice)| {
+                let name = slice.to_value();
+                name.str_at(&["spec", "export", "name"]) == Some(key.name.name())
+            });
+            let named = named.map(|(cluster, name, _)| {
+                Key::new(system.tenancy.ids().slices.clone(), cluster.clone(), name.clone())
+            });
+            std::iter::once(key.clone()).chain(named).collect()
+        };
+        // Identities come from secrets.
+        let system = self.system.clone();
+        let exports_near = move |key: &Key| -> Vec<Key> {
+            let ids = system.tenancy.ids();
+            let exports = system.tenancy.store().snapshot(&ids.exports);
+            let near = exports.part(&key.cluster);
+            near.iter().map(|(name, _)| ids.export(&key.cluster, name.name())).collect()
+        };
+        let exports = ids.exports.clone();
         vec![
-            // An export concerns the slice of its name as well.
+            Follow { resource: ids.exports.clone(), keys: Arc::new(slices_of) },
+            // One that goes is made again.
             Follow {
-                resource: exports,
-                keys: Arc::new(move |key| {
-                    let slice = Key::new(slice_of.clone(), key.cluster.clone(), key.name.clone());
-                    vec![key.clone(), slice]
-                }),
+                resource: ids.slices.clone(),
+                keys: Arc::new(move |key| vec![key.clone(), of_name(&exports, key)]),
             },
-            Follow::own(slices),
+            Follow { resource: ids.secrets.clone(), keys: Arc::new(exports_near) },
         ]
     }
 

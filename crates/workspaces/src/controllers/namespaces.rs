@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use strait_apiserver::behaviour::Companions;
 use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_machinery::status::Status;
@@ -46,7 +47,7 @@ impl Namespaces {
         let mut value = object.to_value();
         value.set(&["spec", "finalizers"], Vec::<Value>::new());
         value.make_object().object_mut("spec").remove("finalizers");
-        system.finish(key, &object, &value).await
+        system.finish(key, &object, &value, Companions::default()).await
     }
 }
 

@@ -80,12 +80,20 @@ async fn delete(system: &Arc<System>, key: &Key, object: &Object) -> Result<(), 
     }
 }
 
-/// Every resource that may have content, namespaces and the objects that hold a workspace
-/// together left out.
-pub(crate) fn content(system: &System) -> Vec<ResourceId> {
+/// Every resource of a logical cluster, in the order in which a workspace is emptied: ordinary
+/// content, bindings, namespaces, rights. The logical cluster's own object is left out.
+pub(crate) fn whole_cluster(system: &System) -> Vec<ResourceId> {
     let ids = system.tenancy.ids();
-    let last = [&ids.namespaces, &ids.logical_clusters, &ids.bindings];
+    let last = [
+        &ids.bindings,
+        &ids.namespaces,
+        &ids.role_bindings,
+        &ids.roles,
+        &ids.cluster_role_bindings,
+        &ids.cluster_roles,
+    ];
     let mut resources = system.tenancy.store().resources();
-    resources.retain(|resource| !last.contains(&resource));
+    resources.retain(|resource| !last.contains(&resource) && *resource != ids.logical_clusters);
+    resources.extend(last.into_iter().cloned());
     resources
 }

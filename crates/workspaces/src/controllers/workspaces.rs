@@ -6,11 +6,12 @@ use futures_util::future::BoxFuture;
 use strait_api::well_known::{
     CHOSEN_CLUSTER, DELETION_FINALIZER, LOGICAL_CLUSTER_FINALIZER, PHASE_LABEL,
 };
+use strait_apiserver::behaviour::Companions;
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_store::{Key, Scope};
-use strait_types::{ClusterName, WorkspacePath};
+use strait_types::{ClusterName, GroupResource};
 
 use super::{purge, set_condition};
 use crate::System;
@@ -32,7 +33,7 @@ impl Workspaces {
         };
         let value = object.to_value();
         if object.header.deleting {
-            return self.end(key, &object, &value).await;
+            return self.end(key, &object, value).await;
         }
         if value.str_at(&["status", "phase"]) == Some("Ready") {
             return Ok(Outcome::Done);
@@ -44,11 +45,16 @@ impl Workspaces {
     async fn begin(&self, key: &Key, object: &Object, mut value: Value) -> Result<Outcome, Status> {
         let system = &self.system;
         let cluster = chosen(&value)?;
-        let parent =
-            system.tenancy.path(&key.cluster).unwrap_or_else(|| WorkspacePath::from(&key.cluster));
+        let parent = system.tenancy.path_of(&key.cluster);
         let path =
             parent.join(key.name.name()).map_err(|error| Status::internal(error.to_string()))?;
-        births::logical_cluster(system, &cluster, &path, key, &value).await?;
+        if let Err(why) = births::logical_cluster(system, &cluster, &path, key, &value).await {
+            let now = system.registry.timestamp();
+            let waiting = ("False", "InitializerExists", &*why.message);
+            set_condition(&mut value, "WorkspaceInitialized", waiting, &now);
+            system.replace(key, object, &value).await?;
+            return Err(why);
+        }
         value.set(&["spec", "cluster"], cluster.as_str());
         value.set(&["spec", "URL"], format!("{}/clusters/{path}", system.url));
         value.set(&["status", "phase"], "Ready");
@@ -65,28 +71,54 @@ impl Workspaces {
     }
 
     /// Removes the logical cluster's content and the logical cluster, then the workspace.
-    async fn end(&self, key: &Key, object: &Object, value: &Value) -> Result<Outcome, Status> {
+    async fn end(&self, key: &Key, object: &Object, value: Value) -> Result<Outcome, Status> {
         let system = &self.system;
         let cluster = match value.str_at(&["spec", "cluster"]) {
             Some(name) => {
                 ClusterName::new(name).map_err(|error| Status::internal(error.to_string()))?
             }
-            None => chosen(value)?,
+            None => chosen(&value)?,
         };
         let own = system.tenancy.ids().logical_cluster(&cluster);
-        if let Some(logical) = system.tenancy.find(&own) {
-            if !self.mark_deleting(&own, &logical).await? {
+        let logical = system.tenancy.find(&own);
+        let uid = object.header.uid.to_string();
+        let foreign = logical.as_ref().is_some_and(|logical| {
+            logical.to_value().str_at(&["spec", "owner", "uid"]) != Some(&*uid)
+        });
+        if !foreign {
+            if let Some(logical) = &logical
+                && !self.mark_deleting(&own, logical).await?
+            {
                 return Err(Status::unavailable("the logical cluster changed meanwhile"));
             }
-            if let Some(wait) = self.empty(&cluster).await? {
+            // Also where there is no logical cluster: its making may have been interrupted.
+            if let Some((left, wait)) = self.empty(&cluster).await? {
+                self.say_what_remains(key, object, value, &left).await?;
                 return Ok(wait);
             }
-            let Some(logical) = system.tenancy.find(&own) else {
-                return Err(Status::unavailable("the logical cluster changed meanwhile"));
-            };
-            system.remove_finalizer(&own, &logical, DELETION_FINALIZER).await?;
+            if let Some(logical) = system.tenancy.find(&own) {
+                let along = Companions::default();
+                system.remove_finalizer(&own, &logical, DELETION_FINALIZER, along).await?;
+            }
         }
-        system.remove_finalizer(key, object, LOGICAL_CLUSTER_FINALIZER).await
+        let along = Companions::default();
+        system.remove_finalizer(key, object, LOGICAL_CLUSTER_FINALIZER, along).await
+    }
+
+    /// Says in a workspace what its deletion waits for.
+    async fn say_what_remains(
+        &self,
+        key: &Key,
+        object: &Object,
+        mut value: Value,
+        left: &str,
+    ) -> Result<(), Status> {
+        let now = self.system.registry.timestamp();
+        value.set(&["status", "phase"], "Deleting");
+        value.set(&["metadata", "labels", PHASE_LABEL], "Deleting");
+        let waiting = ("False", "SomeResourcesRemain", left);
+        set_condition(&mut value, "WorkspaceContentDeleted", waiting, &now);
+        self.system.replace(key, object, &value).await.map(drop)
     }
 
     /// Begins the deletion of a logical cluster: from then on nothing is created in it.
@@ -103,16 +135,20 @@ impl Workspaces {
     }
 
     /// Removes everything in a logical cluster but itself: content, then bindings, then
-    /// namespaces. Returns what has to be waited for.
-    async fn empty(&self, cluster: &ClusterName) -> Result<Option<Outcome>, Status> {
+    /// namespaces, and last the rights of those who may have to help. Returns what has to be
+    /// waited for, in words and as an outcome.
+    async fn empty(&self, cluster: &ClusterName) -> Result<Option<(String, Outcome)>, Status> {
         let system = &self.system;
-        let ids = system.tenancy.ids();
         let scope = Scope::Cluster(cluster.clone());
-        let last = [ids.bindings.clone(), ids.namespaces.clone()];
-        for resource in purge::content(system).into_iter().chain(last) {
+        for resource in purge::whole_cluster(system) {
             let left = purge::objects(system, &resource, &scope).await?;
             if let Some(revision) = left.blocked_at {
-                return Ok(Some(Outcome::Await(resource, scope, revision)));
+                let message = format!(
+                    "{} objects of {} wait for their finalizers",
+                    left.count,
+                    GroupResource::new(resource.group(), resource.resource()),
+                );
+                return Ok(Some((message, Outcome::Await(resource, scope, revision))));
             }
         }
         Ok(None)

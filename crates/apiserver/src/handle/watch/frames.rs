@@ -113,7 +113,8 @@ impl Frames {
             object.as_ref().is_some_and(|object| self.shows(&event.cluster, &event.name, object))
         };
         let (change, object) = match (shown(&event.previous), shown(&event.object)) {
-            (false, false) => return None,
+            // Gone, and what made it visible is gone as well: its end is told all the same.
+            (false, false) => return self.last_words(event),
             (false, true) => (Change::Added, event.object.as_ref()?),
             (true, true) => (Change::Modified, event.object.as_ref()?),
             (true, false) => (Change::Deleted, event.previous.as_ref()?),
@@ -124,6 +125,25 @@ impl Frames {
         }
         let shape = &self.shapes[change as usize];
         Some(event.encoded(shape, || self.encode(change, object, event.revision, false)))
+    }
+
+    /// The end of an object that the view no longer shows: its metadata, and no more.
+    fn last_words(&self, event: &Event) -> Option<Bytes> {
+        let previous = event.previous.as_ref().filter(|_| event.object.is_none())?;
+        let told = self.selection.matches(&event.name, previous) && self.view.saw(&self.resource);
+        if !told {
+            return None;
+        }
+        let mut value = previous.body.to_value(event.revision);
+        value.make_object().retain(|key, _| matches!(key, "apiVersion" | "kind" | "metadata"));
+        let bytes = match self.transform {
+            Transform::Partial => table::partial_object(&value),
+            Transform::None => value,
+            // A row of nothing tells nobody anything.
+            Transform::Table => return None,
+        }
+        .to_bytes();
+        Some(frame_of("DELETED", bytes.len(), |frame| frame.extend_from_slice(&bytes)))
     }
 
     fn encode(
