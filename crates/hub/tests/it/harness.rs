@@ -15,7 +15,7 @@ use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
 use strait_runtime::{Context, SystemClock, SystemEntropy};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,7 +97,8 @@ impl TestHub {
         let bundle = self.authority.bundle().unwrap();
         let tls = client_config(&bundle, identity, Arc::new(SystemClock)).unwrap();
         let base = "/clusters/root".to_owned();
-        Client { address: self.address, tls, base, headers: HeaderMap::new() }
+        let source = std::net::Ipv4Addr::LOCALHOST;
+        Client { address: self.address, source, tls, base, headers: HeaderMap::new() }
     }
 }
 
@@ -127,6 +128,7 @@ pub(crate) fn yaml(text: &str) -> Value {
 #[derive(Clone)]
 pub(crate) struct Client {
     address: std::net::SocketAddr,
+    source: std::net::Ipv4Addr,
     tls: Arc<rustls::ClientConfig>,
     base: String,
     headers: HeaderMap,
@@ -194,6 +196,24 @@ impl Client {
         self.send(Method::DELETE, path, None).await
     }
 
+    /// Waits until there is no such object.
+    pub(crate) async fn gone(&self, collection: &str, name: &str) {
+        let one = format!("fieldSelector=metadata.name={name}");
+        let list = self.get(&format!("{collection}?{one}")).await.expect(200);
+        if list.array_at(&["items"]).is_empty() {
+            return;
+        }
+        let version = list.str_at(&["metadata", "resourceVersion"]).unwrap();
+        let path = format!("{collection}?watch=true&{one}&resourceVersion={version}");
+        let mut events = self.watch(&path).await;
+        while events.next().await.str_at(&["type"]) != Some("DELETED") {}
+    }
+
+    /// The same client from another address of this machine: `127.0.0.x`.
+    pub(crate) fn from(&self, last: u8) -> Self {
+        Self { source: std::net::Ipv4Addr::new(127, 0, 0, last), ..self.clone() }
+    }
+
     /// Opens a watch; the path says `watch=true` itself.
     pub(crate) async fn watch(&self, path: &str) -> Events {
         let response = self.open(Method::GET, path, Bytes::new()).await;
@@ -208,7 +228,9 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> http::Response<Incoming> {
-        let stream = TcpStream::connect(self.address).await.expect("the hub listens");
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((self.source, 0).into()).unwrap();
+        let stream = socket.connect(self.address).await.expect("the hub listens");
         stream.set_nodelay(true).unwrap();
         let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
         let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
@@ -234,13 +256,21 @@ impl Client {
         fits: impl Fn(&Value) -> bool,
     ) -> Value {
         let path = format!("{collection}?watch=true&fieldSelector=metadata.name={name}");
-        let mut events = self.watch(&path).await;
-        loop {
-            let event = events.next().await;
-            let object = event.get("object").cloned().unwrap_or_default();
-            if fits(&object) {
-                return object;
-            }
+        until(self.watch(&path).await, fits).await
+    }
+
+    /// Reads until any object of a collection fits, by a watch, and returns it.
+    pub(crate) async fn wait_any(&self, collection: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        until(self.watch(&format!("{collection}?watch=true")).await, fits).await
+    }
+}
+
+async fn until(mut events: Events, fits: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let event = events.next().await;
+        let object = event.get("object").cloned().unwrap_or_default();
+        if fits(&object) {
+            return object;
         }
     }
 }

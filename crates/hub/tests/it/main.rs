@@ -2,5 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is an assertion")]
 
 mod api;
+mod bindings;
 mod certificates;
+mod directory;
 mod harness;
+mod isolation;
+mod joining;
+mod tenants;
+mod views;
+mod workspaces_access;
+mod workspaces_lifecycle;

@@ -413,12 +413,13 @@ impl Reconcile for Bindings {
             let bindings = system.tenancy.store().snapshot(&system.tenancy.ids().bindings);
             let all = bindings.iter(&Scope::All).map(|(cluster, name, object)| {
                 let own = system.tenancy.ids().binding(cluster, name.name());
-                let export = system.catalogs.parsed(&own, object).export_cluster.clone();
-                (own, export)
+                let binding = system.catalogs.parsed(&own, object);
+                (own, binding)
             });
-            // One that has no export yet may have been waiting for this.
-            let concerned =
-                all.filter(|(_, export)| export.as_ref().is_none_or(|of| *of == key.cluster));
+            // One that has no export yet, or another than it had, may have waited for this.
+            let concerned = all.filter(|(_, binding)| {
+                binding.waits || binding.export_cluster.as_ref().is_none_or(|of| *of == key.cluster)
+            });
             concerned.map(|(own, _)| own).collect()
         };
         let bindings_of_provider: Concerns = Arc::new(bindings_of_provider);
