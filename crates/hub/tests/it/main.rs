@@ -10,5 +10,4 @@ mod isolation;
 mod joining;
 mod tenants;
 mod views;
-mod workspaces_access;
 mod workspaces_lifecycle;
