@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use strait_hub::{Config, Hub, StoreKind};
 use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
-use strait_runtime::{Context, SystemClock, SystemEntropy};
+use strait_runtime::{Clock, Context, SystemClock, SystemEntropy};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
@@ -35,9 +35,19 @@ impl TestHub {
         Self::start_in(Arc::new(directory)).await
     }
 
+    /// A new hub that goes by another clock.
+    pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_with(directory, Context { clock, ..context() }).await
+    }
+
     /// A hub on a directory that may have been used before.
     pub(crate) async fn start_in(directory: Arc<TempDir>) -> Self {
-        let hub = Hub::start(&config(directory.path()), context()).await.unwrap();
+        Self::start_with(directory, context()).await
+    }
+
+    async fn start_with(directory: Arc<TempDir>, context: Context) -> Self {
+        let hub = Hub::start(&config(directory.path()), context).await.unwrap();
         let pki = directory.path().join("pki");
         let authority = Authority::load(&pki, Arc::new(SystemClock), Arc::new(SystemEntropy));
         Self {

@@ -23,8 +23,8 @@ pub const RENEW_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Attempts to join of one address in a minute.
 const JOINS_PER_MINUTE: u32 = 10;
 
-/// Attempts at a write that others changed meanwhile.
-pub(super) const ATTEMPTS: usize = 5;
+/// Attempts at a write that others changed meanwhile: groups of installations start together.
+pub(super) const ATTEMPTS: usize = 32;
 
 /// Most instances' worth of text that an agent may send about itself, characters each.
 const TEXT_MAX: usize = 253;
@@ -167,7 +167,8 @@ impl Joining {
         };
         let spec = AgentSpec::of(&agent);
         let owner = (identity.cluster(), identity.name());
-        let (compare, put) = match self.claim_key(&csr, owner, spec.certificate_ttl).await? {
+        let lease = self.lease(spec.certificate_ttl + RENEW_GRACE).await?;
+        let (compare, put) = match self.claim_key(&csr, owner, lease)? {
             Ok(claimed) => claimed,
             Err(refused) => return Ok(refused),
         };

@@ -13,7 +13,7 @@ use strait_machinery::status::Status;
 use strait_pki::Csr;
 use strait_runtime::random_16;
 use strait_runtime::units::{format_duration, parse_duration};
-use strait_store::engine::{Compare, Expect};
+use strait_store::engine::{Compare, Expect, LeaseId};
 use strait_store::{CommitError, Key, ObjectName, Put, Scope, Txn};
 use strait_types::{ClusterName, InstanceId, Redacted};
 use subtle::ConstantTimeEq;
@@ -53,9 +53,13 @@ impl Joining {
         let prefix = format!("{agent}.");
         let outstanding = store.snapshot(&self.tokens);
         let scope = Scope::Cluster(cluster.clone());
-        let count =
-            outstanding.iter(&scope).filter(|(_, name, _)| name.name().starts_with(&prefix));
-        if count.count() >= TOKENS_MAX {
+        let usable = outstanding.iter(&scope).filter(|(_, name, record)| {
+            let record = record.to_value();
+            let uses = record.get("uses").and_then(Value::as_i64).unwrap_or_default();
+            let used = i64::try_from(record.array_at(&["usedBy"]).len()).unwrap_or(i64::MAX);
+            name.name().starts_with(&prefix) && used < uses
+        });
+        if usable.count() >= TOKENS_MAX {
             return Err(Status::too_many_requests(
                 format!(
                     "{TOKENS_MAX} tokens of this agent are outstanding; wait until one expires"
@@ -87,7 +91,7 @@ impl Joining {
             "usedBy": Vec::<Value>::new(),
             "expires": expires.to_string(),
         };
-        let lease = store.grant(ttl).await.map_err(|error| unwritten(&error))?;
+        let lease = self.lease(ttl).await?;
         let put = self.record(self.token_key(&token), record)?;
         let txn = Txn {
             compares: vec![Compare { key: put.key.clone(), expect: Expect::Absent }],
@@ -141,6 +145,8 @@ impl Joining {
         let store = self.agents.system.registry.store();
         let key = self.token_key(token);
         let claim = format!("{instance}:{}", hex(&csr.spki_sha256().0));
+        // Granted once: leases that no key hangs on end by themselves.
+        let mut leases = None;
         for _ in 0..ATTEMPTS {
             let Some(stored) = self.agents.system.tenancy.find(&key) else {
                 return Ok(Some(invalid_token()));
@@ -156,18 +162,25 @@ impl Joining {
             }
             used.push(claim.as_str().into());
             record.set(&["usedBy"], used);
-            let ttl = AgentSpec::of(agent).certificate_ttl;
+            let (token_lease, key_lease) = match leases {
+                Some(granted) => granted,
+                None => {
+                    // A key that is written anew hangs on no lease of before.
+                    let end = record.str_at(&["expires"]).unwrap_or_default();
+                    let end = end.parse::<jiff::Timestamp>().ok();
+                    let left = end.map(|end| end.duration_since(self.clock.now()));
+                    let left = left.and_then(|left| Duration::try_from(left).ok());
+                    let token_lease = self.lease(left.unwrap_or_default()).await?;
+                    let ttl = AgentSpec::of(agent).certificate_ttl;
+                    *leases.insert((token_lease, self.lease(ttl + RENEW_GRACE).await?))
+                }
+            };
             let owner = (&token.cluster, &*token.agent);
-            let (key_compare, key_put) = match self.claim_key(csr, owner, ttl).await? {
+            let (key_compare, key_put) = match self.claim_key(csr, owner, key_lease)? {
                 Ok(claimed) => claimed,
                 Err(refused) => return Ok(Some(refused)),
             };
-            // The lease must stay: a rewritten key hangs on none.
-            let end = record.str_at(&["expires"]).unwrap_or_default().parse::<jiff::Timestamp>();
-            let left = end.ok().map(|end| end.duration_since(self.clock.now()));
-            let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
-            let lease = store.grant(left).await.map_err(|error| unwritten(&error))?;
-            let put = Put { lease: Some(lease), ..encoded(key.clone(), &record)? };
+            let put = Put { lease: Some(token_lease), ..encoded(key.clone(), &record)? };
             let unused = Compare { key: key.clone(), expect: Expect::Revision(stored.revision) };
             let txn = Txn {
                 compares: vec![unused, key_compare],
@@ -183,13 +196,18 @@ impl Joining {
         Err(Status::unavailable("the token is in use by too many at once").retry_after(1))
     }
 
-    /// The write that says whose a public key is; refused where it is another agent's. It is
-    /// remembered for as long as a certificate for it may live or be renewed.
-    pub(super) async fn claim_key(
+    pub(super) async fn lease(&self, ttl: Duration) -> Result<LeaseId, Status> {
+        let granted = self.agents.system.registry.store().grant(ttl).await;
+        granted.map_err(|error| unwritten(&error))
+    }
+
+    /// The write that says whose a public key is; refused where it is another agent's. `lease`
+    /// lasts for as long as a certificate for the key may live or be renewed.
+    pub(super) fn claim_key(
         &self,
         csr: &Csr,
         (cluster, agent): (&ClusterName, &str),
-        ttl: Duration,
+        lease: LeaseId,
     ) -> Result<Result<(Compare, Put), Answer>, Status> {
         let name = hex(&csr.spki_sha256().0);
         let key = Key::new(
@@ -206,8 +224,6 @@ impl Joining {
             return Ok(Err(Answer::Refused(403, "KeyInUse", message.into())));
         }
         let expect = known.map_or(Expect::Absent, |known| Expect::Revision(known.revision));
-        let store = self.agents.system.registry.store();
-        let lease = store.grant(ttl + RENEW_GRACE).await.map_err(|error| unwritten(&error))?;
         let record = object! {"kind": "AgentKey", "owner": owner};
         let put = Put { lease: Some(lease), ..self.record(key.clone(), record)? };
         Ok(Ok((Compare { key, expect }, put)))
