@@ -11,6 +11,10 @@ use strait_types::GroupVersion;
 
 use crate::catalog::Resource;
 
+/// Media type of OpenAPI v2 in protobuf.
+pub(crate) const OPENAPI_V2_PROTOBUF: &str =
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// A document with the tag that clients know it by.
 pub(crate) struct Document {
     /// The body.
@@ -32,11 +36,16 @@ pub(crate) struct Documents {
     legacy_resources: BTreeMap<GroupVersion, OnceLock<Option<Document>>>,
     openapi_index: OnceLock<Document>,
     openapi: BTreeMap<GroupVersion, OnceLock<Document>>,
+    openapi_v2: OnceLock<Document>,
+    openapi_v2_protobuf: OnceLock<Document>,
 }
 
 impl Document {
     fn new(value: &Value, content_type: &'static str) -> Self {
-        let bytes: Bytes = value.to_bytes().into();
+        Self::of_bytes(value.to_bytes().into(), content_type)
+    }
+
+    fn of_bytes(bytes: Bytes, content_type: &'static str) -> Self {
         let hash = Sha512::digest(&bytes);
         let hash: String = hash.iter().map(|byte| format!("{byte:02X}")).collect();
         Self { bytes, etag: format!("\"{hash}\""), content_type }
@@ -67,6 +76,8 @@ impl Documents {
                 .collect(),
             openapi_index: OnceLock::new(),
             openapi: versions.into_iter().map(|version| (version, OnceLock::new())).collect(),
+            openapi_v2: OnceLock::new(),
+            openapi_v2_protobuf: OnceLock::new(),
         }
     }
 
@@ -138,5 +149,24 @@ impl Documents {
         let version = GroupVersion::new(group, version);
         let document = self.openapi.get(&version)?;
         Some(document.get_or_init(|| Document::json(&openapi::document(&version, &self.served()))))
+    }
+    /// `/openapi/v2`.
+    pub(crate) fn openapi_v2(&self) -> &Document {
+        self.openapi_v2.get_or_init(|| Document::json(&self.all_definitions()))
+    }
+
+    /// `/openapi/v2` in protobuf.
+    pub(crate) fn openapi_v2_protobuf(&self) -> &Document {
+        self.openapi_v2_protobuf.get_or_init(|| {
+            let bytes = openapi::gnostic::encode(&self.all_definitions());
+            Document::of_bytes(bytes.into(), OPENAPI_V2_PROTOBUF)
+        })
+    }
+
+    fn all_definitions(&self) -> Value {
+        let served = self.served();
+        let documents: Vec<Value> =
+            self.openapi.keys().map(|version| openapi::document(version, &served)).collect();
+        openapi::v2::combined(&documents)
     }
 }

@@ -1,4 +1,5 @@
-//! OpenAPI v3: one document for each group and version, and an index of them.
+//! OpenAPI v3: one document for each group and version, and an index of them; and v2, made of
+//! those.
 //!
 //! The documents are what kubectl reads: for every kind a definition that carries its group,
 //! version and kind, and operations that say which patches and parameters are taken. They are
@@ -7,9 +8,11 @@
 //! `metadata` put in. Equal lists make equal bytes.
 
 mod definitions;
+pub mod gnostic;
 mod operations;
 mod parameters;
 mod schema;
+pub mod v2;
 
 use strait_types::{GroupVersion, GroupVersionKind};
 

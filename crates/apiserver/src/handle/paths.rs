@@ -7,7 +7,7 @@ use strait_machinery::status::Status;
 
 use crate::body::ResponseBody;
 use crate::catalog::Catalog;
-use crate::documents::Document;
+use crate::documents::{Document, OPENAPI_V2_PROTOBUF};
 use crate::health::Health;
 use crate::negotiate::{Format, Offer};
 use crate::query::Query;
@@ -42,6 +42,10 @@ pub(crate) fn get(
         ["apis", group] => found(documents.legacy_group(group), headers),
         ["api", version] => found(documents.legacy_resources("", version), headers),
         ["apis", group, version] => found(documents.legacy_resources(group, version), headers),
+        ["openapi", "v2"] if wants_v2_protobuf(headers) => {
+            Ok(document(documents.openapi_v2_protobuf(), headers))
+        }
+        ["openapi", "v2"] => Ok(document(documents.openapi_v2(), headers)),
         ["openapi", "v3"] => Ok(document(documents.openapi_index(), headers)),
         ["openapi", "v3", "api", version] => openapi(catalog, ("", version), query, headers),
         ["openapi", "v3", "apis", group, version] => {
@@ -59,6 +63,13 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
             has("g=apidiscovery.k8s.io") && has("v=v2") && has("as=APIGroupDiscoveryList")
         })
     })
+}
+
+/// Whether the first that a client names is protobuf; kubectl spells it with an `@`.
+fn wants_v2_protobuf(headers: &HeaderMap) -> bool {
+    let accept = headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+    let first = accept.unwrap_or_default().split([',', ';']).next().unwrap_or_default().trim();
+    first.replace("v2@v1.0", "v2.v1.0") == OPENAPI_V2_PROTOBUF
 }
 
 fn found(found: Option<&Document>, headers: &HeaderMap) -> Result<ApiResponse, Status> {

@@ -256,3 +256,47 @@ fn the_index_says_where_documents_are() {
         r#"{"paths":{"api/v1":{"serverRelativeURL":"/clusters/root/openapi/v3/api/v1?hash=A"},"apis/apps/v1":{"serverRelativeURL":"/clusters/root/openapi/v3/apis/apps/v1?hash=B"}}}"#
     );
 }
+
+#[test]
+fn the_older_document_has_every_definition_without_what_it_cannot_say() {
+    let documents = documents();
+    let combined = v2::combined(&documents);
+    let definitions = combined.get("definitions").unwrap().as_object().unwrap();
+    for document in &documents {
+        let schemas = document.at(&["components", "schemas"]).unwrap().as_object().unwrap();
+        assert!(schemas.keys().all(|name| definitions.contains_key(name)));
+    }
+    walk(&combined, &mut |map| {
+        if let Some(Value::String(target)) = map.get("$ref") {
+            let name = target.strip_prefix("#/definitions/").unwrap();
+            assert!(definitions.contains_key(name), "{name}");
+        }
+        assert!(!map.contains_key("nullable") && !map.contains_key("anyOf"));
+    });
+    let options = definitions.get(definitions::DELETE_OPTIONS).unwrap();
+    assert!(options.array_at(&[definitions::GVK]).len() > 1, "an option of every group");
+}
+
+#[test]
+fn the_older_document_is_written_in_protobuf() {
+    let schema = parse(
+        br##"{"type":"object","maxItems":300,"maximum":1.5,"required":["a"],"x-y":{"k":1},
+            "properties":{"a":{"$ref":"#/definitions/A"}},"additionalProperties":{"type":"string"}}"##,
+    )
+    .unwrap();
+    let document = object! {
+        "swagger": "2.0",
+        "info": object! {"title": "t", "version": "v"},
+        "paths": Value::object(),
+        "definitions": object! {"D": schema},
+    };
+    let expected: &[&[u8]] = &[
+        b"\x0a\x032.0\x12\x06\x0a\x01t\x12\x01v\x42\x00",
+        b"\x4a\x60\x0a\x5e\x0a\x01D\x12\x59",
+        b"\x39\x00\x00\x00\x00\x00\x00\xf8\x3f\x70\xac\x02\x9a\x01\x01a",
+        b"\xaa\x01\x0d\x0a\x0b\xb2\x01\x08\x0a\x06string\xb2\x01\x08\x0a\x06object",
+        b"\xca\x01\x18\x0a\x16\x0a\x01a\x12\x11\x0a\x0f#/definitions/A",
+        b"\xfa\x01\x10\x0a\x03x-y\x12\x09\x12\x07{\"k\":1}",
+    ];
+    assert_eq!(gnostic::encode(&document), expected.concat());
+}
