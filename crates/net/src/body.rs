@@ -136,6 +136,7 @@ where
     let mut body = std::pin::pin!(body);
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
+        skip(body, limit).await;
         return Err(BodyError::TooLarge { limit });
     }
     let mut first = Bytes::new();
@@ -146,6 +147,8 @@ where
             continue;
         };
         if first.len() + rest.len() + data.len() > limit {
+            drop((first, rest));
+            skip(body, limit).await;
             return Err(BodyError::TooLarge { limit });
         }
         // Most bodies come in one piece, which is then not copied.
@@ -162,6 +165,21 @@ where
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok(whole.freeze())
+}
+
+/// Reads on for a while without keeping anything: a client that is still sending when its
+/// HTTP/1 connection closes does not see the answer that says why.
+async fn skip<B>(mut body: Pin<&mut B>, most: usize)
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut skipped = 0;
+    while let Some(Ok(frame)) = body.as_mut().frame().await {
+        skipped += frame.data_ref().map_or(0, Bytes::len);
+        if skipped > most {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
