@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use strait_auth::{User, groups};
 use strait_net::Connection;
@@ -18,6 +20,9 @@ pub(crate) enum Unauthenticated {
     /// The certificate is not believed.
     #[error(transparent)]
     Certificate(#[from] VerifyError),
+    /// Credentials other than a certificate.
+    #[error("only client certificates are accepted")]
+    Credential,
     /// The certificate is believed but its agent is refused.
     #[error("{0}")]
     Agent(&'static str),
@@ -42,7 +47,21 @@ struct Peer {
 }
 
 impl Authenticator {
-    /// The user behind a request. Without a certificate: nobody in particular.
+    /// The user behind a request: the one of the connection's certificate; without one whoever
+    /// the headers prove, and without those nobody in particular.
+    pub(crate) fn requester(
+        &self,
+        connection: &Connection,
+        headers: &HeaderMap,
+    ) -> Result<Arc<User>, Unauthenticated> {
+        // Bearer tokens are not issued, so none proves anything.
+        if connection.certificates().is_empty() && headers.contains_key(AUTHORIZATION) {
+            return Err(Unauthenticated::Credential);
+        }
+        self.user(connection)
+    }
+
+    /// The user behind a connection. Without a certificate: nobody in particular.
     pub(crate) fn user(&self, connection: &Connection) -> Result<Arc<User>, Unauthenticated> {
         if connection.certificates().is_empty() {
             return Ok(Arc::new(User::anonymous()));

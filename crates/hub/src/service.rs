@@ -89,7 +89,7 @@ impl Service {
         if path == JOIN_PATH || path == RENEW_PATH {
             return self.join_or_renew(connection, request, path == JOIN_PATH).await;
         }
-        let user = match self.authenticator.user(connection) {
+        let user = match self.authenticator.requester(connection, request.headers()) {
             Ok(user) => user,
             Err(error) => {
                 let mut status = Status::unauthorized();
@@ -105,7 +105,8 @@ impl Service {
         }
         match self.system.route(&user, &path) {
             Ok(routed) => {
-                let recheck = self.recheck(connection, &path);
+                let query = Query::parse(request.uri().query().unwrap_or_default());
+                let recheck = self.recheck(connection, &path, query);
                 match read(request, routed.path).await {
                     Ok(request) => self.server.answer(routed.view, user, request, recheck).await,
                     Err(status) => respond::status(&status, Format::JSON),
@@ -120,6 +121,7 @@ impl Service {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         path: &str,
+        query: Query,
     ) -> strait_apiserver::Recheck {
         let (service, connection, path) = (self.clone(), connection.clone(), path.to_owned());
         Arc::new(move || {
@@ -129,11 +131,8 @@ impl Service {
             let Ok(routed) = service.system.route(&user, &path) else {
                 return false;
             };
-            let target = strait_apiserver::Target::parse(
-                &Method::GET,
-                &routed.path,
-                &Query::parse("watch=true"),
-            );
+            // A selector of one name counts: rights may be for that object alone.
+            let target = strait_apiserver::Target::parse(&Method::GET, &routed.path, &query);
             routed.view.authorize(&user, &target.attributes()).is_allowed()
         })
     }
