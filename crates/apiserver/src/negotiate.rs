@@ -148,8 +148,9 @@ fn is_for_people(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn content_type(headers: &HeaderMap) -> &str {
     let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = header.map_or("", |value| value.split(';').next().unwrap_or("").trim());
-    if media_type.is_empty() { "application/json" } else { media_type }
+    header
+        .filter(|value| !value.is_empty())
+        .map_or("application/json", |value| value.split(';').next().unwrap_or_default().trim())
 }
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ impl Server {
         request: &ApiRequest,
         recheck: Recheck,
     ) -> Result<ApiResponse, Status> {
+        refuse_impersonation(&request.headers)?;
         authorize(&*view, &user, &target)?;
         match target {
             Target::Path { path, .. } => {
@@ -251,6 +252,19 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.gauge.dec();
     }
+}
+
+/// Refuses requests in the name of somebody else. Answering them in the name of who asked would
+/// do with one's rights what was meant to be tried with another's.
+fn refuse_impersonation(headers: &HeaderMap) -> Result<(), Status> {
+    if headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        return Err(Status::forbidden(
+            &strait_types::GroupResource::new("", ""),
+            "",
+            "impersonation is not served by this release",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses what the view does not allow, before anybody looks whether it exists.

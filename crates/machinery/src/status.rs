@@ -111,11 +111,13 @@ impl Status {
     /// 405.
     #[must_use]
     pub fn method_not_allowed() -> Self {
-        Self::plain(
+        let mut status = Self::plain(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
-        )
+        );
+        status.details = Some(Box::default());
+        status
     }
 
     /// 406, naming what the client could accept.

@@ -107,13 +107,14 @@ impl Registry {
                 .object_mut("annotations")
                 .insert(REQUESTER, requester(call.user));
         }
+        let name = value.str_at(&["metadata", "name"]).unwrap_or_default().to_owned();
+        // Before validation, which would speak of an object that could not be made anyway.
+        self.namespace_guard(call, &name)?;
         call.validate(&value)?;
         behaviour.admit(&admission, &value, None)?;
-        let name = value.str_at(&["metadata", "name"]).unwrap_or_default().to_owned();
         if options.dry_run {
             // The checks that a store would make.
             call.view.guards(call.resource, WriteKind::Create)?;
-            self.namespace_guard(call, &name)?;
             return match self.find(&call.key(&name)?) {
                 Some(_) => Err(already_exists(call, &name, false)),
                 None => Ok(Shown::Dry(value)),
@@ -203,6 +204,17 @@ fn already_exists(call: &Call<'_>, name: &str, deleting: bool) -> Status {
 impl Call<'_> {
     /// Puts an object where the URL says: namespace, logical cluster, type.
     pub(super) fn own_place(&self, value: &mut Value) -> Result<(), Status> {
+        self.own_namespace(value)?;
+        let metadata = value.make_object().object_mut("metadata");
+        metadata.object_mut("annotations").insert(CLUSTER, self.cluster.as_str());
+        let (api_version, kind) = self.resource.stored_type();
+        value.set(&["apiVersion"], api_version);
+        value.set(&["kind"], kind);
+        Ok(())
+    }
+
+    /// Puts an object into the namespace of the URL.
+    pub(super) fn own_namespace(&self, value: &mut Value) -> Result<(), Status> {
         let metadata = value.make_object().object_mut("metadata");
         let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
         match self.namespace.filter(|_| self.resource.is_namespaced()) {
@@ -216,10 +228,6 @@ impl Call<'_> {
             }
             Some(_) => {}
         }
-        metadata.object_mut("annotations").insert(CLUSTER, self.cluster.as_str());
-        let (api_version, kind) = self.resource.stored_type();
-        value.set(&["apiVersion"], api_version);
-        value.set(&["kind"], kind);
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Registry {
                 return Ok(Deleted::Waiting(Shown::Stored(old)));
             }
             if stays {
-                self.mark(&mut value);
+                self.mark(&mut value, hooked);
             }
             if options.dry_run {
                 let shown = Shown::Dry(value);
@@ -69,10 +69,13 @@ impl Registry {
         Err(call.changed(name))
     }
 
-    /// Marks an object as being deleted.
-    fn mark(&self, value: &mut Value) {
+    /// Marks an object as being deleted. Kinds that hold themselves, which are namespaces, name
+    /// no grace period (`registry/core/namespace/storage`).
+    fn mark(&self, value: &mut Value, holds_itself: bool) {
         value.set(&["metadata", "deletionTimestamp"], self.timestamp());
-        value.set(&["metadata", "deletionGracePeriodSeconds"], 0);
+        if !holds_itself {
+            value.set(&["metadata", "deletionGracePeriodSeconds"], 0);
+        }
         if let Some(generation) = value.at(&["metadata", "generation"]).and_then(Value::as_i64) {
             value.set(&["metadata", "generation"], generation + 1);
         }

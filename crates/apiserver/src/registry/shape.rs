@@ -67,7 +67,8 @@ impl Call<'_> {
         incoming: Incoming,
         validation: FieldValidation,
     ) -> Result<(Value, Vec<String>), Status> {
-        let shaped = self.shape(incoming, validation)?;
+        let mut shaped = self.shape(incoming, validation)?;
+        self.own_namespace(&mut shaped.value)?;
         if let Definition::Builtin(kind) = &self.resource.definition {
             self.refuse(&shaped.value, &kind.validate(&shaped.value))?;
         }

@@ -315,13 +315,7 @@ impl Call<'_> {
     fn keep_server_fields(&self, value: &mut Value, old: &Value) {
         let old_meta = |key: &str| old.at(&["metadata", key]).cloned();
         let metadata = value.make_object().object_mut("metadata");
-        let given = [
-            "namespace",
-            "uid",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        ];
+        let given = ["namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"];
         for key in given {
             let given = metadata
                 .get(key)
@@ -330,7 +324,7 @@ impl Call<'_> {
                 metadata.insert(key, kept);
             }
         }
-        for key in ["generation", "resourceVersion"] {
+        for key in ["creationTimestamp", "generation", "resourceVersion"] {
             match old_meta(key) {
                 Some(kept) => drop(metadata.insert(key, kept)),
                 None => drop(metadata.remove(key)),
