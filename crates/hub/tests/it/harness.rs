@@ -201,6 +201,12 @@ impl Client {
         client.send(Method::PATCH, path, Some(patch)).await
     }
 
+    /// A patch of a type: `json-patch`, `merge-patch`, `strategic-merge-patch`.
+    pub(crate) async fn patch(&self, kind: &str, path: &str, patch: &str) -> Answer {
+        let client = self.header("content-type", &format!("application/{kind}+json"));
+        client.send_bytes(Method::PATCH, path, Bytes::copy_from_slice(patch.as_bytes())).await
+    }
+
     /// DELETE.
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, None).await
@@ -231,6 +237,17 @@ impl Client {
         Events { body: response.into_body(), read: Vec::new() }
     }
 
+    /// A connection that nothing was sent on yet.
+    pub(crate) async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((self.source, 0).into()).unwrap();
+        let stream = socket.connect(self.address).await.expect("the hub listens");
+        stream.set_nodelay(true).unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
+        connector.connect(name, stream).await.expect("the handshake succeeds")
+    }
+
     /// Sends a request and returns once the head of the answer is there.
     pub(crate) async fn open(
         &self,
@@ -238,13 +255,7 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> http::Response<Incoming> {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((self.source, 0).into()).unwrap();
-        let stream = socket.connect(self.address).await.expect("the hub listens");
-        stream.set_nodelay(true).unwrap();
-        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-        let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
-        let stream = connector.connect(name, stream).await.expect("the handshake succeeds");
+        let stream = self.connect().await;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.unwrap();
         tokio::spawn(connection);
@@ -319,6 +330,17 @@ impl Answer {
         assert_eq!(status.str_at(&["reason"]).unwrap_or_default(), reason, "{}", self.text());
         status.str_at(&["message"]).unwrap_or_default().to_owned()
     }
+}
+
+/// Revision of an object or of a list.
+pub(crate) fn revision(object: &Value) -> u64 {
+    object.str_at(&["metadata", "resourceVersion"]).unwrap().parse().unwrap()
+}
+
+/// Names of the objects in a list.
+pub(crate) fn names(list: &Value) -> Vec<String> {
+    let name = |item: &Value| item.str_at(&["metadata", "name"]).unwrap().to_owned();
+    list.array_at(&["items"]).iter().map(name).collect()
 }
 
 /// The events of a watch.

@@ -1,7 +1,14 @@
 //! What a hub does, seen from its port.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is an assertion")]
 
-mod api;
+mod api_discovery;
+mod api_limits;
+mod api_lists;
+mod api_objects;
+mod api_patch;
+mod api_rbac;
+mod api_shapes;
+mod api_watch;
 mod bindings;
 mod certificates;
 mod directory;
