@@ -15,7 +15,7 @@ use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
 use strait_runtime::{Clock, Context, SystemClock, SystemEntropy};
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
