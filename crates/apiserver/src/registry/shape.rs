@@ -165,7 +165,8 @@ fn decode_custom(
         .into_iter()
         .map(|text| text.replacen("unknown field \"", "unknown field \"metadata.", 1))
         .collect();
-    unknown.extend(schema::prune::prune(&mut value, &custom.schema));
+    let pruned = schema::prune::prune(&mut value, &custom.schema);
+    unknown.extend(pruned.iter().map(|path| format!("unknown field \"{path}\"")));
     set_defaults(custom, &mut value).map_err(Undecodable::Type)?;
     value.make_object().insert("metadata", decoded.object);
     Ok((value, unknown))
