@@ -35,7 +35,7 @@ mod view;
 
 pub use body::ResponseBody;
 pub use handle::paths::{KUBERNETES_VERSION, version};
-pub use health::{Check, Health};
+pub use health::Health;
 pub use metrics::Metrics;
 pub use query::Query;
 pub use request::{ResourceTarget, Target, Verb};

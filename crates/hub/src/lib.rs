@@ -20,7 +20,7 @@ use strait_apiserver::continuation::{KEY_LENGTH, Sealer};
 use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
-use strait_net::{Limits, ServerMetrics, handler};
+use strait_net::{Check, Checks, Limits, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::Agents;
 use strait_relay::hub::{Joining, extras, watch_presence};
@@ -244,32 +244,22 @@ async fn open_sealer(store: &Store, entropy: &dyn Entropy) -> Result<Sealer, Sta
 }
 
 fn health(store: &Store, audit: &AuditLog, shutdown: &Shutdown) -> Health {
-    let mut health = Health::new();
     let (store, audit, shutdown) = (store.clone(), audit.clone(), shutdown.clone());
-    health.add(
-        "store",
-        false,
-        Arc::new(move || match store.health() {
-            strait_store::Health::Good => Ok(()),
-            strait_store::Health::Full => Err("no space left".into()),
-            strait_store::Health::Failing => Err("the storage fails".into()),
-        }),
-    );
-    health.add(
-        "audit",
-        false,
+    let store: Check = Arc::new(move || match store.health() {
+        strait_store::Health::Good => Ok(()),
+        strait_store::Health::Full => Err("no space left".into()),
+        strait_store::Health::Failing => Err("the storage fails".into()),
+    });
+    let audit: Check =
         Arc::new(
             move || {
                 if audit.healthy() { Ok(()) } else { Err("the audit log takes no lines".into()) }
             },
-        ),
-    );
-    health.add(
-        "shutdown",
-        false,
-        Arc::new(move || if shutdown.is_asked() { Err("shutting down".into()) } else { Ok(()) }),
-    );
-    health
+        );
+    let shutdown: Check =
+        Arc::new(move || if shutdown.is_asked() { Err("shutting down".into()) } else { Ok(()) });
+    let ready = Checks::new().with("store", store).with("audit", audit).with("shutdown", shutdown);
+    Health { live: Checks::new(), ready }
 }
 
 fn serve(
