@@ -115,7 +115,7 @@ mod tests {
     fn drain(body: ResponseBody) -> Vec<u8> {
         match body {
             ResponseBody::Full(bytes) => bytes.to_vec(),
-            ResponseBody::Chunks(mut next) => std::iter::from_fn(|| next()).flatten().collect(),
+            ResponseBody::Chunks(next) => std::iter::from_fn(next).flatten().collect(),
             ResponseBody::Stream(_) => panic!("streams have no end"),
         }
     }
