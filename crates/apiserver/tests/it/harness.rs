@@ -26,7 +26,7 @@ use strait_runtime::{ManualClock, SeededEntropy, Shutdown, TaskSet};
 use strait_store::engine::{
     Commit, Compare, Engine, EngineError, Extent, LeaseId, MemoryEngine, Outcome, Row,
 };
-use strait_store::{Options, ResourceId, Store};
+use strait_store::{ObjectName, Options, ResourceId, Store};
 use strait_types::{ClusterName, GroupVersionKind, Revision};
 
 /// Where the asks of these tests are.
@@ -163,7 +163,7 @@ impl View for Everything {
         Decision::Allow(String::new())
     }
 
-    fn sees(&self, _resource: &Resource, _cluster: &ClusterName, _object: &Object) -> bool {
+    fn sees(&self, _: &Resource, _: &ClusterName, _: &ObjectName, _: &Object) -> bool {
         true
     }
 
