@@ -65,7 +65,8 @@ async fn a_provider_reads_and_writes_what_its_tenants_have() {
     let mut clusters: Vec<&str> = all.array_at(&["items"]).iter().map(cluster_of).collect();
     let (one_name, two_name) = (one.cluster().await, two.cluster().await);
     let mut expected = vec![&*one_name, &*two_name];
-    (clusters.sort_unstable(), expected.sort_unstable());
+    clusters.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(clusters, expected);
     // The same object at the same revision, whoever looks.
     let object = format!("{WIDGETS}/a");
