@@ -16,35 +16,31 @@ use strait_runtime::{Clock, ManualClock, SystemClock, SystemEntropy, random_16};
 use strait_types::{ClusterName, InstanceId};
 
 use crate::harness::{Answer, Client, TestHub, yaml};
-use crate::tenants::{
-    ALL_WIDGETS, BINDINGS, CONFIG_MAPS, EXPORTS, ROLE_BINDINGS, SCHEMAS, SLICES, WIDGETS,
-    WORKSPACES, condition, config_map, widget,
-};
+use crate::tenants::condition;
 
-const AGENTS: &str = "/apis/relay.strait.dev/v1alpha1/agents";
-const VIEWS: &str = "/apis/requests.strait.dev/v1alpha1/requestclassviews";
+pub(crate) const AGENTS: &str = "/apis/relay.strait.dev/v1alpha1/agents";
 
 /// The one answer for whatever is wrong with a token.
 const INVALID: &str = "join token unknown, used or expired";
 
-async fn make_agent(client: &Client, name: &str, spec: &str) {
+pub(crate) async fn make_agent(client: &Client, name: &str, spec: &str) {
     let agent = format!("{{metadata: {{name: {name}}}, spec: {spec}}}");
     client.create(AGENTS, &yaml(&agent)).await.expect(201);
 }
 
-async fn token(client: &Client, agent: &str, options: &str) -> String {
+pub(crate) async fn token(client: &Client, agent: &str, options: &str) -> String {
     let made = client.create(&format!("{AGENTS}/{agent}/token"), &yaml(options)).await.expect(201);
     made.str_at(&["token"]).unwrap().to_owned()
 }
 
 /// An installation of an agent: its key and its name for itself.
-struct Installation {
+pub(crate) struct Installation {
     key: PrivateKey,
     instance: InstanceId,
 }
 
 impl Installation {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let instance = InstanceId::from_random(random_16(&SystemEntropy));
         Self { key: PrivateKey::generate().unwrap(), instance }
     }
@@ -64,7 +60,7 @@ impl Installation {
     }
 
     /// Joins, and returns a client with the certificate.
-    async fn join(&self, hub: &TestHub, token: &str) -> Client {
+    pub(crate) async fn join(&self, hub: &TestHub, token: &str) -> Client {
         let granted = self.ask(hub, token).await.expect(200);
         self.client(hub, &granted)
     }
@@ -431,92 +427,4 @@ async fn malformed_requests_to_join_are_refused() {
     door.get(JOIN_PATH).await.refused(405, "MethodNotAllowed");
     // None of that used the token.
     door.from(2).post(JOIN_PATH, &good).await.expect(200);
-}
-
-#[tokio::test]
-async fn an_agent_has_the_rights_that_it_needs_and_no_others() {
-    let hub = TestHub::start().await;
-    let provider = hub.workspace("root:provider").await;
-    for export in ["relay.strait.dev", "requests.strait.dev"] {
-        provider.bind(export, "root", export).await;
-    }
-    provider.export("widgets", &[("widgets", "Widget")]).await;
-    let cluster = provider.cluster().await;
-    make_agent(&provider, "smith", "{}").await;
-    make_agent(&provider, "jones", "{}").await;
-    let user = format!("system:strait:agent:{cluster}:smith");
-    let rules = "[{apiGroups: [apis.kcp.io], resources: [apiexports/content],
-          resourceNames: [widgets], verbs: ['*']},
-        {apiGroups: [apis.kcp.io], resources: [apiexportendpointslices],
-          verbs: [get, list, watch]}]";
-    provider.grant("smith", &user, rules).await;
-    let demo = hub.workspace("root:demo").await;
-    demo.bind("widgets", "root:provider", "widgets").await;
-    demo.create(WIDGETS, &widget("a")).await.expect(201);
-    let token = token(&provider, "smith", "{}").await;
-    let agent = Installation::new().join(&hub, &token).await.within("root:provider");
-
-    // What it needs.
-    agent.get(SLICES).await.expect(200);
-    agent.get(&format!("{AGENTS}/smith")).await.expect(200);
-    let view = |name: &str, agent: &str| {
-        yaml(&format!("{{metadata: {{name: {name}}}, agent: {agent}, className: sign}}"))
-    };
-    agent.create(VIEWS, &view("smith.sign", "smith")).await.expect(201);
-    let own_view = format!("{VIEWS}/smith.sign");
-    agent.merge(&own_view, &yaml("{description: signs}")).await.expect(200);
-    let base = format!("/services/apiexport/{cluster}/widgets/clusters");
-    let all = agent.below(&format!("{base}/*"));
-    all.get(ALL_WIDGETS).await.expect(200);
-    all.get(BINDINGS).await.expect(200);
-    let in_demo = agent.below(&format!("{base}/{}", demo.cluster().await));
-    let status = format!("{WIDGETS}/a/status");
-    in_demo.merge(&status, &yaml("{status: {done: true}}")).await.expect(200);
-
-    // Nothing else: neither in its own workspace …
-    for path in [
-        CONFIG_MAPS,
-        "/api/v1/secrets",
-        "/api/v1/namespaces",
-        AGENTS,
-        VIEWS,
-        BINDINGS,
-        EXPORTS,
-        SCHEMAS,
-        WORKSPACES,
-        ROLE_BINDINGS,
-        "/apis/core.kcp.io/v1alpha1/logicalclusters/cluster",
-        &format!("{AGENTS}/jones"),
-        &format!("{EXPORTS}/widgets"),
-    ] {
-        agent.get(path).await.refused(403, "Forbidden");
-    }
-    agent.create(CONFIG_MAPS, &config_map("x")).await.refused(403, "Forbidden");
-    agent.create(AGENTS, &config_map("x")).await.refused(403, "Forbidden");
-    for name in ["smith", "jones"] {
-        let path = format!("{AGENTS}/{name}/token");
-        agent.create(&path, &yaml("{}")).await.refused(403, "Forbidden");
-        let unsuspended = yaml("{spec: {maxInstances: 64}}");
-        agent.merge(&format!("{AGENTS}/{name}"), &unsuspended).await.refused(403, "Forbidden");
-        agent.delete(&format!("{AGENTS}/{name}")).await.refused(403, "Forbidden");
-    }
-    agent.merge(&format!("{AGENTS}/smith/status"), &yaml("{}")).await.refused(403, "Forbidden");
-    agent.post(&format!("{AGENTS}/jones/heartbeat"), &yaml("{}")).await.refused(403, "Forbidden");
-    for (name, of) in [("jones.sign", "jones"), ("jones.sign", "smith"), ("smith.x", "jones")] {
-        agent.create(VIEWS, &view(name, of)).await.refused(403, "Forbidden");
-    }
-    agent.merge(&own_view, &yaml("{agent: jones}")).await.refused(403, "Forbidden");
-    agent.merge(&format!("{SLICES}/widgets"), &yaml("{}")).await.refused(403, "Forbidden");
-    agent.delete(&format!("{SLICES}/widgets")).await.refused(403, "Forbidden");
-    // … nor in another's, as itself or by a name.
-    for workspace in ["root", "root:demo", "system:admin", "*"] {
-        agent.within(workspace).get(CONFIG_MAPS).await.refused(403, "Forbidden");
-    }
-    agent.below("").get("/metrics").await.refused(403, "Forbidden");
-    let other = format!("/services/apiexport/{cluster}/absent/clusters/*");
-    agent.below(&other).get(ALL_WIDGETS).await.refused(403, "Forbidden");
-    let tenancy = "/services/apiexport/root/tenancy.kcp.io/clusters/*";
-    agent.below(tenancy).get(WORKSPACES).await.refused(403, "Forbidden");
-    let elsewhere = agent.below(&format!("{base}/{cluster}"));
-    elsewhere.get(ALL_WIDGETS).await.refused(403, "Forbidden");
 }
