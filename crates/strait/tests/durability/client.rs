@@ -21,7 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The hub is gone; whether it did what it was asked for is unknown.
 #[derive(Debug)]
-pub(crate) struct Gone;
+pub(crate) struct Gone(#[expect(dead_code, reason = "for the message of a panic")] String);
+
+/// Keeps what the library said.
+fn gone(error: impl std::fmt::Debug) -> Gone {
+    Gone(format!("{error:?}"))
+}
 
 /// How to reach a hub with every right.
 #[derive(Clone)]
@@ -49,13 +54,13 @@ impl Access {
 
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Connection, Gone> {
-        let stream = TcpStream::connect(self.address).await.map_err(|_| Gone)?;
-        stream.set_nodelay(true).map_err(|_| Gone)?;
+        let stream = TcpStream::connect(self.address).await.map_err(gone)?;
+        stream.set_nodelay(true).map_err(gone)?;
         let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
         let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-        let stream = connector.connect(name, stream).await.map_err(|_| Gone)?;
+        let stream = connector.connect(name, stream).await.map_err(gone)?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|_| Gone)?;
+        let (sender, connection) = handshake.map_err(gone)?;
         tokio::spawn(connection);
         Ok(Connection { sender, host: self.address.to_string() })
     }
@@ -91,7 +96,7 @@ impl Connection {
         let answer = async {
             let response = self.send(method, path, body).await?;
             let status = response.status().as_u16();
-            let body = response.into_body().collect().await.map_err(|_| Gone)?.to_bytes();
+            let body = response.into_body().collect().await.map_err(gone)?.to_bytes();
             Ok((status, String::from_utf8_lossy(&body).into_owned()))
         };
         tokio::time::timeout(PATIENCE, answer).await.expect("an answer, or the hub's end")
@@ -117,7 +122,8 @@ impl Connection {
             .header("host", &self.host)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)));
-        self.sender.send_request(request.unwrap()).await.map_err(|_| Gone)
+        self.sender.ready().await.map_err(gone)?;
+        self.sender.send_request(request.unwrap()).await.map_err(gone)
     }
 }
 
@@ -136,8 +142,8 @@ impl Events {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
                 return Ok(serde_json::from_slice(&line).expect("an event is JSON"));
             }
-            let frame = self.body.frame().await.and_then(Result::ok).ok_or(Gone)?;
-            self.read.extend_from_slice(frame.data_ref().ok_or(Gone)?);
+            let frame = self.body.frame().await.ok_or_else(|| gone("the end"))?.map_err(gone)?;
+            self.read.extend_from_slice(frame.data_ref().ok_or_else(|| gone("trailers"))?);
         }
     }
 }

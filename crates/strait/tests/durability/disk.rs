@@ -86,6 +86,11 @@ impl Disk {
         model.reconcile();
     }
 
+    /// Keeps no note of what the processes did: its power will not be cut.
+    pub(crate) fn forget(&self) {
+        fs::remove_file(self.log()).unwrap();
+    }
+
     /// Cuts the power; what is left is there when it comes back.
     pub(crate) fn cut(&mut self, loss: Loss, chance: &mut Chance) {
         let model = self.model.take().unwrap();

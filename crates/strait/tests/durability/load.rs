@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::client::{Access, Gone};
+use super::client::Access;
 use super::hub::Hub;
 
 /// Where the objects are.
@@ -117,7 +117,7 @@ impl Ledger {
     async fn check_events(&mut self, access: &Access) -> Result<(), String> {
         let shown = std::mem::take(&mut self.shown);
         let path = format!("{OBJECTS}?watch=true&resourceVersion={}", self.watched_from);
-        let gone = |_| "the hub ended".to_owned();
+        let gone = |gone: super::client::Gone| format!("{gone:?}");
         let mut events = access.connect().await.map_err(gone)?.watch(&path).await.map_err(gone)?;
         for event in shown {
             let next = events.next();
@@ -172,7 +172,7 @@ async fn watch_all(mut events: super::client::Events) -> Vec<String> {
     loop {
         match events.next().await {
             Ok(event) => shown.push(line_of(&event)),
-            Err(Gone) => return shown,
+            Err(_) => return shown,
         }
     }
 }
