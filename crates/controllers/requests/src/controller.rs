@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::Uri;
 use strait_audit::AuditLog;
 use strait_reconcile::{Clients, Endpoint, Endpoints, FeedMetrics};
-use strait_runtime::fs::{FsError, create_private_dir};
+use strait_runtime::fs::{FsError, create_private_dir, sync_dir};
 use strait_runtime::{Clock, Entropy, Metrics, Shutdown, TaskSet};
 use strait_sandbox::exec::Launcher;
 use strait_store::Store;
@@ -220,11 +220,13 @@ fn sweep(dir: &std::path::Path, entries: &[Entry]) -> Result<(), FsError> {
     let live = |entry: &&Entry| matches!(entry.record.state, State::StartPending | State::Launched);
     let live: HashSet<_> = entries.iter().filter(live).map(|entry| entry.id.as_str()).collect();
     let read = |error: io::Error| FsError::new("read", dir)(error);
+    let mut swept = false;
     for found in std::fs::read_dir(dir).map_err(read)? {
         let found = found.map_err(read)?;
         if found.file_name().to_str().is_none_or(|name| !live.contains(name)) {
-            remove(&found.path())?;
+            swept |= remove(&found.path())?;
         }
     }
-    Ok(())
+    // The next attempt of an execution that never began has its directory anew.
+    if swept { sync_dir(dir) } else { Ok(()) }
 }

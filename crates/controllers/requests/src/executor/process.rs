@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_machinery::json::Value;
-use strait_runtime::fs::FsError;
+use strait_runtime::fs::{FsError, sync_dir};
 use strait_sandbox::exec::{
     Adopted, Ending, Exit, Gate, Handle, HandleError, Launcher, Spec, Stop, stdout_of,
 };
@@ -60,8 +60,13 @@ impl ProcessExecutor {
             stdout_bytes_max: config.stdout_bytes_max as u64,
             stderr_bytes_max: config.stderr_bytes_max as u64,
         };
-        // What an earlier process left of it; nothing was executed there.
-        let gate = match remove(dir) {
+        // What an earlier process left of it; nothing was executed there, and it says so: after
+        // a power cut it must not stand for this execution.
+        let cleared = remove(dir).and_then(|was_there| match dir.parent() {
+            Some(parent) if was_there => sync_dir(parent),
+            _ => Ok(()),
+        });
+        let gate = match cleared {
             Ok(()) => self.launcher.spawn(dir, &spec, &params.to_bytes()).await,
             Err(error) => Err(error.into()),
         };
@@ -188,15 +193,15 @@ fn never_started() -> Ended {
     Ended::NotBegun(restartable("NeverStarted", "the program was not started"))
 }
 
-/// Removes an execution's directory, if there is one.
+/// Removes an execution's directory; false if there is none. It may come back after a power cut
+/// until the directory above is synced.
 ///
 /// # Errors
 /// It cannot be removed.
-pub(crate) fn remove(dir: &Path) -> Result<(), FsError> {
+pub(crate) fn remove(dir: &Path) -> Result<bool, FsError> {
     match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FsError::new("remove", dir)(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FsError::new("remove", dir)(error)),
     }
 }
