@@ -99,6 +99,11 @@ impl Block {
         }
     }
 
+    /// Whether it shows what the work brought back.
+    pub(crate) const fn has_results(&self) -> bool {
+        !self.results.is_empty()
+    }
+
     /// What tells it from every other status, for as long as this process lives.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

@@ -52,6 +52,8 @@ pub(crate) enum StepEnd {
     Lost,
     /// It is to be tried again.
     Failed,
+    /// The hub does not take these results, however often they are offered.
+    Unfit,
 }
 
 impl Keeper {
@@ -203,6 +205,21 @@ impl Keeper {
         }
         match end {
             StepEnd::Failed => self.hold(key),
+            // What the hub once took stays as it is.
+            StepEnd::Unfit
+                if !matches!(
+                    self.record(key),
+                    Some(Record { state: State::Finished { .. }, .. })
+                ) =>
+            {
+                self.hold(key);
+            }
+            StepEnd::Unfit => {
+                let message = "the results do not fit the request's status";
+                let failure = Failure::new(FailureClass::Backend, "ResultRefused", message);
+                let outcome = Outcome::Failed { failure };
+                self.conclude(key, State::Finished { outcome }, None, "");
+            }
             StepEnd::Lost => {}
             StepEnd::Read(Some(object)) => {
                 self.wrote(key, &object);
@@ -270,10 +287,15 @@ async fn perform(context: &Context, subject: &Subject, todo: Todo) -> StepEnd {
             let told = writer.merge_status(key, status(&block)).await;
             told.map(|object| StepEnd::ToldWaiting(boxed(object)))
         }
-        Todo::Tell(block) => {
-            let told = writer.merge_status(key, status(&block)).await;
-            told.map(|object| StepEnd::Told(block, boxed(object)))
-        }
+        Todo::Tell(block) => match writer.merge_status(key, status(&block)).await {
+            // Larger than an object may be, or not as its schema wants it.
+            Err(error) if block.has_results() && matches!(error.code(), Some(400 | 413 | 422)) => {
+                let err = Report(&error).to_string();
+                tracing::error!(request = %key, err, "the hub does not take the results");
+                return StepEnd::Unfit;
+            }
+            told => told.map(|object| StepEnd::Told(block, boxed(object))),
+        },
         Todo::Release => {
             let released = writer.remove_finalizer(key, &context.claim).await;
             released.map(|object| StepEnd::Released(boxed(object)))

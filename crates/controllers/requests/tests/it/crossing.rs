@@ -178,6 +178,24 @@ async fn a_refusal_of_the_service_is_a_failure_without_its_words() {
 }
 
 #[tokio::test]
+async fn results_that_the_hub_does_not_take_fail_the_request() {
+    for code in [413, 422] {
+        let (hub, service, home) = (FakeHub::start().await, Service::start().await, Home::new());
+        let agent = Agent::start(&hub, &home, &config(&service, "", ALLOW));
+        service.hold();
+        let uid = hub.create(AT, digest("d1")).to_string();
+        hub.wait_phase(AT, "Running").await;
+        hub.fail(Method::PATCH, "release-1/status", code);
+        service.let_answer(1);
+        let object = ended(&hub, AT, "Failed").await;
+        assert_eq!(object.str_at(&["status", "failure", "code"]), Some("ResultRefused"));
+        assert_eq!(object.at(&["status", "signature"]), None);
+        agent.stop().await;
+        assert_eq!(home.audited(&uid).last().unwrap(), "ended  Failed ResultRefused");
+    }
+}
+
+#[tokio::test]
 async fn at_least_once_is_tried_again_with_one_key() {
     let (hub, service, home) = (FakeHub::start().await, Service::start().await, Home::new());
     let class = "  execution: AtLeastOnce\n  maxAttempts: 3";
