@@ -132,11 +132,11 @@ impl Children {
 impl Up {
     async fn run(self) -> Result<Exit, Failure> {
         let mut children = Children::default();
-        let mut steps = Steps::new(self.context.clock.clone());
+        let steps = Steps::new(self.context.clock.clone());
         let shutdown = self.context.shutdown.clone();
         let started = tokio::select! {
             () = shutdown.asked() => None,
-            started = self.start(&mut children, &mut steps) => Some(started),
+            started = self.start(&mut children, &steps) => Some(started),
         };
         steps.finish();
         let result = match started {
@@ -155,7 +155,7 @@ impl Up {
     }
 
     /// Starts everything and proves the path; what standard output is told.
-    async fn start(&self, children: &mut Children, steps: &mut Steps) -> Result<String, Failure> {
+    async fn start(&self, children: &mut Children, steps: &Steps) -> Result<String, Failure> {
         steps.next("starting the hub");
         let args = ["hub", "--data-dir", path(&self.directory)?, "--listen", &self.listen];
         let hub = children.hub.insert(Child::start("hub", &args, &self.log)?);

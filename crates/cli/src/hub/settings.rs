@@ -47,7 +47,7 @@ pub(crate) fn read(args: &HubArgs) -> Result<Config, Failure> {
     // With what is wrong left at its default the rest can be looked at.
     let config = Config {
         data_dir: PathBuf::from(data_dir.text),
-        listen: listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()),
+        listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
         advertise,
         store: store.unwrap_or(StoreKind::Sqlite),
     };

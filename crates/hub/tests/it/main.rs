@@ -1,7 +1,6 @@
 //! What a hub does, seen from its port.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is an assertion")]
 #![allow(clippy::disallowed_methods, reason = "tasks of a test end with its runtime")]
-#![allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod agent_rights;
 mod api_discovery;

@@ -2,6 +2,11 @@
 //!
 //! `cargo xtask test` runs these; they need its `STRAIT_TOOLS`, and say so where it is missing.
 //! Every test starts what it needs on a directory and a port of its own, and ends it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests: a failure is a panic, and time is the machine's"
+)]
 
 mod agent;
 mod crossing;
