@@ -1,4 +1,4 @@
-//! Agents that stopped reporting.
+//! Agents that stopped reporting, and installations that cannot come back.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use strait_runtime::Shutdown;
 use strait_store::Scope;
 use strait_types::Report;
 
+use super::RENEW_GRACE;
 use crate::agents::{Agents, LOST_AFTER, set_condition};
 
 /// How often agents are looked at; a lost one shows at most this much late.
@@ -26,7 +27,8 @@ pub async fn watch_presence(agents: Agents, stop: Shutdown) {
         let snapshot = registry.store().snapshot(&agents.resource);
         for (cluster, name, object) in snapshot.iter(&Scope::All) {
             let mut value = object.to_value();
-            if !mark_lost(&mut value, now, &registry.timestamp()) {
+            let lost = mark_lost(&mut value, now, &registry.timestamp());
+            if !forget_gone(&mut value, now) && !lost {
                 continue;
             }
             let key = agents.key(cluster, name.name());
@@ -35,6 +37,22 @@ pub async fn watch_presence(agents: Agents, stop: Shutdown) {
             }
         }
     }
+}
+
+/// Drops installations whose certificate ended too long ago to be renewed: their places are free
+/// for others. Returns whether anything changed.
+fn forget_gone(agent: &mut Value, now: Timestamp) -> bool {
+    let instances = agent.make_object().object_mut("status").get_mut("instances");
+    let Some(Value::Array(instances)) = instances else {
+        return false;
+    };
+    let before = instances.len();
+    instances.retain(|instance| {
+        let end = instance.str_at(&["certificate", "notAfter"]);
+        let end = end.and_then(|text| text.parse::<Timestamp>().ok());
+        end.is_none_or(|end| end + RENEW_GRACE >= now)
+    });
+    instances.len() < before
 }
 
 /// Marks what was not heard of; returns whether anything changed.
@@ -92,5 +110,25 @@ mod tests {
         let later: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
         assert!(mark_lost(&mut agent, later, "t"));
         assert_eq!(agent.array_at(&["status", "conditions"])[0].str_at(&["status"]), Some("False"));
+    }
+
+    #[test]
+    fn an_installation_that_cannot_renew_gives_its_place_back() {
+        let instance = |id: &str, end: &str| {
+            object! {"id": id, "certificate": object!{"notAfter": end}}
+        };
+        let mut agent = object! {"status": object!{"instances": vec![
+            instance("gone", "2026-01-01T00:00:00Z"),
+            instance("late", "2026-01-02T00:00:00Z"),
+            object!{"id": "joining"},
+        ]}};
+        let now: Timestamp = "2026-01-08T12:00:00Z".parse().unwrap();
+        assert!(forget_gone(&mut agent, now));
+        let left: Vec<_> = agent.array_at(&["status", "instances"]).iter().collect();
+        assert_eq!(
+            left.iter().filter_map(|i| i.str_at(&["id"])).collect::<Vec<_>>(),
+            ["late", "joining"]
+        );
+        assert!(!forget_gone(&mut agent, now));
     }
 }
