@@ -219,7 +219,7 @@ pub(crate) async fn found(
         result?;
     }
     if seed::create(registry, cluster, vec![last], guards).await?.is_none() {
-        return Err(Status::unavailable("the workspace changed meanwhile"));
+        return Err(seed::changed("the workspace"));
     }
     Ok(())
 }

@@ -231,6 +231,10 @@ async fn work(controller: &Arc<dyn Reconcile>, store: &Store, queue: &Arc<Queue>
                         queue.add(key);
                     });
                 }
+                // Others write as well.
+                Err(status) if status.reason == "Conflict" => {
+                    tracing::debug!(controller = controller.name(), ?key, "looked at again");
+                }
                 Err(status) => {
                     tracing::warn!(
                         controller = controller.name(),

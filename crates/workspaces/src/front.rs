@@ -42,13 +42,14 @@ impl System {
 
     fn route_workspace(self: &Arc<Self>, user: &User, rest: &str) -> Result<Routed, Status> {
         let (name, path) = split(rest);
+        let name = &*decoded(name);
         if name == "*" {
             if !user.is_master() {
                 return Err(not_permitted());
             }
             return Ok(Routed { view: Arc::new(WildcardView::new(self)), path });
         }
-        let parsed = WorkspacePath::new(&decoded(name));
+        let parsed = WorkspacePath::new(name);
         let found = parsed.as_ref().ok().and_then(|path| self.tenancy.resolve(path));
         let known = found.filter(|cluster| {
             self.tenancy.cluster(cluster).is_some() || (cluster.is_system() && user.is_master())
@@ -79,9 +80,10 @@ impl System {
             return Err(no_workspace(user));
         };
         let (target, path) = split(rest);
-        let reach = match target {
+        // Go's clients escape the asterisk.
+        let reach = match &*decoded(target) {
             "*" => Some(Reach::All),
-            name => ClusterName::new(&decoded(name)).ok().map(Reach::Cluster),
+            name => ClusterName::new(name).ok().map(Reach::Cluster),
         };
         let view =
             ClusterName::new(&decoded(provider)).ok().zip(reach).and_then(|(provider, reach)| {
@@ -126,10 +128,10 @@ fn absent(user: &User, malformed: bool, name: &str) -> Status {
         return not_permitted();
     }
     if malformed {
-        let text = format!("invalid cluster: {:?} does not match the regex", decoded(name));
+        let text = format!("invalid cluster: {name:?} does not match the regex");
         return Status::bad_request(text);
     }
-    Status::not_found(&GroupResource::new("tenancy.kcp.io", "workspaces"), &decoded(name))
+    Status::not_found(&GroupResource::new("tenancy.kcp.io", "workspaces"), name)
 }
 
 fn no_workspace(user: &User) -> Status {

@@ -180,9 +180,7 @@ impl System {
     async fn commit(&self, key: &Key, txn: Txn) -> Result<Outcome, Status> {
         match self.registry.store().commit(&key.cluster, txn).await {
             Ok(_) => Ok(Outcome::Done),
-            Err(CommitError::Refused(_)) => {
-                Err(Status::unavailable("the object changed meanwhile"))
-            }
+            Err(CommitError::Refused(_)) => Err(seed::changed("the object")),
             Err(error) => Err(seed::unwritten(&error)),
         }
     }

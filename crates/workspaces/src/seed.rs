@@ -7,7 +7,7 @@ use strait_machinery::object::{Body, Header};
 use strait_machinery::status::Status;
 use strait_store::engine::{Compare, Expect};
 use strait_store::{CommitError, Committed, Key, ObjectName, Put, ResourceId, Txn};
-use strait_types::{ClusterName, Report};
+use strait_types::{ClusterName, GroupResource, Report};
 
 /// Makes objects of one logical cluster with the metadata that the server sets.
 pub(crate) struct Seed<'a> {
@@ -77,6 +77,11 @@ pub(crate) async fn create(
         Err(CommitError::Refused(_)) => Ok(None),
         Err(error) => Err(unwritten(&error)),
     }
+}
+
+/// What was looked at is no longer so: to be looked at again.
+pub(crate) fn changed(what: &str) -> Status {
+    Status::conflict(&GroupResource::new("", ""), "", &format!("{what} changed meanwhile"))
 }
 
 /// The store's refusal, for the log and for retries.

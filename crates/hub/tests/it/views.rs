@@ -68,6 +68,10 @@ async fn a_provider_reads_and_writes_what_its_tenants_have() {
     clusters.sort_unstable();
     expected.sort_unstable();
     assert_eq!(clusters, expected);
+    // An escaped asterisk is one too.
+    let escaped = provided.all.below(&format!("{}/%2A", provided.base));
+    assert_eq!(escaped.get(ALL_WIDGETS).await.expect(200), all);
+    provided.hub.admin().below("/clusters/%2A").get("/api/v1/namespaces").await.expect(200);
     // The same object at the same revision, whoever looks.
     let object = format!("{WIDGETS}/a");
     assert_eq!(in_one.get(&object).await.expect(200), made);

@@ -180,7 +180,7 @@ impl Exports {
         let guards =
             guards.into_iter().chain([unchanged]).chain(system.cluster_guard(&key.cluster)?);
         let made = seed::create(&system.registry, &key.cluster, puts, guards.collect()).await?;
-        made.map(drop).ok_or_else(|| Status::unavailable("the export changed meanwhile"))
+        made.map(drop).ok_or_else(|| seed::changed("the export"))
     }
 
     async fn make_slice(&self, key: &Key, object: &Object, export: &Value) -> Result<(), Status> {

@@ -10,7 +10,7 @@ use strait_store::{CommitError, Key, ResourceId, Scope, Txn};
 use strait_types::Revision;
 
 use crate::System;
-use crate::seed::{encoded, unwritten};
+use crate::seed::{changed, encoded, unwritten};
 
 /// Deletions of one purge under way at once; below the store's bound per logical cluster, so
 /// that a tenant's own writes still find a place.
@@ -73,9 +73,7 @@ async fn delete(system: &Arc<System>, key: &Key, object: &Object) -> Result<(), 
     }
     match system.tenancy.store().commit(&key.cluster, txn).await {
         Ok(_) => Ok(()),
-        Err(CommitError::Refused(_)) => {
-            Err(Status::unavailable("an object changed while it was being deleted"))
-        }
+        Err(CommitError::Refused(_)) => Err(changed("an object that is being deleted")),
         Err(error) => Err(unwritten(&error)),
     }
 }

@@ -17,6 +17,7 @@ use super::{purge, set_condition};
 use crate::System;
 use crate::births;
 use crate::controller::{Follow, Outcome, Reconcile};
+use crate::seed;
 
 pub(super) struct Workspaces {
     system: Arc<System>,
@@ -49,10 +50,12 @@ impl Workspaces {
         let path =
             parent.join(key.name.name()).map_err(|error| Status::internal(error.to_string()))?;
         if let Err(why) = births::logical_cluster(system, &cluster, &path, key, &value).await {
-            let now = system.registry.timestamp();
-            let waiting = ("False", "InitializerExists", &*why.message);
-            set_condition(&mut value, "WorkspaceInitialized", waiting, &now);
-            system.replace(key, object, &value).await?;
+            if why.reason != "Conflict" {
+                let now = system.registry.timestamp();
+                let waiting = ("False", "InitializerExists", &*why.message);
+                set_condition(&mut value, "WorkspaceInitialized", waiting, &now);
+                system.replace(key, object, &value).await?;
+            }
             return Err(why);
         }
         value.set(&["spec", "cluster"], cluster.as_str());
@@ -89,7 +92,7 @@ impl Workspaces {
             if let Some(logical) = &logical
                 && !self.mark_deleting(&own, logical).await?
             {
-                return Err(Status::unavailable("the logical cluster changed meanwhile"));
+                return Err(seed::changed("the logical cluster"));
             }
             // Also where there is no logical cluster: its making may have been interrupted.
             if let Some((left, wait)) = self.empty(&cluster).await? {
