@@ -17,7 +17,7 @@ fn class_view(name: &str, agent: &str) -> Value {
 
 /// An agent of `root:provider` with the usual rights, and a tenant of the provider's.
 struct Joined {
-    _hub: TestHub,
+    hub: TestHub,
     /// The agent in its own workspace.
     agent: Client,
     tenant: Client,
@@ -50,7 +50,7 @@ impl Joined {
         let token = token(&provider, "smith", "{}").await;
         let agent = Installation::new().join(&hub, &token).await.within("root:provider");
         let base = format!("/services/apiexport/{cluster}/widgets/clusters");
-        Self { _hub: hub, agent, tenant, base, cluster }
+        Self { hub, agent, tenant, base, cluster }
     }
 }
 
@@ -127,4 +127,14 @@ async fn an_agent_may_do_nothing_elsewhere() {
     agent.below(tenancy).get(WORKSPACES).await.refused(403, "Forbidden");
     let elsewhere = agent.below(&format!("{base}/{cluster}"));
     elsewhere.get(ALL_WIDGETS).await.refused(403, "Forbidden");
+}
+
+#[tokio::test]
+async fn whoever_is_only_named_like_an_agent_is_none() {
+    let joined = Joined::new().await;
+    let name = format!("system:strait:agent:{}:jones", joined.cluster);
+    let pretender = joined.hub.client(&name, &["system:strait:agents"]);
+    let pretender = pretender.within("root:provider");
+    pretender.get(&format!("{AGENTS}/jones")).await.refused(403, "Forbidden");
+    pretender.create(VIEWS, &class_view("jones.x", "jones")).await.refused(403, "Forbidden");
 }

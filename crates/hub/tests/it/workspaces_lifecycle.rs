@@ -222,6 +222,67 @@ async fn what_a_logical_cluster_is_cannot_be_changed_by_its_people() {
 }
 
 #[tokio::test]
+async fn a_workspace_is_pointed_at_no_logical_cluster_but_its_own() {
+    let hub = TestHub::start().await;
+    let other = hub.workspace("root:other").await;
+    let target = other.cluster().await;
+    other.create(CONFIG_MAPS, &config_map("kept")).await.expect(201);
+    let root = hub.admin();
+    let forged = format!(
+        "{{metadata: {{name: demo, annotations: {{internal.tenancy.kcp.io/cluster: {target},
+           experimental.tenancy.kcp.io/owner: '{{}}', core.kcp.io/shard: x}}}},
+           status: {{phase: Ready}}}}"
+    );
+    root.create(WORKSPACES, &yaml(&forged)).await.expect(201);
+    let workspace = root.wait(WORKSPACES, "demo", is_ready).await;
+    assert_ne!(workspace.str_at(&["spec", "cluster"]), Some(&*target));
+    let object = format!("{WORKSPACES}/demo");
+    for patch in [
+        format!("{{spec: {{cluster: {target}}}}}"),
+        "{spec: {cluster: null}}".to_owned(),
+        "{spec: {URL: 'https://example.io'}}".to_owned(),
+        format!("{{metadata: {{annotations: {{internal.tenancy.kcp.io/cluster: {target}}}}}}}"),
+        "{metadata: {finalizers: null}}".to_owned(),
+    ] {
+        root.merge(&object, &yaml(&patch)).await.refused(403, "Forbidden");
+    }
+    root.merge(&object, &yaml("{spec: {type: {name: other}}}")).await.refused(422, "Invalid");
+    hub.admin().make_administrator("ann").await;
+    let status = format!("{{status: {{phase: Scheduling}}, spec: {{cluster: {target}}}}}");
+    let ann = hub.client("ann", &[]);
+    ann.merge(&format!("{object}/status"), &yaml(&status)).await.refused(403, "Forbidden");
+    root.delete(&object).await.expect(200);
+    root.gone(WORKSPACES, "demo").await;
+    other.get(&format!("{CONFIG_MAPS}/kept")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_deleted_while_it_is_made_leaves_nothing() {
+    let hub = TestHub::start().await;
+    let root = hub.admin();
+    let mut clusters = Vec::new();
+    for number in 0..8 {
+        let name = format!("brief{number}");
+        let workspace = config_map(&name);
+        let made = root.create(WORKSPACES, &workspace).await.expect(201);
+        let chosen = ["metadata", "annotations", "internal.tenancy.kcp.io/cluster"];
+        clusters.push(made.str_at(&chosen).unwrap().to_owned());
+        root.delete(&format!("{WORKSPACES}/{name}")).await.expect(200);
+    }
+    for number in 0..8 {
+        root.gone(WORKSPACES, &format!("brief{number}")).await;
+    }
+    let everywhere = root.below("/clusters/*");
+    for collection in ["/api/v1/namespaces", "/api/v1/configmaps", BINDINGS, CLUSTERS] {
+        let list = everywhere.get(collection).await.expect(200);
+        for item in list.array_at(&["items"]) {
+            let cluster = item.str_at(&["metadata", "annotations", "kcp.io/cluster"]).unwrap();
+            assert!(!clusters.iter().any(|own| own == cluster), "{collection}: {item}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_this_release_does_not_serve_is_refused_by_its_field() {
     let hub = TestHub::start().await;
     let root = hub.admin();
