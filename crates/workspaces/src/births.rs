@@ -21,7 +21,8 @@ use strait_types::{ClusterName, WorkspacePath};
 use crate::System;
 use crate::behaviours::namespace_content;
 use crate::binding::BoundResource;
-use crate::controllers::{bound_resource, bound_status, keep_schema};
+use crate::controllers::{bound_resource, bound_status};
+use crate::copies;
 use crate::locks::Locks;
 use crate::seed::{self, Seed};
 
@@ -181,7 +182,7 @@ pub(crate) async fn found(
     mut object: Value,
     admin: Option<&str>,
     bindings: Vec<NewBinding>,
-    guards: Vec<Compare>,
+    mut guards: Vec<Compare>,
 ) -> Result<(), Status> {
     let registry = &system.registry;
     let ids = system.tenancy.ids();
@@ -199,7 +200,8 @@ pub(crate) async fn found(
         let name = ObjectName::cluster_scoped(WORKSPACE_ADMIN);
         batches[0].push(seed.put(&ids.cluster_role_bindings, &name, workspace_admin(admin))?);
     }
-    for (at, new) in bindings.into_iter().enumerate() {
+    for (at, mut new) in bindings.into_iter().enumerate() {
+        guards.append(&mut new.guards);
         let binding = new.put(system, &seed, &mut locks)?;
         if at < batches.len() {
             batches[at].push(binding);
@@ -231,6 +233,8 @@ pub(crate) struct NewBinding {
     provider: ClusterName,
     resources: Vec<(BoundResource, String, String)>,
     crossing: bool,
+    /// What must hold when it is stored.
+    guards: Vec<Compare>,
 }
 
 impl NewBinding {
@@ -321,20 +325,20 @@ pub(crate) async fn new_binding(
         "spec": object!{"reference": object!{"export": object!{"path": path, "name": export}}},
     };
     value.set(&["metadata", "annotations", PATH], home.as_str());
-    let mut resources = Vec::new();
+    let (mut resources, mut guards) = (Vec::new(), Vec::new());
     for listed in exported.array_at(&["spec", "resources"]) {
         let name = listed.str_at(&["schema"]).unwrap_or_default();
         let schema = strait_types::is_path_segment(name)
             .then(|| system.tenancy.find(&ids.schema(&provider, name)))
             .flatten()
             .ok_or_else(|| missing("a schema"))?;
-        keep_schema(system, (&provider, name), &schema).await?;
+        guards.push(copies::keep(system, (&provider, name), &schema).await?);
         resources.push(bound_resource(&schema, name, identity));
     }
     let crossing = exported.str_at(&["metadata", "annotations", strait_api::well_known::CROSSING]);
     let crossing = crossing == Some("true");
     let name = binding_name(&provider, path, export);
-    Ok(NewBinding { name, value, provider, resources, crossing })
+    Ok(NewBinding { name, value, provider, resources, crossing, guards })
 }
 
 /// The name of a default binding (kcp's rule: the export's, and five characters of a digest).

@@ -116,7 +116,7 @@ async fn ensure_export(
     Ok(())
 }
 
-/// A schema in `root`, and the copy that bindings are served by.
+/// A schema in `root`.
 async fn ensure_schema(
     system: &Arc<System>,
     seed: &Seed<'_>,
@@ -136,10 +136,7 @@ async fn ensure_schema(
         let put = seed.put(&ids.schemas, &key.name, schema)?;
         seed::create(&system.registry, &root, vec![put], Vec::new()).await?;
     }
-    let Some(schema) = system.tenancy.find(&key) else {
-        return Err(Status::internal("a schema of the hub is missing"));
-    };
-    crate::controllers::keep_schema(system, (&root, name), &schema).await
+    Ok(())
 }
 
 /// The type that workspaces have if they name none.

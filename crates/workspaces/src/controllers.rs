@@ -15,7 +15,7 @@ use strait_runtime::{Shutdown, TaskSet};
 use crate::System;
 use crate::controller::start;
 
-pub(crate) use self::bindings::{bound_resource, bound_status, keep_schema};
+pub(crate) use self::bindings::{bound_resource, bound_status};
 pub(crate) use self::exports::{identity_hash, new_identity, slice_status};
 
 /// Starts them all. They end when `stop` is asked.

@@ -19,6 +19,7 @@ mod bootstrap;
 mod catalogs;
 mod controller;
 mod controllers;
+mod copies;
 mod front;
 mod ids;
 mod kind;
@@ -104,6 +105,7 @@ impl System {
     /// The store takes no write.
     pub async fn start(self: &Arc<Self>, tasks: &TaskSet, stop: &Shutdown) -> Result<(), Status> {
         bootstrap::run(self).await?;
+        copies::sweep(self).await?;
         controllers::start_all(self, tasks, stop);
         Ok(())
     }

@@ -469,3 +469,51 @@ async fn an_endpoint_is_there_before_any_binding_and_stays_right() {
     other.wait(SLICES, "far", there).await;
     provider.get(&format!("{SLICES}/later")).await.refused(404, "NotFound");
 }
+
+#[tokio::test]
+async fn what_nobody_binds_any_more_is_not_kept() {
+    let hub = TestHub::start().await;
+    let provider = hub.workspace("root:provider").await;
+    provider.export("widgets", &[("widgets", "Widget")]).await;
+    let schema = provider.get(&format!("{SCHEMAS}/v1.widgets.example.io")).await.expect(200);
+    let name = schema.str_at(&["metadata", "uid"]).unwrap().to_owned();
+    let kept = hub.admin().within("system:bound-crds");
+    let copy = format!("{SCHEMAS}/{name}");
+    let (one, two) = (hub.workspace("root:one").await, hub.workspace("root:two").await);
+    for _ in 0..3 {
+        kept.get(&copy).await.refused(404, "NotFound");
+        one.bind("widgets", "root:provider", "widgets").await;
+        two.bind("widgets", "root:provider", "widgets").await;
+        kept.get(&copy).await.expect(200);
+        one.delete(&format!("{BINDINGS}/widgets")).await.expect(200);
+        one.gone(BINDINGS, "widgets").await;
+        kept.get(&copy).await.expect(200);
+        two.create(WIDGETS, &widget("a")).await.expect(201);
+        two.delete(&format!("{BINDINGS}/widgets")).await.expect(200);
+        kept.gone(SCHEMAS, &name).await;
+    }
+}
+
+#[tokio::test]
+async fn binding_and_unbinding_at_once_leaves_what_is_bound_served() {
+    let hub = TestHub::start().await;
+    let provider = hub.workspace("root:provider").await;
+    provider.export("widgets", &[("widgets", "Widget")]).await;
+    let mut tenants = Vec::new();
+    for number in 0..4 {
+        tenants.push(hub.workspace(&format!("root:t{number}")).await);
+    }
+    let turns = tenants.iter().cloned().map(|tenant| {
+        tokio::spawn(async move {
+            for _ in 0..6 {
+                tenant.bind("widgets", "root:provider", "widgets").await;
+                tenant.create(WIDGETS, &widget("a")).await.expect(201);
+                tenant.delete(&format!("{BINDINGS}/widgets")).await.expect(200);
+                tenant.gone(BINDINGS, "widgets").await;
+            }
+        })
+    });
+    for turn in turns.collect::<Vec<_>>() {
+        turn.await.unwrap();
+    }
+}

@@ -11,7 +11,7 @@ use strait_machinery::object;
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_store::engine::{Compare, Expect};
-use strait_store::{Key, ObjectName, Scope};
+use strait_store::{Key, Scope};
 use strait_types::ClusterName;
 
 use super::purge;
@@ -19,7 +19,7 @@ use super::set_condition;
 use crate::System;
 use crate::binding::{BoundResource, bound_resources};
 use crate::controller::{Concerns, Follow, Outcome, Reconcile};
-use crate::ids::bound_schemas;
+use crate::copies;
 use crate::locks::Locks;
 use crate::seed;
 
@@ -86,36 +86,6 @@ pub(crate) fn bound_resource(
     (resource, name.to_owned(), stored.unwrap_or_default().to_owned())
 }
 
-/// Keeps a copy of a schema that is about to be bound, so that serving does not depend on the
-/// provider. `from` is where it is, and its name.
-///
-/// # Errors
-/// The store takes no write.
-pub(crate) async fn keep_schema(
-    system: &Arc<System>,
-    from: (&ClusterName, &str),
-    schema: &Object,
-) -> Result<(), Status> {
-    let home = bound_schemas();
-    let name = ObjectName::cluster_scoped(&schema.header.uid.to_string());
-    let key = Key::new(system.tenancy.ids().schemas.clone(), home.clone(), name);
-    if system.tenancy.find(&key).is_some() {
-        return Ok(());
-    }
-    let mut copy = schema.to_value();
-    copy.set(
-        &["metadata"],
-        object! {"annotations": object!{
-            "apis.kcp.io/schema-cluster": from.0.as_str(),
-            "apis.kcp.io/schema-name": from.1,
-        }},
-    );
-    let seed = seed::Seed::new(&system.registry, &home);
-    let put = seed.put(&key.resource, &key.name, copy)?;
-    seed::create(&system.registry, &home, vec![put], Vec::new()).await?;
-    Ok(())
-}
-
 pub(super) struct Bindings {
     system: Arc<System>,
 }
@@ -170,11 +140,15 @@ impl Bindings {
         let logical_value = logical.to_value();
         let mut locks = Locks::of(&logical_value);
         let now = system.registry.timestamp();
+        let (mut guards, mut dropped) = (Vec::new(), Vec::new());
         match self.plan(key, &value, &locks) {
             Ok(plan) => {
                 for (name, schema) in &plan.schemas {
-                    keep_schema(system, (&plan.provider, name), schema).await?;
+                    guards.push(copies::keep(system, (&plan.provider, name), schema).await?);
                 }
+                let kept = |uid: &str| plan.resources.iter().any(|own| own.0.schema_uid == uid);
+                dropped = bound_resources(&value);
+                dropped.retain(|bound| !kept(&bound.schema_uid));
                 locks.take(key.name.name(), plan.resources.iter().map(|(resource, ..)| resource));
                 bound_status(&mut value, &plan.provider, &plan.resources, plan.crossing, &now);
             }
@@ -182,8 +156,13 @@ impl Bindings {
         }
         let path = system.tenancy.path_of(&key.cluster);
         value.set(&["metadata", "annotations", PATH], path.as_str());
-        let along = hold(&home, logical, logical_value, locks)?;
-        system.replace_with(key, &object, &value, along).await
+        let mut along = hold(&home, logical, logical_value, locks)?;
+        along.guards.extend(guards);
+        let outcome = system.replace_with(key, &object, &value, along).await?;
+        for bound in dropped {
+            copies::drop_unused(system, &bound.schema_uid).await?;
+        }
+        Ok(outcome)
     }
 
     /// What a binding should bring, decided from what is stored.
@@ -307,7 +286,11 @@ impl Bindings {
             }
             None => Companions::default(),
         };
-        system.remove_finalizer(key, object, BINDING_FINALIZER, along).await
+        let outcome = system.remove_finalizer(key, object, BINDING_FINALIZER, along).await?;
+        for bound in bound_resources(&value) {
+            copies::drop_unused(system, &bound.schema_uid).await?;
+        }
+        Ok(outcome)
     }
 }
 
