@@ -15,7 +15,7 @@ mod value;
 mod write;
 
 pub use map::Map;
-pub use parse::{Parsed, SyntaxError, parse, parse_strict};
+pub use parse::{Parsed, SyntaxError, parse, parse_strict, paths_of_keys};
 pub use path::{Path, Segment};
 pub use value::{Number, Value};
 pub use write::{escape_into, quoted};

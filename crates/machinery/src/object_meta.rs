@@ -214,11 +214,17 @@ fn finalizers(metadata: &Map, qualified: bool, path: &Path, errors: &mut Vec<Fie
             return;
         }
         let name = finalizer.as_str().unwrap_or_default();
-        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+        if !is_finalizer(name) {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(path.index(at), name, detail));
         }
     }
+}
+
+/// Whether a finalizer is one of Kubernetes' own or carries a domain.
+#[must_use]
+pub fn is_finalizer(name: &str) -> bool {
+    name.contains('/') || STANDARD_FINALIZERS.contains(&name)
 }
 
 fn no_new_finalizers(new: &Map, old: &Map, path: &Path) -> Option<FieldError> {

@@ -32,7 +32,8 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let shaped = call.shape(incoming, options.field_validation)?;
-        let mut value = shaped.value;
+        let (mut value, mut warnings) = (shaped.value, shaped.warnings);
+        warnings.extend(call.finalizer_warnings(&value, None));
         self.own_metadata(call, &mut value)?;
         let generated = value.str_at(&["metadata", "name"]).unwrap_or_default().is_empty();
         let prefix = value.str_at(&["metadata", "generateName"]).unwrap_or_default().to_owned();
@@ -43,7 +44,7 @@ impl Registry {
             }
             match self.create_named(call, value.clone(), options).await {
                 Ok(object) => {
-                    return Ok(Written { object, created: true, warnings: shaped.warnings });
+                    return Ok(Written { object, created: true, warnings });
                 }
                 Err(status) if generated && status.reason == "AlreadyExists" => {
                     taken = Some(status);

@@ -2,7 +2,7 @@
 //! metadata, validation.
 
 use strait_machinery::builtin;
-use strait_machinery::json::{Path, Value};
+use strait_machinery::json::{self, Path, Value};
 use strait_machinery::object_meta;
 use strait_machinery::schema;
 use strait_machinery::status::Status;
@@ -13,6 +13,10 @@ use crate::options::FieldValidation;
 
 /// Annotation with the logical cluster of an object, on every object. Set by the server.
 pub(super) const CLUSTER: &str = "kcp.io/cluster";
+
+/// Longest text that is searched for the order of what is wrong with it: the search takes time
+/// by length and depth.
+const ORDERED_MAX: usize = 16 << 10;
 
 /// An object of the right kind, with declared members only.
 pub(super) struct Shaped {
@@ -35,13 +39,13 @@ impl Call<'_> {
         incoming: Incoming,
         validation: FieldValidation,
     ) -> Result<Shaped, Status> {
-        let strict = incoming.strict_errors;
         let (value, unknown) =
             self.decode(incoming.value, &incoming.raw).map_err(|why| match why {
                 Undecodable::Type(status) => status,
                 Undecodable::Value(why) => self.refusal(&why),
             })?;
-        let warnings = judge(unknown, strict, validation).map_err(|why| self.refusal(&why))?;
+        let found = self.in_order(unknown, incoming.strict_errors, &incoming.raw);
+        let warnings = judge(found, validation).map_err(|why| self.refusal(&why))?;
         Ok(finish(value, warnings, ""))
     }
 
@@ -56,9 +60,27 @@ impl Call<'_> {
             Undecodable::Type(status) => refuse(&status.message),
             Undecodable::Value(why) => refuse(&why),
         })?;
-        let warnings =
-            judge(unknown, patched.strict_errors, validation).map_err(|why| refuse(&why))?;
+        let found = self.in_order(unknown, patched.strict_errors, &[]);
+        let warnings = judge(found, validation).map_err(|why| refuse(&why))?;
         Ok(finish(value, warnings, " after mutating admission happens"))
+    }
+
+    /// Warns of finalizers that kinds of Kubernetes may not have (`customresource/strategy.go`).
+    pub(super) fn finalizer_warnings(&self, value: &Value, old: Option<&Value>) -> Vec<String> {
+        if self.resource.is_builtin() {
+            return Vec::new();
+        }
+        let of = |value: &Value| value.array_at(&["metadata", "finalizers"]).to_vec();
+        let known = old.map(of).unwrap_or_default();
+        let new = of(value).into_iter().filter(|finalizer| !known.contains(finalizer));
+        let names = new.filter_map(|finalizer| finalizer.as_str().map(str::to_owned));
+        let odd = names.filter(|name| !object_meta::is_finalizer(name));
+        odd.map(|name| {
+            format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
+            )
+        })
+        .collect()
     }
 
     /// Decodes and checks a review, which is answered and not stored.
@@ -96,33 +118,56 @@ impl Call<'_> {
     fn refusal(&self, why: &str) -> Status {
         match &self.resource.definition {
             Definition::Builtin(kind) => kind.refusal(&why),
-            Definition::Custom(_) => Status::bad_request(why),
+            Definition::Custom(_) => {
+                let (kind, version) = (self.resource.kind(), &self.resource.gvr.version);
+                Status::bad_request(format!(
+                    "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
+                ))
+            }
         }
+    }
+
+    /// What strict validation has against an object, in the order in which kube-apiserver tells
+    /// it: that of the text for its own kinds; for others first what comes twice, then what is
+    /// unknown. A field that is unknown is not reported for coming twice as well.
+    fn in_order(&self, unknown: Vec<String>, strict: Vec<String>, raw: &[u8]) -> Vec<String> {
+        let is_new = |text: &String| {
+            let field = text.strip_prefix("duplicate ");
+            !field.is_some_and(|field| unknown.contains(&format!("unknown {field}")))
+        };
+        let mut found: Vec<String> = strict.into_iter().filter(is_new).collect();
+        if found.is_empty() && unknown.len() < 2 {
+            return unknown;
+        }
+        found.extend(unknown);
+        let text = match &self.resource.definition {
+            Definition::Builtin(_) => std::str::from_utf8(raw).unwrap_or_default(),
+            Definition::Custom(_) => return found,
+        };
+        if text.len() > ORDERED_MAX {
+            return found;
+        }
+        let keys = json::paths_of_keys(text);
+        found.sort_by_cached_key(|message| {
+            let (times, field) = match message.strip_prefix("duplicate ") {
+                Some(field) => (2, field),
+                None => (1, message.strip_prefix("unknown ").unwrap_or_default()),
+            };
+            let path = field.trim_start_matches("field ").trim_matches('"');
+            let mut places = keys.iter().enumerate().filter(|(_, key)| *key == path);
+            places.nth(times - 1).map_or(usize::MAX, |(at, _)| at)
+        });
+        found
     }
 }
 
-/// What to warn of, or what strict validation refuses. A field that is unknown is not reported
-/// for coming twice as well.
-fn judge(
-    unknown: Vec<String>,
-    strict: Vec<String>,
-    validation: FieldValidation,
-) -> Result<Vec<String>, String> {
-    if validation == FieldValidation::Ignore || (unknown.is_empty() && strict.is_empty()) {
-        return Ok(Vec::new());
-    }
-    let field = |text: &str| text.split_once(' ').map(|(_, field)| field.to_owned());
-    let fields: Vec<_> =
-        unknown.iter().filter_map(|text| field(text.strip_prefix("unknown ")?)).collect();
-    let is_new = |text: &String| {
-        let again = text.strip_prefix("duplicate ").and_then(field);
-        again.is_none_or(|again| !fields.contains(&again))
-    };
-    let duplicates = strict.into_iter().filter(is_new);
-    let found: Vec<String> = unknown.iter().cloned().chain(duplicates).collect();
+/// What to warn of, or what strict validation refuses.
+fn judge(found: Vec<String>, validation: FieldValidation) -> Result<Vec<String>, String> {
     match validation {
+        _ if found.is_empty() => Ok(found),
         FieldValidation::Strict => Err(format!("strict decoding error: {}", found.join(", "))),
-        FieldValidation::Ignore | FieldValidation::Warn => Ok(found),
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Warn => Ok(found),
     }
 }
 

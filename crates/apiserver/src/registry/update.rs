@@ -93,6 +93,7 @@ impl Registry {
             let before = old.to_value();
             let mut next = call.next(name, &before, change, options)?;
             self.settle(call, &mut next.value, &before, options)?;
+            next.warnings.extend(call.finalizer_warnings(&next.value, Some(&before)));
             let written =
                 |object| Written { object, created: false, warnings: next.warnings.clone() };
             let body = encode(&next.value)?;

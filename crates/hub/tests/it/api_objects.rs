@@ -352,10 +352,8 @@ async fn fields_that_are_unknown_or_come_twice_are_said() {
         async move { client.send_bytes(Method::POST, &path, body.into()).await }
     };
     let strict = send("Strict").await.refused(400, "BadRequest");
-    assert!(strict.contains("strict decoding error: "), "{strict}");
-    let said =
-        ["unknown field \"metadata.odd\"", "duplicate field \"data.k\"", "unknown field \"odd\""];
-    assert!(said.iter().all(|part| strict.contains(part)), "{strict}");
+    let said = r#"unknown field "metadata.odd", duplicate field "data.k", unknown field "odd""#;
+    assert!(strict.ends_with(said), "in the order of the text: {strict}");
     for validation in ["Warn", ""] {
         let warned = send(validation).await;
         let made = warned.expect(201);

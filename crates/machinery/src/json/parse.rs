@@ -44,9 +44,20 @@ pub fn parse_strict(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(SyntaxError { what: "invalid UTF-8", at: error.valid_up_to() });
     }
-    let mut parser = Parser { bytes, at: 0, stack: Vec::new(), duplicates: Vec::new() };
+    let mut parser = Parser::new(bytes);
     let value = parser.document()?;
     Ok(Parsed { value, duplicates: parser.duplicates })
+}
+
+/// Paths of all keys in the order of the text, those that come again too. For messages that
+/// follow that order; what is not JSON has none.
+#[must_use]
+pub fn paths_of_keys(text: &str) -> Vec<String> {
+    let mut parser = Parser { keys: Some(Vec::new()), ..Parser::new(text.as_bytes()) };
+    match parser.document() {
+        Ok(_) => parser.keys.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// A container that is still open.
@@ -60,9 +71,15 @@ struct Parser<'a> {
     at: usize,
     stack: Vec<Open>,
     duplicates: Vec<String>,
+    /// Paths of the keys read so far, where they are wanted.
+    keys: Option<Vec<String>>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, stack: Vec::new(), duplicates: Vec::new(), keys: None }
+    }
+
     fn document(&mut self) -> Result<Value, SyntaxError> {
         let mut value = self.value()?;
         loop {
@@ -109,6 +126,7 @@ impl Parser<'_> {
         }
         let key = self.key()?;
         self.stack.push(Open::Object { members: Vec::new(), key });
+        self.note_key();
         Ok(None)
     }
 
@@ -161,6 +179,7 @@ impl Parser<'_> {
             if let Some(Open::Object { key, .. }) = self.stack.last_mut() {
                 *key = next;
             }
+            self.note_key();
         }
         Ok(Placed::More)
     }
@@ -185,8 +204,20 @@ impl Parser<'_> {
         }
     }
 
+    fn note_key(&mut self) {
+        if self.keys.is_some() {
+            let path = self.path().to_string();
+            self.keys.get_or_insert_default().push(path);
+        }
+    }
+
     /// The path of `key` in the object that was just closed.
     fn path_to(&self, key: &str) -> String {
+        self.path().field(key).to_string()
+    }
+
+    /// Where the parser is.
+    fn path(&self) -> Path {
         let mut path = Path::root();
         for open in &self.stack {
             path.push(match open {
@@ -194,7 +225,7 @@ impl Parser<'_> {
                 Open::Object { key, .. } => Segment::Field(key.clone()),
             });
         }
-        path.field(key).to_string()
+        path
     }
 
     fn key(&mut self) -> Result<Box<str>, SyntaxError> {
@@ -387,107 +418,4 @@ enum Placed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::json::STACK_BYTES;
-    use proptest::prelude::*;
-
-    fn text(input: &str) -> Result<String, String> {
-        parse(input.as_bytes()).map(|value| value.to_string()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn reads_every_kind_of_value() {
-        for (input, output) in [
-            ("null", "null"),
-            (" [ 1 , 2.50 , -3e+2 ] ", "[1,2.50,-3e+2]"),
-            (r#"{"b":{},"a":[]}"#, r#"{"a":[],"b":{}}"#),
-            (r#""\u0041\ud83d\ude00\n""#, "\"A😀\\n\""),
-            (r#""\ud83dx""#, "\"\u{fffd}x\""),
-            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
-            ("18446744073709551615", "18446744073709551615"),
-            ("-9223372036854775808", "-9223372036854775808"),
-        ] {
-            assert_eq!(text(input).as_deref(), Ok(output), "{input}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_not_json() {
-        for (input, error) in [
-            ("", "unexpected end of input at byte 0"),
-            ("{", "expected a key at byte 1"),
-            ("[1", "unexpected end of input at byte 2"),
-            ("[1,]", "expected a value at byte 3"),
-            (r#"{"a":1,}"#, "expected a key at byte 7"),
-            (r#"{"a" 1}"#, "expected : at byte 5"),
-            ("[1}", "expected , or ] at byte 2"),
-            ("1 2", "unexpected text after the value at byte 2"),
-            ("01", "unexpected text after the value at byte 1"),
-            ("1.", "expected a digit at byte 2"),
-            ("-", "expected a digit at byte 1"),
-            ("tru", "expected a value at byte 0"),
-            ("\"\u{1}\"", "control character in a string at byte 1"),
-            (r#""\x""#, "unknown escape at byte 2"),
-            (r#""\u12g4""#, "expected four hexadecimal digits at byte 5"),
-            ("18446744073709551616", "number is out of range at byte 0"),
-            ("1e999", "number is out of range at byte 0"),
-        ] {
-            assert_eq!(text(input), Err(error.to_owned()), "{input}");
-        }
-        assert_eq!(parse(b"\"\xff\"").unwrap_err().to_string(), "invalid UTF-8 at byte 1");
-    }
-
-    #[test]
-    fn names_duplicate_keys_by_path() {
-        let parsed =
-            parse_strict(br#"{"spec":{"list":[{},{"a":1,"a":2}],"x":0,"x":1},"spec2":1}"#).unwrap();
-        assert_eq!(parsed.duplicates, ["spec.list[1].a", "spec.x"]);
-        assert_eq!(parsed.value.at(&["spec", "x"]), Some(&1.into()));
-    }
-
-    #[test]
-    fn depth_is_bounded_and_usable() {
-        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        let on_our_stack = move || {
-            let deep = parse(nested(MAX_DEPTH).as_bytes()).unwrap();
-            assert_eq!(deep.clone(), deep);
-            assert_eq!(deep.to_bytes().len(), 2 * MAX_DEPTH);
-            drop(deep);
-            let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
-            assert_eq!(error.to_string(), "nesting is too deep at byte 10000");
-        };
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(on_our_stack);
-        thread.unwrap().join().unwrap();
-    }
-
-    fn any_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            (-1e15..1e15f64).prop_map(Value::from),
-            ".*".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(6, 64, 8, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
-                prop::collection::vec((".{0,8}", inner), 0..8)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_reads_back_the_same(value in any_value()) {
-            prop_assert_eq!(&parse(&value.to_bytes()).unwrap(), &value);
-            prop_assert_eq!(parse(&value.to_pretty_bytes()).unwrap(), value);
-        }
-
-        #[test]
-        fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = parse_strict(&bytes);
-        }
-    }
-}
+mod tests;
