@@ -31,6 +31,35 @@ fn an_agent_joins_with_a_token_and_stays_without_it() {
 }
 
 #[test]
+fn a_certificate_is_renewed_with_a_new_key_when_it_is_time() {
+    let (up, home) = (Up::start(), TempDir::new().unwrap());
+    let token = home.path().join("token");
+    std::fs::write(&token, token_for(&up, "edge", &[])).unwrap();
+    let mut agent = start(home.path(), &["--token-file", token.to_str().unwrap()]);
+    agent.wait_for_output(|line| line.starts_with("ready "));
+    agent.terminate();
+    let serial = ["--context", "root:provider", "get", "agent", "edge", "-o"];
+    let serial = [&serial[..], &["jsonpath={.status.instances[0].certificate.serial}"]].concat();
+    let before = up.kubectl(&serial).succeeded();
+
+    let file = home.path().join("data/membership.json");
+    let read =
+        || -> serde_json::Value { serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap() };
+    let mut membership = read();
+    let (old_key, due) = (membership["key"].clone(), "2020-01-01T00:00:00Z");
+    assert!(old_key.is_string());
+    membership["renewAt"] = due.into();
+    std::fs::write(&file, membership.to_string()).unwrap();
+    let mut agent = start(home.path(), &[]);
+    agent.wait_for_log(|line| line.contains("certificate renewed"));
+    let renewed = read();
+    assert!(renewed["key"].is_string() && renewed["key"] != old_key);
+    assert_ne!(renewed["renewAt"], due);
+    assert_ne!(up.kubectl(&serial).succeeded(), before);
+    assert_eq!(agent.terminate().code, Some(0));
+}
+
+#[test]
 fn a_token_is_good_for_one_agent() {
     let (up, first, second) = (Up::start(), TempDir::new().unwrap(), TempDir::new().unwrap());
     let token = first.path().join("token");
