@@ -22,6 +22,7 @@ use strait_machinery::names::NameRule;
 use strait_machinery::object::Object;
 use strait_machinery::schema::Schema;
 use strait_machinery::status::Status;
+use strait_net::Checks;
 use strait_runtime::{ManualClock, SeededEntropy, Shutdown, TaskSet};
 use strait_store::engine::{
     Commit, Compare, Engine, EngineError, Extent, LeaseId, MemoryEngine, Outcome, Row,
@@ -59,7 +60,7 @@ impl Bench {
         let shutdown = Shutdown::new();
         let server = Server::new(
             registry,
-            Health::new(),
+            Health { live: Checks::new(), ready: Checks::new() },
             Arc::new(Metrics::register(&metrics)),
             clock,
             TaskSet::new(&metrics),
