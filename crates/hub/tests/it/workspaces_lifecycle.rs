@@ -177,18 +177,31 @@ async fn the_end_of_a_workspace_waits_for_finalizers_and_says_so_while_rights_re
     demo.bind("widgets", "root:provider", "widgets").await;
     demo.create(WIDGETS, &held_widget("a")).await.expect(201);
     demo.make_administrator("ann").await;
+    let held = "{metadata: {name: held, finalizers: [example.io/hold]}}";
+    demo.create(CONFIG_MAPS, &yaml(held)).await.expect(201);
+    demo.create(CONFIG_MAPS, &config_map("free")).await.expect(201);
     hub.admin().delete(&format!("{WORKSPACES}/demo")).await.expect(200);
     let waits = |workspace: &Value| condition(workspace, "WorkspaceContentDeleted").0 == "False";
     let workspace = hub.admin().wait(WORKSPACES, "demo", waits).await;
     assert_eq!(workspace.str_at(&["status", "phase"]), Some("Deleting"));
     let (_, reason, message) = condition(&workspace, "WorkspaceContentDeleted");
     assert_eq!(reason, "SomeResourcesRemain");
-    assert_eq!(message, "1 objects of widgets.example.io wait for their finalizers");
+    let mut words: Vec<&str> = message.split(", ").collect();
+    words.sort_unstable();
+    assert_eq!(
+        words,
+        [
+            "1 objects of configmaps wait for their finalizers",
+            "1 objects of widgets.example.io wait for their finalizers"
+        ]
+    );
     // Its people can still see what holds it, and make nothing new.
     let ann = hub.client("ann", &[]).within("root:demo");
     ann.get(&format!("{WIDGETS}/a")).await.expect(200);
     ann.create(CONFIG_MAPS, &config_map("late")).await.refused(403, "Forbidden");
+    ann.get(&format!("{CONFIG_MAPS}/free")).await.refused(404, "NotFound");
     ann.merge(&format!("{WIDGETS}/a"), &release()).await.expect(200);
+    ann.merge(&format!("{CONFIG_MAPS}/held"), &release()).await.expect(200);
     hub.admin().gone(WORKSPACES, "demo").await;
 }
 
@@ -205,6 +218,7 @@ async fn what_a_logical_cluster_is_cannot_be_changed_by_its_people() {
         "{metadata: {annotations: {internal.tenancy.kcp.io/type: root:other}}}",
         "{metadata: {annotations: {internal.apis.kcp.io/resource-bindings: '{}'}}}",
         "{metadata: {finalizers: null}}",
+        "{metadata: {finalizers: [core.kcp.io/logicalcluster-deletion, example.io/hold]}}",
         "{metadata: {labels: {tenancy.kcp.io/phase: Other}}}",
         "{spec: {directlyDeletable: true}}",
         "{spec: {owner: null}}",

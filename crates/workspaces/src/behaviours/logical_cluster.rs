@@ -1,20 +1,20 @@
 //! The LogicalCluster object: made, moved on and removed by the hub alone.
 
-use strait_api::well_known::{
-    DELETION_FINALIZER, OWNER, PATH, PHASE_LABEL, RESOURCE_BINDINGS, SHARD, TYPE,
-};
+use strait_api::well_known::{OWNER, PATH, PHASE_LABEL, RESOURCE_BINDINGS, SHARD, TYPE};
 use strait_apiserver::behaviour::{Admission, Behaviour};
 use strait_machinery::json::{Path, Value};
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 
 /// Where the hub reads what a workspace is; its users may not say it.
-const FIXED: [&[&str]; 10] = [
+const FIXED: [&[&str]; 12] = [
     &["spec", "initializers"],
     &["spec", "terminators"],
     &["spec", "owner"],
     &["spec", "createdBy"],
     &["spec", "directlyDeletable"],
+    &["metadata", "finalizers"],
+    &["metadata", "labels", PHASE_LABEL],
     &["metadata", "annotations", PATH],
     &["metadata", "annotations", TYPE],
     &["metadata", "annotations", SHARD],
@@ -40,14 +40,13 @@ impl Behaviour for LogicalClusters {
         if !admission.subresource.is_empty() {
             return Err(super::refuse(admission, object, "only the server changes the status"));
         }
-        let phase: &[&str] = &["metadata", "labels", PHASE_LABEL];
-        for path in FIXED.into_iter().chain([phase]) {
+        for path in FIXED {
             if old.at(path) != object.at(path) {
                 let why = format!("{} is immutable", Path::of(path));
                 return Err(super::refuse(admission, object, &why));
             }
         }
-        super::keeps_finalizer(admission, object, old, DELETION_FINALIZER)
+        Ok(())
     }
 
     fn admit_delete(&self, admission: &Admission<'_>, old: &Object) -> Result<(), Status> {

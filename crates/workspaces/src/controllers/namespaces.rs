@@ -28,20 +28,20 @@ impl Namespaces {
             return Ok(Outcome::Done);
         };
         let scope = Scope::Namespace(key.cluster.clone(), key.name.name().into());
-        for resource in system.tenancy.store().resources() {
-            let left = purge::objects(system, &resource, &scope).await?;
-            if let Some(revision) = left.blocked_at {
-                let message = format!(
-                    "Some content in the namespace has finalizers remaining: {}.{} has {} resource instances",
-                    resource.resource(),
-                    resource.group(),
-                    left.count
-                );
-                let mut value = object.to_value();
-                remains(&mut value, &message, &system.registry.timestamp());
-                system.replace(key, &object, &value).await?;
-                return Ok(Outcome::Await(resource, scope, revision));
-            }
+        let remains = purge::all(system, system.tenancy.store().resources(), &scope).await?;
+        if let Some((resource, revision)) = remains.wait {
+            let words = remains.left.iter().map(|(resource, count)| {
+                format!("{}.{} has {count} resource instances", resource.resource, resource.group)
+            });
+            let words: Vec<String> = words.collect();
+            let message = format!(
+                "Some content in the namespace has finalizers remaining: {}",
+                words.join(", ")
+            );
+            let mut value = object.to_value();
+            remain(&mut value, &message, &system.registry.timestamp());
+            system.replace(key, &object, &value).await?;
+            return Ok(Outcome::Await(resource, scope, revision));
         }
         // Nothing can be created here any more, so what is empty now stays empty.
         let mut value = object.to_value();
@@ -52,7 +52,7 @@ impl Namespaces {
 }
 
 /// Says in the namespace what holds it.
-fn remains(namespace: &mut Value, message: &str, now: &str) {
+fn remain(namespace: &mut Value, message: &str, now: &str) {
     let condition = object! {
         "type": "NamespaceFinalizersRemaining",
         "status": "True",

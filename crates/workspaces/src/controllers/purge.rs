@@ -7,7 +7,7 @@ use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_store::engine::{Compare, Expect};
 use strait_store::{CommitError, Key, ResourceId, Scope, Txn};
-use strait_types::Revision;
+use strait_types::{GroupResource, Revision};
 
 use crate::System;
 use crate::seed::{changed, encoded, unwritten};
@@ -78,20 +78,43 @@ async fn delete(system: &Arc<System>, key: &Key, object: &Object) -> Result<(), 
     }
 }
 
-/// Every resource of a logical cluster, in the order in which a workspace is emptied: ordinary
-/// content, bindings, namespaces, rights. The logical cluster's own object is left out.
-pub(crate) fn whole_cluster(system: &System) -> Vec<ResourceId> {
+/// What a scope still holds after a purge of several resources.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    /// Objects that wait for their finalizers, per resource.
+    pub(crate) left: Vec<(GroupResource, usize)>,
+    /// What has to change before another try can come further.
+    pub(crate) wait: Option<(ResourceId, Revision)>,
+}
+
+/// Purges several resources of a scope; what holds one of them does not hold the others.
+pub(crate) async fn all(
+    system: &Arc<System>,
+    resources: Vec<ResourceId>,
+    scope: &Scope,
+) -> Result<Remains, Status> {
+    let mut remains = Remains::default();
+    for resource in resources {
+        let left = objects(system, &resource, scope).await?;
+        if let Some(revision) = left.blocked_at {
+            let name = GroupResource::new(resource.group(), resource.resource());
+            remains.left.push((name, left.count));
+            remains.wait.get_or_insert((resource, revision));
+        }
+    }
+    Ok(remains)
+}
+
+/// Every resource of a logical cluster but its own object, in the steps in which a workspace is
+/// emptied: ordinary content, bindings, namespaces, rights.
+pub(crate) fn whole_cluster(system: &System) -> [Vec<ResourceId>; 4] {
     let ids = system.tenancy.ids();
-    let last = [
-        &ids.bindings,
-        &ids.namespaces,
-        &ids.role_bindings,
-        &ids.roles,
-        &ids.cluster_role_bindings,
-        &ids.cluster_roles,
-    ];
-    let mut resources = system.tenancy.store().resources();
-    resources.retain(|resource| !last.contains(&resource) && *resource != ids.logical_clusters);
-    resources.extend(last.into_iter().cloned());
-    resources
+    let rights = [&ids.role_bindings, &ids.roles, &ids.cluster_role_bindings, &ids.cluster_roles];
+    let mut content = system.tenancy.store().resources();
+    content.retain(|resource| {
+        let later = [&ids.bindings, &ids.namespaces, &ids.logical_clusters];
+        !later.contains(&resource) && !rights.contains(&resource)
+    });
+    let (bindings, namespaces) = (vec![ids.bindings.clone()], vec![ids.namespaces.clone()]);
+    [content, bindings, namespaces, rights.map(Clone::clone).to_vec()]
 }

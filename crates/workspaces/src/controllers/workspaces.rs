@@ -11,7 +11,7 @@ use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_store::{Key, Scope};
-use strait_types::{ClusterName, GroupResource};
+use strait_types::ClusterName;
 
 use super::{purge, set_condition};
 use crate::System;
@@ -103,6 +103,11 @@ impl Workspaces {
                 let along = Companions::default();
                 system.remove_finalizer(&own, &logical, DELETION_FINALIZER, along).await?;
             }
+            let snapshot = system.tenancy.store().snapshot(&own.resource);
+            if snapshot.get(&own.cluster, &own.name).is_some() {
+                let scope = Scope::Object(own.cluster, own.name);
+                return Ok(Outcome::Await(own.resource, scope, snapshot.revision()));
+            }
         }
         let along = Companions::default();
         system.remove_finalizer(key, object, LOGICAL_CLUSTER_FINALIZER, along).await
@@ -143,15 +148,14 @@ impl Workspaces {
     async fn empty(&self, cluster: &ClusterName) -> Result<Option<(String, Outcome)>, Status> {
         let system = &self.system;
         let scope = Scope::Cluster(cluster.clone());
-        for resource in purge::whole_cluster(system) {
-            let left = purge::objects(system, &resource, &scope).await?;
-            if let Some(revision) = left.blocked_at {
-                let message = format!(
-                    "{} objects of {} wait for their finalizers",
-                    left.count,
-                    GroupResource::new(resource.group(), resource.resource()),
-                );
-                return Ok(Some((message, Outcome::Await(resource, scope, revision))));
+        for step in purge::whole_cluster(system) {
+            let remains = purge::all(system, step, &scope).await?;
+            if let Some((resource, revision)) = remains.wait {
+                let words = remains.left.iter().map(|(resource, count)| {
+                    format!("{count} objects of {resource} wait for their finalizers")
+                });
+                let words: Vec<String> = words.collect();
+                return Ok(Some((words.join(", "), Outcome::Await(resource, scope, revision))));
             }
         }
         Ok(None)
