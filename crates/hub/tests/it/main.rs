@@ -14,6 +14,7 @@ mod api_watch;
 mod bindings;
 mod certificates;
 mod directory;
+mod exports;
 mod harness;
 mod isolation;
 mod joining;
