@@ -7,8 +7,9 @@ pub(crate) mod reviews;
 pub(crate) mod watch;
 pub(crate) mod write;
 
+use http::StatusCode;
 use jiff::Timestamp;
-use strait_machinery::json::{Value, parse};
+use strait_machinery::json::parse;
 use strait_machinery::status::Status;
 use strait_machinery::table::{self, IncludeObject, Printer};
 
@@ -16,6 +17,7 @@ use crate::catalog::Resource;
 use crate::negotiate::{Format, RESPONSE_TYPES, Transform};
 use crate::query::Query;
 use crate::registry::Shown;
+use crate::respond::{self, ApiResponse};
 
 /// What `?includeObject=` says.
 ///
@@ -33,36 +35,31 @@ pub(crate) fn printer(resource: &Resource) -> Result<&Printer, Status> {
     resource.printer.as_deref().ok_or_else(|| Status::not_acceptable(&RESPONSE_TYPES))
 }
 
-/// A stored object as the client asked for it, at a revision.
+/// An object as the client asked for it. One that is stored is answered out of its own bytes
+/// where plain JSON will do.
 ///
 /// # Errors
-/// 406 for a table of a kind that has none.
-pub(crate) fn present(
-    resource: &Resource,
-    stored: Value,
-    format: Format,
-    (include, now): (IncludeObject, Timestamp),
-) -> Result<Value, Status> {
-    match format.transform {
-        Transform::None => resource.served_form(stored),
-        Transform::Partial => Ok(table::partial_object(&stored)),
-        Transform::Table => {
-            let table = printer(resource)?.single(&stored, true, include, now);
-            parse(&table).map_err(|_| Status::internal("a table cannot be shown"))
-        }
-    }
-}
-
-/// What a write shows, as the client asked for it.
-///
-/// # Errors
-/// As [`present`].
-pub(crate) fn present_shown(
+/// 406 for a table of a kind that has none, 400 for an `includeObject` that is not understood.
+pub(crate) fn answer(
+    code: StatusCode,
     resource: &Resource,
     shown: &Shown,
     format: Format,
-    query: &Query,
-    now: Timestamp,
-) -> Result<Value, Status> {
-    present(resource, shown.to_value(), format, (include(query)?, now))
+    (query, now): (&Query, Timestamp),
+) -> Result<ApiResponse, Status> {
+    if let (Shown::Stored(object), Format::JSON) = (shown, format) {
+        let mut bytes = resource.served_bytes(object, object.revision)?;
+        bytes.push(b'\n');
+        return Ok(respond::bytes_of(code, format.content_type(), bytes.into()));
+    }
+    let stored = shown.to_value();
+    let value = match format.transform {
+        Transform::None => resource.served_form(stored)?,
+        Transform::Partial => table::partial_object(&stored),
+        Transform::Table => {
+            let table = printer(resource)?.single(&stored, true, include(query)?, now);
+            parse(&table).map_err(|_| Status::internal("a table cannot be shown"))?
+        }
+    };
+    Ok(respond::value(code, &value, format))
 }

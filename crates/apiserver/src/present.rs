@@ -1,6 +1,5 @@
 //! Stored objects in the form that a version serves.
 
-use bytes::Bytes;
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_machinery::status::Status;
@@ -48,11 +47,12 @@ impl Resource {
     ///
     /// # Errors
     /// 500: the stored object cannot be converted.
-    pub fn served_bytes(&self, object: &Object, revision: Revision) -> Result<Bytes, Status> {
+    pub fn served_bytes(&self, object: &Object, revision: Revision) -> Result<Vec<u8>, Status> {
         if self.is_converted() {
-            let value = self.served_form(object.body.to_value(revision))?;
-            return Ok(value.to_bytes().into());
+            return Ok(self.served_form(object.body.to_value(revision))?.to_bytes());
         }
-        Ok(object.body.at(revision))
+        let mut bytes = Vec::new();
+        object.body.write_at(revision, &mut bytes);
+        Ok(bytes)
     }
 }

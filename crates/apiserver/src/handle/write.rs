@@ -7,8 +7,8 @@ use strait_machinery::object;
 use strait_machinery::status::{Details, Status};
 
 use crate::decode;
+use crate::handle::answer;
 use crate::handle::list::Writer;
-use crate::handle::present_shown;
 use crate::negotiate::{Format, Offer, content_type};
 use crate::options::{DeleteOptions, WriteOptions};
 use crate::patch::Patch;
@@ -37,7 +37,7 @@ pub(crate) async fn create(
     let options = WriteOptions::parse(request.query, "CreateOptions")?;
     let incoming = request.object(call)?;
     let written = registry.create(call, incoming, &options).await?;
-    answer(registry, call, written, format, request.query)
+    show(registry, call, &written, format, request.query)
 }
 
 /// Answers a PUT.
@@ -54,7 +54,7 @@ pub(crate) async fn update(
     let options = WriteOptions::parse(request.query, "UpdateOptions")?;
     let incoming = request.object(call)?;
     let written = registry.update(call, name, incoming, &options).await?;
-    answer(registry, call, written, format, request.query)
+    show(registry, call, &written, format, request.query)
 }
 
 /// Answers a PATCH.
@@ -71,7 +71,7 @@ pub(crate) async fn patch(
     let patch = Patch::read(content_type(request.headers), request.body, call.resource)?;
     let options = WriteOptions::parse(request.query, "PatchOptions")?;
     let written = registry.patch(call, name, &patch, &options).await?;
-    answer(registry, call, written, format, request.query)
+    show(registry, call, &written, format, request.query)
 }
 
 /// Answers a DELETE of one object.
@@ -89,8 +89,7 @@ pub(crate) async fn delete(
     match registry.delete(call, name, &options).await? {
         Deleted::Waiting(shown) => {
             let now = registry.clock().now();
-            let value = present_shown(call.resource, &shown, format, request.query, now)?;
-            Ok(respond::value(StatusCode::OK, &value, format))
+            answer(StatusCode::OK, call.resource, &shown, format, (request.query, now))
         }
         Deleted::Gone(shown) => {
             let status = success(call, name, &shown);
@@ -150,17 +149,16 @@ impl Request<'_> {
     }
 }
 
-fn answer(
+fn show(
     registry: &Registry,
     call: &Call<'_>,
-    written: Written,
+    written: &Written,
     format: Format,
     query: &Query,
 ) -> Result<ApiResponse, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let now = registry.clock().now();
-    let value = present_shown(call.resource, &written.object, format, query, now)?;
-    let mut response = respond::value(code, &value, format);
+    let mut response = answer(code, call.resource, &written.object, format, (query, now))?;
     respond::warn(&mut response, &written.warnings);
     Ok(response)
 }
