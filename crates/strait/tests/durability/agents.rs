@@ -3,12 +3,9 @@
 //! The moment is counted in operations of the agent on its disk: between any two of them lies
 //! another point of the journal's protocol.
 
-use std::process::Command;
-
 use super::chance::Chance;
-use super::disk::Disk;
 use super::model::Loss;
-use super::site::{Site, kill_all_below};
+use super::site::{Site, audit_is_intact, kill_all_below};
 
 const ROUNDS: usize = 25;
 
@@ -38,7 +35,7 @@ async fn every_request_is_done_once_however_often_the_agent_is_killed() {
     let done = site.done();
     assert_eq!(done.len(), site.asked());
     assert!(done.values().all(|times| *times == 1), "{done:?}");
-    audit_is_intact(&disk);
+    audit_is_intact(disk.root());
     site.stop();
 }
 
@@ -74,16 +71,6 @@ async fn no_request_is_done_twice_or_lost_however_often_the_agent_loses_its_powe
     for (digest, phase) in over {
         assert_eq!(phases[&digest], phase, "{digest} was over");
     }
-    audit_is_intact(&disk);
+    audit_is_intact(disk.root());
     site.stop();
-}
-
-fn audit_is_intact(disk: &Disk) {
-    let verified = Command::new(env!("CARGO_BIN_EXE_strait"))
-        .args(["audit", "verify", "--data-dir"])
-        .arg(disk.root())
-        .env_clear()
-        .output()
-        .unwrap();
-    assert!(verified.status.success(), "{verified:?}");
 }

@@ -1,13 +1,19 @@
 //! Power cuts under a hub.
 
+use std::collections::BTreeSet;
+
 use super::chance::Chance;
 use super::disk::Disk;
 use super::hub::Hub;
 use super::load::Ledger;
 use super::model::Loss;
+use super::site::{Site, ask_until_gone, asked, audit_is_intact};
 
 /// Starts and ends of one hub.
 const ROUNDS: usize = 14;
+
+/// Power cuts while requests are made.
+const CROSSINGS: usize = 6;
 
 /// Power cuts while a new hub starts.
 const STARTS: usize = 8;
@@ -74,6 +80,45 @@ async fn what_a_hub_finds_at_its_start_is_synced_before_it_is_shown() {
     disk.cut(Loss::All, &mut Chance::new());
     let hub = Hub::start_on(&disk);
     ledger.check(&hub.access(disk.root())).await.unwrap();
+}
+
+/// No request is there that the audit log does not know, and none is forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_in_the_audit_log_after_a_power_cut() {
+    let mut chance = Chance::new();
+    let mut disk = Site::new().into_disk();
+    let mut acknowledged = BTreeSet::new();
+    for round in 0..CROSSINGS {
+        let hub = Hub::start_on(&disk);
+        let access = hub.access(disk.root());
+        let asking = |writer: usize| {
+            tokio::spawn(ask_until_gone(access.clone(), format!("r{round}-{writer}")))
+        };
+        let asking: Vec<_> = (0..4).map(asking).collect();
+        disk.wait_for_records(200 + chance.below(400));
+        hub.kill();
+        for asked in asking {
+            acknowledged.extend(asked.await.unwrap());
+        }
+        disk.note();
+        disk.cut(if chance.below(2) == 0 { Loss::All } else { Loss::Some }, &mut chance);
+    }
+    let hub = Hub::start_on(&disk);
+    let there = asked(&hub.access(disk.root())).await;
+    assert!(acknowledged.len() > CROSSINGS, "{} requests are no load", acknowledged.len());
+    assert!(acknowledged.is_subset(&there), "{:?}", acknowledged.difference(&there));
+    hub.stop();
+    let mut audited = String::new();
+    for segment in std::fs::read_dir(disk.root().join("audit")).unwrap() {
+        audited += &std::fs::read_to_string(segment.unwrap().path()).unwrap();
+    }
+    let asked = |uid: &String| {
+        let mut lines = audited.lines().filter(|line| line.contains(uid));
+        lines.any(|line| line.contains("\"asked\""))
+    };
+    assert!(there.iter().all(asked), "a request that was not audited");
+    assert!(!audited.contains("\"truncated\""), "what was mirrored was durable");
+    audit_is_intact(disk.root());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A directory on a disk that can lose its power, be full, or break.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -15,15 +16,16 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// What the disk does wrong while its power is on.
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 pub(crate) enum Fault {
     /// Nothing.
-    None = b'0' as isize,
+    None = b'0',
     /// Nothing more fits on it.
-    Full = b'1' as isize,
+    Full = b'1',
     /// It cannot sync.
-    Sync = b'2' as isize,
+    Sync = b'2',
     /// It cannot sync a database's file, as a checkpoint wants it.
-    Checkpoint = b'3' as isize,
+    Checkpoint = b'3',
 }
 
 /// A disk. Processes that are [`attached`](Self::attach) to it are recorded.
@@ -67,7 +69,11 @@ impl Disk {
 
     /// Breaks it, or repairs it.
     pub(crate) fn set(&self, fault: Fault) {
-        fs::write(self.home.path().join("fault"), [fault as isize as u8]).unwrap();
+        // Processes have it mapped: it must not be shorter for a moment.
+        let mut open = fs::OpenOptions::new();
+        let file =
+            open.write(true).create(true).truncate(false).open(self.home.path().join("fault"));
+        file.unwrap().write_all(&[fault as u8]).unwrap();
     }
 
     /// Notes what the processes did, which must have ended.

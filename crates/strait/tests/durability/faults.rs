@@ -8,6 +8,7 @@ use super::disk::{Disk, Fault};
 use super::hub::Hub;
 use super::load::{Ledger, object};
 use super::model::Loss;
+use super::site::{Site, audit_is_intact};
 
 const OBJECTS: &str = "/clusters/root/api/v1/namespaces/default/configmaps";
 
@@ -84,4 +85,43 @@ async fn a_failed_sync_ends_the_hub_and_is_never_tried_again() {
             .await
             .unwrap_or_else(|lost| panic!("{file}: {lost}"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_on_a_full_disk_begins_nothing_until_there_is_room() {
+    let mut site = Site::new();
+    let disk = site.disk();
+    let mut agent = site.start_agent(&disk);
+    site.ask(1).await;
+    site.settled().await;
+    disk.set(Fault::Full);
+    site.ask(3).await;
+    agent.wait_for_log(|line| line.contains("disk is full"));
+    assert_eq!(site.done().len(), 1);
+    disk.set(Fault::None);
+    let phases = site.settled().await;
+    assert!(phases.values().all(|phase| phase == "Succeeded"), "{phases:?}");
+    assert!(site.done().len() == 4 && site.done().values().all(|times| *times == 1));
+    assert_eq!(agent.terminate().code, Some(0));
+    audit_is_intact(disk.root());
+    site.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_ends_the_agent_and_the_next_one_repeats_nothing() {
+    let mut site = Site::new();
+    let disk = site.disk();
+    let agent = site.start_agent(&disk);
+    site.ask(1).await;
+    site.settled().await;
+    disk.set(Fault::Sync);
+    site.ask(3).await;
+    let ended = agent.finish();
+    assert_eq!(ended.code, None, "it aborts: {ended:?}");
+    disk.set(Fault::None);
+    let agent = site.start_agent(&disk);
+    site.settled().await;
+    assert!(site.done().values().all(|times| *times == 1));
+    assert_eq!(agent.terminate().code, Some(0));
+    site.stop();
 }

@@ -9,6 +9,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "tests: a failure is a panic, and tasks end with their test"
 )]
 

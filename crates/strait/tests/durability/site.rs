@@ -1,6 +1,6 @@
 //! A hub with a workspace that asks, and an agent that answers with a program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::Method;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::Access;
@@ -115,12 +115,7 @@ spec:
     pub(crate) async fn ask(&mut self, count: usize) {
         let mut connection = self.access.connect().await.unwrap();
         for _ in 0..count {
-            let request = json!({
-                "apiVersion": "signing.example.strait.dev/v1alpha1",
-                "kind": "SigningRequest",
-                "metadata": {"name": format!("ask-{}", self.asked)},
-                "spec": {"digest": digest(self.asked), "keyName": "dev"},
-            });
+            let request = request(&format!("ask-{}", self.asked), self.asked);
             let (status, text) =
                 connection.call(Method::POST, REQUESTS, Some(&request)).await.unwrap();
             assert_eq!(status, 201, "{text}");
@@ -134,8 +129,7 @@ spec:
         let items = list["items"].as_array().unwrap().iter();
         items
             .map(|item| {
-                let text =
-                    |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 (text(&item["spec"]["digest"]), text(&item["status"]["phase"]))
             })
             .collect()
@@ -160,7 +154,7 @@ spec:
     pub(crate) fn done(&self) -> BTreeMap<String, usize> {
         let mut done = BTreeMap::new();
         for line in fs::read_to_string(self.effects()).unwrap_or_default().lines() {
-            let params: serde_json::Value = serde_json::from_str(line).unwrap();
+            let params: Value = serde_json::from_str(line).unwrap();
             *done.entry(params["digest"].as_str().unwrap().to_owned()).or_default() += 1;
         }
         done
@@ -179,6 +173,58 @@ spec:
     pub(crate) fn stop(self) {
         self.hub.stop();
     }
+
+    /// Ends the hub, whose data become a disk.
+    pub(crate) fn into_disk(self) -> Disk {
+        self.hub.stop();
+        let root = self.home.path().canonicalize().unwrap().join("data");
+        Disk::over(self.home, root)
+    }
+}
+
+/// Asks for work until the hub is gone; which requests it acknowledged, by their uids.
+pub(crate) async fn ask_until_gone(access: Access, prefix: String) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let Ok(mut connection) = access.connect().await else { return acknowledged };
+    for number in 0.. {
+        let request = request(&format!("{prefix}-{number}"), number);
+        match connection.call(Method::POST, REQUESTS, Some(&request)).await {
+            Ok((201, text)) => acknowledged.push(uid_of(&serde_json::from_str(&text).unwrap())),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => break,
+        }
+    }
+    acknowledged
+}
+
+/// The uids of all requests.
+pub(crate) async fn asked(access: &Access) -> BTreeSet<String> {
+    let list = access.read(REQUESTS).await.unwrap();
+    list["items"].as_array().unwrap().iter().map(uid_of).collect()
+}
+
+fn uid_of(object: &Value) -> String {
+    object["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+fn request(name: &str, number: usize) -> Value {
+    json!({
+        "apiVersion": "signing.example.strait.dev/v1alpha1",
+        "kind": "SigningRequest",
+        "metadata": {"name": name},
+        "spec": {"digest": digest(number), "keyName": "dev"},
+    })
+}
+
+/// Whether `strait audit verify` finds nothing missing or changed.
+pub(crate) fn audit_is_intact(data: &Path) {
+    let verified = Command::new(env!("CARGO_BIN_EXE_strait"))
+        .args(["audit", "verify", "--data-dir"])
+        .arg(data)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
 }
 
 fn digest(number: usize) -> String {
