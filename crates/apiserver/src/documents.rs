@@ -42,7 +42,9 @@ pub(crate) struct Documents {
 
 impl Document {
     fn new(value: &Value, content_type: &'static str) -> Self {
-        Self::of_bytes(value.to_bytes().into(), content_type)
+        let mut bytes = value.to_bytes();
+        bytes.push(b'\n');
+        Self::of_bytes(bytes.into(), content_type)
     }
 
     fn of_bytes(bytes: Bytes, content_type: &'static str) -> Self {

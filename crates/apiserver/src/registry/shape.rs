@@ -136,19 +136,15 @@ impl Call<'_> {
             !field.is_some_and(|field| unknown.contains(&format!("unknown {field}")))
         };
         let mut found: Vec<String> = strict.into_iter().filter(is_new).collect();
-        if found.is_empty() && unknown.len() < 2 {
-            return unknown;
-        }
+        let twice = found.len();
         found.extend(unknown);
-        let text = match &self.resource.definition {
-            Definition::Builtin(_) => std::str::from_utf8(raw).unwrap_or_default(),
-            Definition::Custom(_) => return found,
-        };
-        if text.len() > ORDERED_MAX {
+        let ordered = if self.resource.is_builtin() { found.len() } else { twice };
+        if ordered < 2 || raw.len() > ORDERED_MAX {
             return found;
         }
+        let text = std::str::from_utf8(raw).unwrap_or_default();
         let keys = json::paths_of_keys(text);
-        found.sort_by_cached_key(|message| {
+        found[..ordered].sort_by_cached_key(|message| {
             let (times, field) = match message.strip_prefix("duplicate ") {
                 Some(field) => (2, field),
                 None => (1, message.strip_prefix("unknown ").unwrap_or_default()),

@@ -215,20 +215,20 @@ async fn kinds_of_a_schema_tell_what_they_do_not_know() {
     let client = hub.admin();
     let notes = serve_notes(&client).await;
     let body = r#"{"odd":1,"apiVersion":"example.io/v1","kind":"Note",
-        "metadata":{"name":"a","odd":1,"finalizers":["plain"]},"spec":{"x":1,"x":2}}"#;
+        "metadata":{"name":"a","odd":1,"finalizers":["plain"]},"spec":{"x":1,"x":{"k":1,"k":2}}}"#;
     let strict = format!("{notes}?fieldValidation=Strict");
     let strict = client.send_bytes(http::Method::POST, &strict, body.into()).await;
     assert_eq!(
         strict.refused(400, "BadRequest"),
-        r#"Note in version "v1" cannot be handled as a Note: strict decoding error: duplicate field "spec.x", unknown field "metadata.odd", unknown field "odd""#
+        r#"Note in version "v1" cannot be handled as a Note: strict decoding error: duplicate field "spec.x", duplicate field "spec.x.k", unknown field "metadata.odd", unknown field "odd""#
     );
     let made = client.send_bytes(http::Method::POST, notes, body.into()).await;
     made.expect(201);
     let warnings: Vec<_> =
         made.headers.get_all("warning").iter().map(|one| one.to_str().unwrap()).collect();
-    assert_eq!(warnings.len(), 4, "{warnings:?}");
-    assert_eq!(warnings[2], r#"299 - "unknown field \"odd\"""#);
-    assert!(warnings[3].contains(r#"\"plain\": prefer a domain-qualified"#), "{warnings:?}");
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    assert_eq!(warnings[3], r#"299 - "unknown field \"odd\"""#);
+    assert!(warnings[4].contains(r#"\"plain\": prefer a domain-qualified"#), "{warnings:?}");
     let patched = client.patch("merge-patch", &format!("{notes}/a"), r#"{"spec":{"y":1}}"#).await;
     patched.expect(200);
     assert!(!patched.headers.contains_key("warning"), "only what is new is warned of");
