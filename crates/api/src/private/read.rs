@@ -67,15 +67,23 @@ impl Located {
     }
 }
 
+/// What files say.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// The documents that can be understood, in their order; one with a mistake is among them if
+    /// the mistake leaves it understandable.
+    pub located: Vec<Located>,
+    /// Kind and name of the others, as far as they have them: what others may refer to.
+    pub unclear: Vec<(String, String)>,
+    /// Every mistake, in the order of the places. With any, the documents may be used for
+    /// nothing but to look for more.
+    pub mistakes: Vec<ConfigError>,
+}
+
 /// Reads every document of every file. Empty documents are passed over.
-///
-/// Returns the documents that can be understood, in their order, and every mistake, in the order
-/// of the places; a document with a mistake is among the documents if the mistake leaves it
-/// understandable. With any mistake, nothing may be used but to look for more.
 #[must_use]
-pub fn read(sources: &[Source<'_>]) -> (Vec<Located>, Vec<ConfigError>) {
-    let mut located = Vec::new();
-    let mut mistakes = Vec::new();
+pub fn read(sources: &[Source<'_>]) -> Documents {
+    let Documents { mut located, mut unclear, mut mistakes } = Documents::default();
     for source in sources {
         let mut found = Vec::new();
         match yaml::parse(source.text) {
@@ -83,8 +91,14 @@ pub fn read(sources: &[Source<'_>]) -> (Vec<Located>, Vec<ConfigError>) {
             Ok(documents) => {
                 for document in documents.into_iter().filter(|one| !one.value.is_null()) {
                     let Document { value, places } = document;
-                    if let Some(document) = understand(value, &places, &mut found) {
-                        located.push(Located { document, file: source.file.to_owned(), places });
+                    let text = |path: &[&str]| value.str_at(path).unwrap_or_default().to_owned();
+                    let called = (text(&["kind"]), text(&["metadata", "name"]));
+                    match understand(value, &places, &mut found) {
+                        Some(document) => {
+                            let file = source.file.to_owned();
+                            located.push(Located { document, file, places });
+                        }
+                        None => unclear.push(called),
                     }
                 }
             }
@@ -96,7 +110,7 @@ pub fn read(sources: &[Source<'_>]) -> (Vec<Located>, Vec<ConfigError>) {
             message,
         }));
     }
-    (located, mistakes)
+    Documents { located, unclear, mistakes }
 }
 
 fn understand(

@@ -9,7 +9,7 @@ use strait_machinery::schema::{Array, Object, Schema, Shape};
 use super::*;
 
 fn mistakes(text: &str) -> Vec<String> {
-    let (_, mistakes) = read(&[Source { file: "a.yaml", text }]);
+    let mistakes = read(&[Source { file: "a.yaml", text }]).mistakes;
     mistakes.iter().map(ToString::to_string).collect()
 }
 
@@ -74,7 +74,7 @@ fn a_file_that_is_not_yaml_does_not_hide_the_others() {
         Source { file: "empty.yaml", text: "# nothing\n" },
         Source { file: "list.yaml", text: "- 1\n" },
     ];
-    let (located, mistakes) = read(&sources);
+    let Documents { located, mistakes, .. } = read(&sources);
     let files: Vec<_> = mistakes.iter().map(|mistake| mistake.file.as_str()).collect();
     assert_eq!(files, ["bad.yaml", "list.yaml"]);
     assert_eq!(located.len(), 1);
@@ -91,7 +91,7 @@ kind: RequestClass
 metadata: {name: sign}
 spec: {executor: {http: {url: 'http://x/y'}}}
 ";
-    let (located, mistakes) = read(&[Source { file: "a.yaml", text }]);
+    let Documents { located, mistakes, .. } = read(&[Source { file: "a.yaml", text }]);
     assert_eq!(mistakes, []);
     let Private::RequestClass(class) = &located[0].document else {
         panic!("{located:?}");

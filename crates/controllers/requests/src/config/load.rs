@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use strait_api::private::{
-    ConfigError, Located, Private, RemoteEndpoint, RequestKindMapping, Source, read,
+    ConfigError, Documents, Located, Private, RemoteEndpoint, RequestKindMapping, Source, read,
 };
 use strait_machinery::field::FieldError;
 use strait_machinery::json::Path;
@@ -64,8 +64,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
         }
     }
     let sources: Vec<_> = texts.iter().map(|(file, text)| Source { file, text }).collect();
-    let (documents, mut mistakes) = read(&sources);
-    let config = understand(&documents, &mut mistakes);
+    let Documents { located, unclear, mut mistakes } = read(&sources);
+    let config = understand(&located, &unclear, &mut mistakes);
     if files.is_empty() && mistakes.is_empty() {
         return Ok(config);
     }
@@ -86,17 +86,30 @@ fn read_text(path: &FilePath) -> Result<String, FsError> {
 }
 
 /// The documents of one kind, with where they stand.
-struct Documents<'a> {
+struct Known<'a> {
+    /// None for one that is wrong, which was told.
     classes: HashMap<&'a str, Option<Arc<Class>>>,
-    endpoints: HashMap<&'a str, &'a RemoteEndpoint>,
+    /// Likewise.
+    endpoints: HashMap<&'a str, Option<&'a RemoteEndpoint>>,
     mappings: Vec<(&'a Located, &'a RequestKindMapping)>,
 }
 
-fn understand(documents: &[Located], mistakes: &mut Vec<ConfigError>) -> Config {
+fn understand(
+    documents: &[Located],
+    unclear: &[(String, String)],
+    mistakes: &mut Vec<ConfigError>,
+) -> Config {
     check_names(documents, mistakes);
     let mut policy = Policy::default();
-    let mut known =
-        Documents { classes: HashMap::new(), endpoints: HashMap::new(), mappings: Vec::new() };
+    let of_kind = |kind: &'static str| {
+        let names = unclear.iter().filter(move |(own, _)| own == kind);
+        names.map(|(_, name)| name.as_str())
+    };
+    let mut known = Known {
+        classes: of_kind("RequestClass").map(|name| (name, None)).collect(),
+        endpoints: of_kind("RemoteEndpoint").map(|name| (name, None)).collect(),
+        mappings: Vec::new(),
+    };
     for located in documents {
         let mut problems = Problems::new(located, mistakes);
         match &located.document {
@@ -107,7 +120,7 @@ fn understand(documents: &[Located], mistakes: &mut Vec<ConfigError>) -> Config 
             }
             Private::RemoteEndpoint(endpoint) => {
                 check_endpoint(endpoint, &mut problems);
-                known.endpoints.insert(&endpoint.metadata.name, endpoint);
+                known.endpoints.insert(&endpoint.metadata.name, Some(endpoint));
             }
             Private::RequestKindMapping(mapping) => known.mappings.push((located, mapping)),
             Private::RequestPolicy(spec) => {
@@ -168,7 +181,7 @@ fn check_policy_classes(
 /// Puts mappings to their endpoints and classes. An endpoint without a mapping is a mistake of
 /// nobody: nothing is followed there.
 fn connect(
-    known: &Documents<'_>,
+    known: &Known<'_>,
     mistakes: &mut Vec<ConfigError>,
 ) -> BTreeMap<Arc<str>, EndpointConfig> {
     let mut endpoints: BTreeMap<Arc<str>, EndpointConfig> = BTreeMap::new();
@@ -185,8 +198,7 @@ fn connect(
             let path = Path::of(&["spec", "className"]);
             problems.add(&FieldError::not_found(path, &*spec.class_name));
         }
-        // A class that is there but wrong was told.
-        let (Some(endpoint), Some(Some(class))) = (endpoint, class) else {
+        let (Some(Some(endpoint)), Some(Some(class))) = (endpoint, class) else {
             continue;
         };
         let Some(mapping) = Mapping::new(spec, class.clone(), &mut problems) else {

@@ -1,7 +1,7 @@
 //! Rules as tables; globs against their regular expressions.
 
 use proptest::prelude::*;
-use strait_api::private::{Private, Source, read};
+use strait_api::private::{Documents, Private, Source, read};
 
 use super::*;
 
@@ -10,7 +10,8 @@ fn policy(rules: &str) -> Policy {
         "apiVersion: requests.strait.dev/v1alpha1\nkind: RequestPolicy\n\
          metadata: {{name: p}}\nspec: {{rules: [{rules}]}}\n"
     );
-    let (documents, mistakes) = read(&[Source { file: "p.yaml", text: &text }]);
+    let Documents { located: documents, mistakes, .. } =
+        read(&[Source { file: "p.yaml", text: &text }]);
     assert_eq!(mistakes, []);
     let Private::RequestPolicy(document) = &documents[0].document else {
         panic!("{documents:?}");
@@ -157,7 +158,7 @@ spec:
       params:
       - {path: /x, pattern: '('}
 ";
-    let (documents, _) = read(&[Source { file: "p.yaml", text }]);
+    let documents = read(&[Source { file: "p.yaml", text }]).located;
     let Private::RequestPolicy(document) = &documents[0].document else {
         panic!("{documents:?}");
     };

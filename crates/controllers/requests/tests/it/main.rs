@@ -7,6 +7,7 @@ mod crossing;
 #[path = "../../../../reconcile/tests/it/fake_hub.rs"]
 #[expect(dead_code, reason = "shared with the tests of reconcile, which use other parts")]
 mod fake_hub;
+mod mistakes;
 mod queueing;
 #[expect(dead_code, reason = "shared with the tests of processes, which use other parts")]
 mod support;
