@@ -65,6 +65,11 @@ impl SqliteEngine {
         self.checkpointer.check()?;
         Ok(self.writer.lock())
     }
+
+    /// Counts what a commit added to the log, and takes some of it back where there is too much.
+    fn count(&self, writer: &Connection, bytes: usize) -> Result<(), EngineError> {
+        if self.checkpointer.wake(bytes) { self.checkpointer.catch_up(writer) } else { Ok(()) }
+    }
 }
 
 /// Reads one value that was kept with [`Engine::set_meta`], beside a store that may be running.
@@ -101,6 +106,14 @@ fn failed(error: rusqlite::Error) -> EngineError {
         }
         _ => EngineError::Io(Box::new(error)),
     }
+}
+
+/// Bytes of the write-ahead log that a small write takes: a page each of log, index and head.
+const LOGGED: usize = 3 * 4096;
+
+/// What a write adds to the write-ahead log, roughly.
+fn logged(write: &Write) -> usize {
+    LOGGED + write.body.as_ref().map_or(0, |body| body.len())
 }
 
 const fn seq(revision: Revision, at: usize) -> i64 {
@@ -228,7 +241,8 @@ impl Engine for SqliteEngine {
         if head > start {
             write_revision(&transaction, "head", head)?;
             transaction.commit().map_err(failed)?;
-            self.checkpointer.wake();
+            let written = batch.iter().flat_map(|commit| &commit.writes);
+            self.count(&writer, written.map(logged).sum())?;
         }
         Ok(outcomes)
     }
@@ -293,7 +307,7 @@ impl Engine for SqliteEngine {
             .map_err(failed)?;
         write_revision(&transaction, "floor", last)?;
         transaction.commit().map_err(failed)?;
-        self.checkpointer.wake();
+        self.count(&writer, max as usize * LOGGED)?;
         Ok(last < floor)
     }
 
@@ -305,6 +319,7 @@ impl Engine for SqliteEngine {
             .map_err(failed)?;
         let lease = LeaseId(transaction.last_insert_rowid());
         transaction.commit().map_err(failed)?;
+        self.count(&writer, LOGGED)?;
         Ok(lease)
     }
 
@@ -320,6 +335,7 @@ impl Engine for SqliteEngine {
             .execute("UPDATE lease SET ends = ?2 WHERE id = ?1", (lease.0, ends(ttl, now)))
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
+        self.count(&writer, LOGGED)?;
         Ok(changed > 0)
     }
 
@@ -354,6 +370,7 @@ impl Engine for SqliteEngine {
         }
         write_revision(&transaction, "head", head)?;
         transaction.commit().map_err(failed)?;
+        self.count(&writer, rows.len() * LOGGED)?;
         Ok(rows)
     }
 
@@ -368,7 +385,7 @@ impl Engine for SqliteEngine {
             .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", (meta_name(name), value))
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        Ok(())
+        self.count(&writer, LOGGED)
     }
 }
 

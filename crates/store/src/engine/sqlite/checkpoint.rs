@@ -12,6 +12,12 @@ use crate::engine::EngineError;
 /// Commits between two passes: with small transactions some 4 MiB of log.
 const COMMITS_PER_PASS: u32 = 500;
 
+/// Log between two passes, roughly, in bytes.
+const BYTES_PER_PASS: usize = 8 << 20;
+
+/// Log, in bytes, from which the writer makes a pass itself: the thread has fallen far behind.
+const BYTES_BEHIND: usize = 64 << 20;
+
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
@@ -27,6 +33,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     commits: u32,
+    bytes: usize,
     stop: bool,
     /// A sync that failed. No other pass follows.
     broken: Option<EngineError>,
@@ -51,13 +58,35 @@ impl Checkpointer {
         self.shared.state.lock().broken.take().map_or(Ok(()), Err)
     }
 
-    /// Counts a commit; enough of them start a pass.
-    pub(super) fn wake(&self) {
+    /// Counts a commit and what it added to the log; enough of them start a pass. True if the
+    /// caller should make one.
+    pub(super) fn wake(&self, bytes: usize) -> bool {
         let mut state = self.shared.state.lock();
         state.commits += 1;
-        if state.commits >= COMMITS_PER_PASS {
+        state.bytes += bytes;
+        if state.is_due() {
             self.shared.wake.notify_one();
         }
+        state.bytes >= BYTES_BEHIND
+    }
+
+    /// Makes a pass on the caller's connection.
+    ///
+    /// # Errors
+    /// A sync failed; what else does is met again.
+    pub(super) fn catch_up(&self, connection: &Connection) -> Result<(), EngineError> {
+        self.shared.state.lock().start_anew();
+        pass(connection)
+    }
+}
+
+impl State {
+    const fn is_due(&self) -> bool {
+        self.commits >= COMMITS_PER_PASS || self.bytes >= BYTES_PER_PASS
+    }
+
+    const fn start_anew(&mut self) {
+        (self.commits, self.bytes) = (0, 0);
     }
 }
 
@@ -75,25 +104,29 @@ fn run(connection: &Connection, shared: &Shared) {
     loop {
         {
             let mut state = shared.state.lock();
-            shared
-                .wake
-                .wait_while(&mut state, |state| !state.stop && state.commits < COMMITS_PER_PASS);
+            shared.wake.wait_while(&mut state, |state| !state.stop && !state.is_due());
             if state.stop {
                 return;
             }
-            state.commits = 0;
+            state.start_anew();
         }
-        // A passive pass takes what no reader needs and waits for nobody. What fails here
-        // is met again by the writer, who reports it; but for a failed sync, which must not
-        // be tried again.
-        let pass = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        match pass.map_err(failed) {
-            Ok(()) => {}
-            Err(error @ EngineError::Sync(_)) => {
-                shared.state.lock().broken = Some(error);
-                return;
-            }
-            Err(error) => tracing::debug!(err = %error, "checkpoint failed"),
+        if let Err(error) = pass(connection) {
+            shared.state.lock().broken = Some(error);
+            return;
         }
+    }
+}
+
+/// A passive pass takes what no reader needs and waits for nobody. What fails is met again by
+/// the writer, who reports it; but for a failed sync, which must not be tried again.
+fn pass(connection: &Connection) -> Result<(), EngineError> {
+    let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    match done.map_err(failed) {
+        Err(error @ EngineError::Sync(_)) => Err(error),
+        Err(error) => {
+            tracing::debug!(err = %error, "checkpoint failed");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }

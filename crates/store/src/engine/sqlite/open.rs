@@ -69,7 +69,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, EngineError> {
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
     // A cache of 1 MiB: the index above holds what is read, SQLite only what is written.
-    // The writer checkpoints by itself only when the other thread has fallen far behind.
+    // SQLite's own checkpoints are off: it ignores a sync that fails in one, and tries again.
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL;
@@ -79,7 +79,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, EngineError> {
              PRAGMA cache_size = -1024;
              PRAGMA temp_store = MEMORY;
              PRAGMA journal_size_limit = 16777216;
-             PRAGMA wal_autocheckpoint = 8000;",
+             PRAGMA wal_autocheckpoint = 0;",
         )
         .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
