@@ -1,0 +1,8 @@
+//! Webhooks: one comes in, every backend gets it, and what was acknowledged is not lost.
+//!
+//! A webhook is verified over its raw bytes, appended to a log and synced before its sender is
+//! answered. Each backend is then delivered to by itself, from the log.
+
+pub mod event;
+
+pub use event::{Event, Position};
