@@ -12,7 +12,6 @@ use crate::fake_hub::{FakeHub, KIND, PlainClients, spec};
 
 /// A follower of a hub's kind, with an index.
 pub(crate) struct Follower {
-    pub(crate) endpoints: Endpoints,
     events: Receiver<strait_reconcile::Event>,
     pub(crate) index: Index<()>,
     shutdown: Shutdown,
@@ -44,7 +43,7 @@ impl Follower {
         let shutdown = Shutdown::new();
         let kind = GroupVersionResource::new(KIND.0, KIND.1, KIND.2);
         let events = endpoints.follow(vec![kind], &shutdown);
-        Self { endpoints, events, index: Index::new(100), shutdown }
+        Self { events, index: Index::new(100), shutdown }
     }
 
     /// The next changes, in short: `+cluster/name=spec` and `-cluster/name`.
