@@ -37,6 +37,7 @@
 //! [`RECORD_BYTES_MAX`], [`QUEUE_RECORDS_MAX`]; a segment ends at the first batch after 64 MiB.
 //! Nothing is ever deleted.
 
+mod error;
 mod head;
 mod line;
 mod log;
@@ -54,10 +55,12 @@ mod verify;
 mod volume;
 mod writer;
 
+pub use error::{AppendError, OpenError};
 pub use head::{Hash, Head, InvalidHead};
 pub use line::Entry;
-pub use log::{AppendError, AuditLog, OpenError, Options, QUEUE_RECORDS_MAX};
+pub use log::{AuditLog, Options};
 pub use mirror::{Mirror, MirroredError, StoreMirror, mirrored};
+pub use queue::QUEUE_RECORDS_MAX;
 pub use read::{Entries, Filter, ReadError, list};
 pub use record::{Actor, InvalidStage, Object, RECORD_BYTES_MAX, Record, Stage};
 pub use verify::{FAULTS_MAX, Fault, FaultKind, Report, verify};

@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use strait_runtime::fs::{FsError, create_private_dir};
 use strait_runtime::{Clock, Metrics};
-use strait_types::{Classified, ErrorKind};
 use tokio::sync::oneshot;
 
+use crate::error::{AppendError, OpenError};
 use crate::head::Head;
 use crate::mirror::Mirror;
 use crate::queue::Waiting;
@@ -18,10 +18,6 @@ use crate::recover::recover;
 use crate::thread::{Health, LogThread, Shared};
 use crate::volume::{Disk, Volume, has_room};
 use crate::writer::Writer;
-
-/// Records that may wait to be written; one more is refused. At a thousand batches a second
-/// that is seconds of work.
-pub const QUEUE_RECORDS_MAX: usize = 4_096;
 
 /// Where and how a log is written.
 #[derive(Clone, Debug)]
@@ -39,57 +35,6 @@ impl Options {
     #[must_use]
     pub const fn new(directory: PathBuf, writer: String) -> Self {
         Self { directory, writer, segment_bytes: 64 << 20 }
-    }
-}
-
-/// Records were not written; their effect must not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// Too much waits already.
-    #[error("the audit log is busy")]
-    QueueFull,
-    /// A record has more than [`RECORD_BYTES_MAX`] bytes of text.
-    #[error("an audit record is too large")]
-    TooLarge,
-    /// The disk is full. The next try may succeed.
-    #[error("the audit log's disk is full")]
-    NoSpace,
-    /// A write or sync failed: nothing more is written until the process starts again.
-    #[error("the audit log is broken")]
-    Broken,
-    /// The log was closed.
-    #[error("the audit log is closed")]
-    Closed,
-}
-
-impl Classified for AppendError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::QueueFull => ErrorKind::RateLimited,
-            Self::TooLarge => ErrorKind::TooLarge,
-            Self::NoSpace | Self::Broken => ErrorKind::Internal,
-            Self::Closed => ErrorKind::Cancelled,
-        }
-    }
-}
-
-/// The log cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A file or directory.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// What was mirrored cannot be told.
-    #[error("cannot load the audit log's mirrored position")]
-    Mirror(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl Classified for OpenError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Fs(error) => error.kind(),
-            Self::Mirror(_) => ErrorKind::Internal,
-        }
     }
 }
 

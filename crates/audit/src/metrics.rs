@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use strait_runtime::{Label, Metrics};
 
-use crate::log::AppendError;
+use crate::error::AppendError;
 
 pub(crate) struct LogMetrics {
     pub(crate) records: Counter,

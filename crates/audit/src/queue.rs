@@ -7,9 +7,13 @@ use parking_lot::{Condvar, Mutex};
 use strait_runtime::QueueMetrics;
 use tokio::sync::oneshot;
 
+use crate::error::AppendError;
 use crate::head::Head;
-use crate::log::AppendError;
 use crate::record::Record;
+
+/// Records that may wait to be written; one more is refused. At a thousand batches a second
+/// that is seconds of work.
+pub const QUEUE_RECORDS_MAX: usize = 4_096;
 
 /// Texts that one batch takes before it is written: about a millisecond of hashing.
 const BATCH_BYTES: usize = 1 << 20;

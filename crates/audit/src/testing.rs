@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use strait_runtime::{ManualClock, Metrics};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::error::{AppendError, OpenError};
 use crate::head::Head;
-use crate::log::{AppendError, AuditLog, OpenError, Options};
+use crate::log::{AuditLog, Options};
 use crate::mirror::Mirror;
 use crate::record::{Actor, Object, Record, Stage};
 use crate::volume::{Disk, SegmentFile, Volume};

@@ -8,11 +8,11 @@ use strait_runtime::{Clock, Metrics};
 use strait_types::Report;
 use tokio::sync::oneshot;
 
+use crate::error::AppendError;
 use crate::head::Head;
-use crate::log::{AppendError, QUEUE_RECORDS_MAX};
 use crate::metrics::LogMetrics;
 use crate::mirror::Mirror;
-use crate::queue::{Queue, Waiting, Work};
+use crate::queue::{QUEUE_RECORDS_MAX, Queue, Waiting, Work};
 use crate::record::Record;
 use crate::writer::{Failure, Writer};
 

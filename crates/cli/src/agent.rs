@@ -8,9 +8,9 @@ use strait_agent::AgentError;
 use strait_relay::agent::Membership;
 use strait_sandbox::exec::Launcher;
 
-use crate::args::LogArgs;
 use crate::client::ClientArgs;
 use crate::exit::{Exit, Failure};
+use crate::log::LogArgs;
 use crate::process;
 use token::TokenArgs;
 

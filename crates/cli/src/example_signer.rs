@@ -21,8 +21,8 @@ use strait_net::{Body, Limits, Server, ServerMetrics, handler, read_body};
 use strait_runtime::fs;
 use tokio::net::TcpListener;
 
-use crate::args::LogArgs;
 use crate::exit::{Exit, Failure};
+use crate::log::LogArgs;
 use crate::process;
 
 /// Names of its keys.

@@ -5,8 +5,8 @@ mod settings;
 use clap::Args;
 use strait_hub::Hub;
 
-use crate::args::LogArgs;
 use crate::exit::{Exit, Failure};
+use crate::log::LogArgs;
 use crate::process;
 
 /// Runs the public side: API server, workspaces, agents' front door

@@ -12,6 +12,7 @@ mod example_signer;
 mod exec;
 mod exit;
 mod hub;
+mod log;
 mod output;
 mod process;
 mod settings;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use strait_runtime::telemetry::{self, LogFormat};
 use strait_runtime::{Context, build_runtime, die_with_parent};
 
-use crate::args::{LogArgs, LogFormatArg};
 use crate::exit::{Exit, Failure};
+use crate::log::{LogArgs, LogFormatArg};
 
 /// Worker threads: one per processor, at most this many; the store's writer has its own.
 const WORKERS_MAX: usize = 8;

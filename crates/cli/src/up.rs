@@ -15,9 +15,9 @@ use strait_pki::{Authority, ClientSubject};
 use strait_runtime::{Context, fs};
 use strait_types::Report;
 
-use crate::args::LogArgs;
 use crate::client::{ClientArgs, Workspace};
 use crate::exit::{Exit, Failure};
+use crate::log::LogArgs;
 use crate::process;
 use crate::settings::Setting;
 use child::Child;

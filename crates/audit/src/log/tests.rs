@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use futures_util::future::join_all;
 
 use super::*;
+use crate::queue::QUEUE_RECORDS_MAX;
 use crate::record::Stage;
 use crate::segment::segments;
 use crate::testing::{Logged, record};

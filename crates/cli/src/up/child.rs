@@ -7,8 +7,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{ChildStdout, Command};
 
-use crate::args::LogArgs;
 use crate::exit::Failure;
+use crate::log::LogArgs;
 
 /// Longest wait for a role to say that it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
