@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{try_join, try_join_all};
 use strait_api::kinds::{KindFile, RELAY, REQUESTS, TENANCY};
 use strait_api::well_known::{
     IDENTITY_NAMESPACE, PATH, RELAY_EXPORT, REQUESTS_EXPORT, TENANCY_EXPORT,
@@ -33,10 +34,9 @@ const EXPORTS: [(&str, &[KindFile]); 3] =
 /// The store takes no write.
 pub(crate) async fn run(system: &Arc<System>) -> Result<(), Status> {
     let root = ClusterName::root();
-    rbac_defaults::ensure(system).await?;
-    for (name, kinds) in EXPORTS {
-        ensure_export(system, &root, name, kinds).await?;
-    }
+    // None of these needs another: what they write shares the disk's syncs.
+    let exports = EXPORTS.iter().map(|(name, kinds)| ensure_export(system, &root, name, kinds));
+    try_join(rbac_defaults::ensure(system), try_join_all(exports)).await?;
     let identity = |export: &str| -> Result<String, Status> {
         let object = system.tenancy.find(&system.tenancy.ids().export(&root, export));
         let object = object.ok_or_else(|| Status::internal("an export of the hub is missing"))?;
@@ -65,18 +65,17 @@ async fn ensure_export(
     let ids = system.tenancy.ids();
     let registry = &system.registry;
     let seed = Seed::new(registry, root);
-    let mut resources = Vec::new();
-    for file in kinds {
-        let schema_name = format!("{SCHEMA_PREFIX}.{}", file.name);
-        ensure_schema(system, &seed, &schema_name, file).await?;
+    try_join_all(kinds.iter().map(|file| ensure_schema(system, &seed, file))).await?;
+    let resources = kinds.iter().map(|file| {
         let spec = spec_of(file);
-        resources.push(object! {
+        object! {
             "name": spec.str_at(&["names", "plural"]).unwrap_or_default(),
             "group": spec.str_at(&["group"]).unwrap_or_default(),
-            "schema": schema_name,
+            "schema": schema_name(file),
             "storage": object!{"crd": Value::object()},
-        });
-    }
+        }
+    });
+    let resources: Value = resources.collect();
     let key = ids.export(root, name);
     if system.tenancy.find(&key).is_some() {
         return Ok(());
@@ -116,16 +115,20 @@ async fn ensure_export(
     Ok(())
 }
 
+/// The name that a schema of the hub's has.
+fn schema_name(file: &KindFile) -> String {
+    format!("{SCHEMA_PREFIX}.{}", file.name)
+}
+
 /// A schema in `root`.
 async fn ensure_schema(
     system: &Arc<System>,
     seed: &Seed<'_>,
-    name: &str,
     file: &KindFile,
 ) -> Result<(), Status> {
     let ids = system.tenancy.ids();
-    let root = ClusterName::root();
-    let key = ids.schema(&root, name);
+    let (root, name) = (ClusterName::root(), schema_name(file));
+    let key = ids.schema(&root, &name);
     if system.tenancy.find(&key).is_none() {
         let schema = object! {
             "apiVersion": "apis.kcp.io/v1alpha1",

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use strait_machinery::json::Value;
 use strait_machinery::status::Status;
 use strait_machinery::yaml;
@@ -24,16 +25,12 @@ const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 pub(crate) async fn ensure(system: &Arc<System>) -> Result<(), Status> {
     let everywhere = include_str!("../rbac/everywhere.yaml");
     let root = include_str!("../rbac/root.yaml");
-    for (cluster, text) in [(ClusterName::system_admin(), everywhere), (ClusterName::root(), root)]
-    {
-        let documents = yaml::parse(text).expect("the files are read by tests");
-        let writes =
-            documents.into_iter().map(|document| ensure_one(system, &cluster, document.value));
-        for result in futures_util::future::join_all(writes).await {
-            result?;
-        }
-    }
-    Ok(())
+    let (admin, home) = (ClusterName::system_admin(), ClusterName::root());
+    let documents = |text| yaml::parse(text).expect("the files are read by tests");
+    let everywhere = documents(everywhere).into_iter().map(|document| (&admin, document));
+    let all = everywhere.chain(documents(root).into_iter().map(|document| (&home, document)));
+    let writes = all.map(|(cluster, document)| ensure_one(system, cluster, document.value));
+    try_join_all(writes).await.map(drop)
 }
 
 async fn ensure_one(
