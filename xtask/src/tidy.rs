@@ -96,6 +96,7 @@ fn check() -> Result<Vec<Finding>> {
             }
         }
     }
+    findings.extend(manifest::check_run("Cargo.toml", &workspace));
     let asked = manifest::workspace_dependencies(&workspace);
     findings.extend(dependencies::check(&asked, &read(dependencies::PAGE)?, &metadata));
     findings.extend(deny::check(&read(deny::FILE)?, &metadata));

@@ -27,6 +27,13 @@ pub(crate) fn check(path: &str, text: &str, workspace: &str) -> Option<Finding> 
     })
 }
 
+/// Checks that `cargo run` runs the one program there is, and needs no `--bin`.
+pub(crate) fn check_run(path: &str, workspace: &str) -> Option<Finding> {
+    let one = r#"default-members=["crates/strait"]"#;
+    let is_one = section(workspace, "[workspace]").any(|line| line.replace(' ', "") == one);
+    (!is_one).then(|| Finding::new(path, format!("[workspace] lacks {one}: `cargo run` needs it")))
+}
+
 /// The names of the other people's crates in `[workspace.dependencies]`.
 pub(crate) fn workspace_dependencies(text: &str) -> Vec<String> {
     let theirs = section(text, "[workspace.dependencies]").filter(|line| !line.contains("path = "));
@@ -51,6 +58,15 @@ fn names<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_run_has_one_program() {
+        let one = "[workspace]\ndefault-members = [\"crates/strait\"]\n";
+        assert!(check_run("Cargo.toml", one).is_none());
+        for other in ["[workspace]\n", "[workspace]\ndefault-members = [\"xtask\"]\n"] {
+            assert!(check_run("Cargo.toml", other).is_some(), "{other}");
+        }
+    }
 
     #[test]
     fn every_crate_has_the_lints() {
