@@ -4,5 +4,6 @@
 //! answered. Each backend is then delivered to by itself, from the log.
 
 pub mod event;
+pub mod log;
 
 pub use event::{Event, Position};
