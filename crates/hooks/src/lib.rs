@@ -5,5 +5,9 @@
 
 pub mod event;
 pub mod log;
+pub mod pointer;
+pub mod secrets;
+pub mod sender;
+pub mod signature;
 
 pub use event::{Event, Position};
