@@ -3,11 +3,18 @@
 //! A webhook is verified over its raw bytes, appended to a log and synced before its sender is
 //! answered. Each backend is then delivered to by itself, from the log.
 
+pub mod breaker;
+pub mod config;
+pub mod dedupe;
 pub mod event;
+pub mod filter;
 pub mod log;
+pub mod order;
 pub mod pointer;
+pub mod schedule;
 pub mod secrets;
 pub mod sender;
 pub mod signature;
+pub mod state;
 
 pub use event::{Event, Position};

@@ -1,0 +1,126 @@
+//! A file's text to a [`Config`], or every mistake in it.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use strait_machinery::field::FieldError;
+use strait_machinery::json::{Path, Segment, Value};
+use strait_machinery::schema::compile::compile;
+use strait_machinery::schema::{Schema, default, prune, validate};
+use strait_machinery::yaml::{self, Document, Position};
+use strait_types::{Classified, ErrorKind};
+
+use super::check::check;
+use super::{Config, Files};
+
+/// One mistake in a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Mistake {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub position: Position,
+    /// What is wrong, with the field's path.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.position;
+        write!(f, "{}:{line}:{column}: {}", self.file, self.message)
+    }
+}
+
+impl Classified for Mistake {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::User
+    }
+}
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let why = "kinds/hooksconfig.yaml is compiled in, and a test reads it";
+    let text = include_str!("../../kinds/hooksconfig.yaml");
+    let schema = yaml::parse(text).expect(why).pop().expect(why).value;
+    compile(&schema, &Path::root(), &Arc::new(Schema::default())).expect(why)
+});
+
+/// Reads a file with one document. `file` is how mistakes name it.
+///
+/// # Errors
+/// Every mistake, in the order of their places.
+pub fn read(file: &str, text: &str, files: &dyn Files) -> Result<Config, Vec<Mistake>> {
+    let start = Position { line: 1, column: 1 };
+    let mut found = Vec::new();
+    let config = match yaml::parse(text) {
+        Err(error) => {
+            found.push((error.position(), error.what().to_owned()));
+            None
+        }
+        Ok(documents) => {
+            let mut documents = documents.into_iter().filter(|one| !one.value.is_null());
+            let config = match documents.next() {
+                None => {
+                    found.push((start, "there is no document".to_owned()));
+                    None
+                }
+                Some(Document { value, places }) => {
+                    let (config, mistakes) = understand(value, files);
+                    let place = |(path, text)| (places.nearest(&path), text);
+                    found.extend(mistakes.into_iter().map(place));
+                    config
+                }
+            };
+            let more = documents.next().map(|another| another.places.position());
+            found.extend(more.map(|at| (at, "there is more than one document".to_owned())));
+            config
+        }
+    };
+    match config {
+        Some(config) if found.is_empty() => Ok(config),
+        _ => {
+            found.sort();
+            let mistake = |(position, message)| Mistake { file: file.into(), position, message };
+            Err(found.into_iter().map(mistake).collect())
+        }
+    }
+}
+
+/// A document to what it says, with what is wrong with it and where.
+pub(super) fn understand(
+    mut value: Value,
+    files: &dyn Files,
+) -> (Option<Config>, Vec<(Path, String)>) {
+    let unknown = prune::prune(&mut value, &SCHEMA).into_iter();
+    let mut found: Vec<_> =
+        unknown.map(|name| (path_of(&name), format!("unknown field \"{name}\""))).collect();
+    // Its only failure is too much text, which is then wrong anyway.
+    let defaulted = default::apply(&mut value, &SCHEMA).is_ok();
+    let mut errors = validate::validate(&value, &SCHEMA, &Path::root());
+    // What is too wrong for the structs was told by the schema.
+    let raw = serde_json::from_slice(&value.to_bytes()).ok().filter(|_| defaulted);
+    let config = raw.and_then(|raw| {
+        let mut more = Vec::new();
+        let config = check(&raw, files, &mut more);
+        // What the schema said is not said again.
+        let new = |error: &FieldError| !errors.iter().any(|known| known.path == error.path);
+        more.retain(new);
+        errors.extend(more);
+        config
+    });
+    found.extend(errors.into_iter().map(|error| (error.path.clone(), error.to_string())));
+    (config, found)
+}
+
+/// The path that a text like `sources[0].name` stands for. A key with a dot in it is taken
+/// apart; the nearest place to that is still near.
+fn path_of(text: &str) -> Path {
+    let mut path = Path::root();
+    for part in text.split(['.', '[']) {
+        let part = part.trim_end_matches(']');
+        path.push(match part.parse() {
+            Ok(index) => Segment::Index(index),
+            Err(_) => Segment::Field(part.into()),
+        });
+    }
+    path
+}
