@@ -18,14 +18,19 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Largest answer, bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// Keeps a RequestClassView for each class, until the shutdown; then they say that the classes
-/// are not available.
+/// Keeps a RequestClassView for each class, once the hub has taken the agent's `first` report and
+/// until the shutdown; then they say that the classes are not available.
 pub(crate) async fn publish(
+    first: impl Future<Output = ()>,
     api: Api,
     member: Member,
     classes: BTreeMap<Arc<str>, Vec<GroupResource>>,
     context: Context,
 ) {
+    tokio::select! {
+        () = context.shutdown.asked() => return,
+        () = first => {}
+    }
     let mut failing = false;
     loop {
         let mut failed = None;

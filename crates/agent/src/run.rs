@@ -85,10 +85,10 @@ pub async fn run(
         launcher,
     };
     let controller = Controller::new(config.requests, dependencies, context.shutdown.clone())?;
-    let first = presence.first();
+    let (first, reported) = (presence.first(), presence.first());
     let reports = tasks
         .spawn("presence", presence.keep_up(api.clone(), member.clone(), facts, context.clone()));
-    tasks.spawn("class-views", classes::publish(api, member, classes, context.clone()));
+    tasks.spawn("class-views", classes::publish(reported, api, member, classes, context.clone()));
     let requests = tasks.spawn("requests", controller.run());
     tokio::select! {
         () = context.shutdown.asked() => {}

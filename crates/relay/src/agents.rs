@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strait_api::well_known::{RELAY_EXPORT, REQUESTS_EXPORT};
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_runtime::units::parse_duration;
@@ -94,6 +95,8 @@ impl AgentSpec {
 pub struct Agents {
     pub(crate) system: Arc<System>,
     pub(crate) resource: ResourceId,
+    /// Where agents' RequestClassViews are stored.
+    pub(crate) views: ResourceId,
 }
 
 impl Agents {
@@ -103,10 +106,14 @@ impl Agents {
     /// If the system was not started: then there is no such export.
     #[must_use]
     pub fn new(system: Arc<System>) -> Self {
-        let export = strait_api::well_known::RELAY_EXPORT;
-        let identity =
-            system.own_identity(export).expect("the hub's exports are there once it started");
-        Self { system, resource: ResourceId::new("relay.strait.dev", "agents", &identity) }
+        let id = |export: &str, resource: &str| {
+            let identity = system.own_identity(export);
+            let identity = identity.expect("the hub's exports are there once it started");
+            ResourceId::new(export, resource, &identity)
+        };
+        let resource = id(RELAY_EXPORT, "agents");
+        let views = id(REQUESTS_EXPORT, "requestclassviews");
+        Self { system, resource, views }
     }
 
     /// The key of an agent.

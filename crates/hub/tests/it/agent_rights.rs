@@ -138,3 +138,23 @@ async fn whoever_is_only_named_like_an_agent_is_none() {
     pretender.get(&format!("{AGENTS}/jones")).await.refused(403, "Forbidden");
     pretender.create(VIEWS, &class_view("jones.x", "jones")).await.refused(403, "Forbidden");
 }
+
+#[tokio::test]
+async fn classes_of_an_agent_that_is_not_there_are_not_available() {
+    let joined = Joined::new().await;
+    let provider = joined.hub.admin().within("root:provider");
+    let heartbeat = format!("{AGENTS}/smith/heartbeat");
+    let smith = provider.get(&format!("{AGENTS}/smith")).await.expect(200);
+    let instance = smith.array_at(&["status", "instances"])[0].str_at(&["id"]).unwrap();
+    let report = yaml(&format!("{{instance: {instance}}}"));
+    joined.agent.post(&heartbeat, &report).await.expect(201);
+    for agent in ["smith", "jones"] {
+        let mut view = class_view(&format!("{agent}.sign"), agent);
+        view.set(&["availability", "available"], true);
+        provider.create(VIEWS, &view).await.expect(201);
+    }
+    let available = |view: &Value| view.at(&["availability", "available"]).and_then(Value::as_bool);
+    provider.wait(VIEWS, "jones.sign", |view| available(view) == Some(false)).await;
+    let smith = provider.get(&format!("{VIEWS}/smith.sign")).await.expect(200);
+    assert_eq!(available(&smith), Some(true), "smith reported");
+}

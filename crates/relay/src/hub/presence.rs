@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use strait_machinery::json::Value;
 use strait_runtime::Shutdown;
-use strait_store::Scope;
-use strait_types::Report;
+use strait_store::{Key, Scope};
+use strait_types::{Report, is_dns1123_label};
 
 use super::RENEW_GRACE;
 use crate::agents::{Agents, LOST_AFTER, set_condition};
@@ -14,7 +14,8 @@ use crate::agents::{Agents, LOST_AFTER, set_condition};
 /// How often agents are looked at; a lost one shows at most this much late.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Marks instances that have not reported lately as lost, until `stop`.
+/// Marks instances that have not reported lately as lost, and what they ran as not available,
+/// until `stop`.
 pub async fn watch_presence(agents: Agents, stop: Shutdown) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
@@ -22,21 +23,54 @@ pub async fn watch_presence(agents: Agents, stop: Shutdown) {
             () = stop.asked() => return,
             _ = ticks.tick() => {}
         }
-        let registry = &agents.system.registry;
-        let now = registry.clock().now();
-        let snapshot = registry.store().snapshot(&agents.resource);
-        for (cluster, name, object) in snapshot.iter(&Scope::All) {
-            let mut value = object.to_value();
-            let lost = mark_lost(&mut value, now, &registry.timestamp());
-            if !forget_gone(&mut value, now) && !lost {
-                continue;
-            }
-            let key = agents.key(cluster, name.name());
-            if let Err(error) = registry.replace_stored(&key, object, &value, Vec::new()).await {
-                tracing::warn!(err = %Report(&error), agent = name.name(), "an agent cannot be marked as lost");
-            }
+        look_at_agents(&agents).await;
+        look_at_views(&agents).await;
+    }
+}
+
+async fn look_at_agents(agents: &Agents) {
+    let registry = &agents.system.registry;
+    let now = registry.clock().now();
+    let snapshot = registry.store().snapshot(&agents.resource);
+    for (cluster, name, object) in snapshot.iter(&Scope::All) {
+        let mut value = object.to_value();
+        let lost = mark_lost(&mut value, now, &registry.timestamp());
+        if !forget_gone(&mut value, now) && !lost {
+            continue;
+        }
+        let key = agents.key(cluster, name.name());
+        if let Err(error) = registry.replace_stored(&key, object, &value, Vec::new()).await {
+            tracing::warn!(err = %Report(&error), agent = name.name(), "an agent cannot be marked as lost");
         }
     }
+}
+
+/// Says of the classes of agents that are not there that they are not available. An agent that
+/// comes back says so itself.
+async fn look_at_views(agents: &Agents) {
+    let registry = &agents.system.registry;
+    let snapshot = registry.store().snapshot(&agents.views);
+    for (cluster, name, object) in snapshot.iter(&Scope::All) {
+        let mut value = object.to_value();
+        let agent = value.str_at(&["agent"]).unwrap_or_default();
+        let is_there = is_dns1123_label(agent)
+            && agents.find(cluster, agent).is_some_and(|agent| is_connected(&agent.to_value()));
+        let available = ["availability", "available"];
+        if is_there || value.at(&available).and_then(Value::as_bool) != Some(true) {
+            continue;
+        }
+        value.set(&available, false);
+        let key = Key::new(agents.views.clone(), cluster.clone(), name.clone());
+        if let Err(error) = registry.replace_stored(&key, object, &value, Vec::new()).await {
+            tracing::warn!(err = %Report(&error), view = name.name(), "a class cannot be marked as not available");
+        }
+    }
+}
+
+fn is_connected(agent: &Value) -> bool {
+    let conditions = agent.array_at(&["status", "conditions"]);
+    let connected = conditions.iter().find(|own| own.str_at(&["type"]) == Some("Connected"));
+    connected.is_some_and(|own| own.str_at(&["status"]) == Some("True"))
 }
 
 /// Drops installations whose certificate ended too long ago to be renewed: their places are free
