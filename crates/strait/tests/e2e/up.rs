@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, kill_process};
+
 use crate::harness::{Process, Up, up, wait_for_end};
 
 /// Time from Ctrl-C to the end, by promise.
@@ -44,6 +46,21 @@ fn its_processes_end_although_it_was_killed_and_it_starts_again() {
     wait_for_end(&children);
     let up = Up::start_in(home, &[]);
     up.kubectl(&["get", "configmap", "kept"]).succeeded();
+}
+
+#[test]
+fn ends_as_a_whole_and_says_which_process_ended_first() {
+    for role in ["hub", "agent", "__example-signer"] {
+        let up = Up::start();
+        let children = up.children();
+        let (first, _) = children.iter().find(|(_, own)| own == role).unwrap();
+        kill_process(*first, Signal::KILL).unwrap();
+        let output = up.finish();
+        assert_eq!(output.code, Some(2), "{output:?}");
+        let name = role.trim_start_matches("__").replace('-', " ");
+        assert!(output.stderr.contains(&format!("the {name} ended: signal: 9")), "{output:?}");
+        wait_for_end(&children);
+    }
 }
 
 #[test]

@@ -94,6 +94,11 @@ impl Up {
         (output, self.home)
     }
 
+    /// Waits for it to end by itself.
+    pub(crate) fn finish(self) -> Output {
+        self.process.finish()
+    }
+
     /// Ends it without a chance to end its children.
     pub(crate) fn kill(self) -> TempDir {
         drop(self.process.end_with(Signal::KILL));
