@@ -20,7 +20,7 @@ pub use kinds::{
     ProcessExecutor, RemoteEndpoint, RequestClass, RequestKindMapping, RequestPolicy,
     ResultMapping, ResultPath, Rule, TextSource,
 };
-pub use read::{ConfigError, Documents, Located, Source, read};
+pub use read::{Documents, Located, Source, read};
 
 /// The group of these kinds.
 pub const GROUP: &str = "requests.strait.dev";

@@ -25,7 +25,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use strait_net::Network;
 
 pub use files::Disk;
-pub use read::{Mistake, read};
+pub use read::read;
 
 use crate::filter::Filter;
 use crate::pointer::Pointer;

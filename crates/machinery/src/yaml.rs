@@ -7,6 +7,7 @@
 //! Bounds: [`MAX_NESTING`], [`MAX_NODES`], and [`MAX_ALIASED_BYTES`] for what anchors and
 //! aliases repeat. The size of the text is the caller's matter.
 
+mod mistake;
 mod places;
 mod read;
 mod scalar;
@@ -21,6 +22,7 @@ use strait_types::{Classified, ErrorKind};
 
 use crate::json::Value;
 
+pub use mistake::Mistake;
 pub use places::Places;
 pub use read::parse;
 pub use write::to_text;

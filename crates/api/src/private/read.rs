@@ -1,13 +1,11 @@
 //! Files to documents, with every mistake and its place.
 
-use std::fmt;
-
 use serde::de::DeserializeOwned;
 use strait_machinery::field::FieldError;
-use strait_machinery::json::{Path, Segment, Value};
+use strait_machinery::json::{Path, Value};
 use strait_machinery::schema::{default, prune, validate};
-use strait_machinery::yaml::{self, Document, Places, Position};
-use strait_types::{Classified, ErrorKind, is_dns1123_subdomain};
+use strait_machinery::yaml::{self, Document, Mistake, Places, Position};
+use strait_types::is_dns1123_subdomain;
 
 use super::API_VERSION;
 use super::kinds::Private;
@@ -22,30 +20,6 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
-/// One mistake in one file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigError {
-    /// The file.
-    pub file: String,
-    /// Where in it.
-    pub position: Position,
-    /// What is wrong, with the field's path.
-    pub message: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Position { line, column } = self.position;
-        write!(f, "{}:{line}:{column}: {}", self.file, self.message)
-    }
-}
-
-impl Classified for ConfigError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::User
-    }
-}
-
 /// A document and where it was written.
 #[derive(Clone, Debug)]
 pub struct Located {
@@ -58,8 +32,8 @@ pub struct Located {
 impl Located {
     /// A mistake that only shows beside other documents or the machine.
     #[must_use]
-    pub fn mistake(&self, error: &FieldError) -> ConfigError {
-        ConfigError {
+    pub fn mistake(&self, error: &FieldError) -> Mistake {
+        Mistake {
             file: self.file.clone(),
             position: self.places.nearest(&error.path),
             message: error.to_string(),
@@ -77,7 +51,7 @@ pub struct Documents {
     pub unclear: Vec<(String, String)>,
     /// Every mistake, in the order of the places. With any, the documents may be used for
     /// nothing but to look for more.
-    pub mistakes: Vec<ConfigError>,
+    pub mistakes: Vec<Mistake>,
 }
 
 /// Reads every document of every file. Empty documents are passed over.
@@ -104,7 +78,7 @@ pub fn read(sources: &[Source<'_>]) -> Documents {
             }
         }
         found.sort_by_key(|(position, _)| *position);
-        mistakes.extend(found.into_iter().map(|(position, message)| ConfigError {
+        mistakes.extend(found.into_iter().map(|(position, message)| Mistake {
             file: source.file.to_owned(),
             position,
             message,
@@ -131,7 +105,7 @@ fn understand(
     }
     for unknown in prune::prune(&mut value, &kind.schema) {
         let message = format!("unknown field \"{unknown}\"");
-        found.push((places.nearest(&path_of(&unknown)), message));
+        found.push((places.nearest(&unknown), message));
     }
     // Its only failure is too much text, which is then wrong anyway.
     let defaulted = default::apply(&mut value, &kind.schema);
@@ -176,20 +150,6 @@ fn typed(kind: &Kind, value: &Value) -> Option<Private> {
         "RequestPolicy" => read(value).map(Private::RequestPolicy),
         _ => None,
     }
-}
-
-/// The path that a text like `spec.rules[0].name` stands for. A key with a dot in it is taken
-/// apart; the nearest place to that is still near.
-fn path_of(text: &str) -> Path {
-    let mut path = Path::root();
-    for part in text.split(['.', '[']) {
-        let part = part.trim_end_matches(']');
-        path.push(match part.parse() {
-            Ok(index) => Segment::Index(index),
-            Err(_) => Segment::Field(part.into()),
-        });
-    }
-    path
 }
 
 #[cfg(test)]

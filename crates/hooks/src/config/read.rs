@@ -1,41 +1,15 @@
 //! A file's text to a [`Config`], or every mistake in it.
 
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use strait_machinery::field::FieldError;
-use strait_machinery::json::{Path, Segment, Value};
+use strait_machinery::json::{Path, Value};
 use strait_machinery::schema::compile::compile;
 use strait_machinery::schema::{Schema, default, prune, validate};
-use strait_machinery::yaml::{self, Document, Position};
-use strait_types::{Classified, ErrorKind};
+use strait_machinery::yaml::{self, Document, Mistake, Position};
 
 use super::check::check;
 use super::{Config, Files};
-
-/// One mistake in a file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Mistake {
-    /// The file.
-    pub file: String,
-    /// Where in it.
-    pub position: Position,
-    /// What is wrong, with the field's path.
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Position { line, column } = self.position;
-        write!(f, "{}:{line}:{column}: {}", self.file, self.message)
-    }
-}
-
-impl Classified for Mistake {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::User
-    }
-}
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let why = "kinds/hooksconfig.yaml is compiled in, and a test reads it";
@@ -91,8 +65,12 @@ pub(super) fn understand(
     files: &dyn Files,
 ) -> (Option<Config>, Vec<(Path, String)>) {
     let unknown = prune::prune(&mut value, &SCHEMA).into_iter();
-    let mut found: Vec<_> =
-        unknown.map(|name| (path_of(&name), format!("unknown field \"{name}\""))).collect();
+    let mut found: Vec<_> = unknown
+        .map(|path| {
+            let text = format!("unknown field \"{path}\"");
+            (path, text)
+        })
+        .collect();
     // Its only failure is too much text, which is then wrong anyway.
     let defaulted = default::apply(&mut value, &SCHEMA).is_ok();
     let mut errors = validate::validate(&value, &SCHEMA, &Path::root());
@@ -109,18 +87,4 @@ pub(super) fn understand(
     });
     found.extend(errors.into_iter().map(|error| (error.path.clone(), error.to_string())));
     (config, found)
-}
-
-/// The path that a text like `sources[0].name` stands for. A key with a dot in it is taken
-/// apart; the nearest place to that is still near.
-fn path_of(text: &str) -> Path {
-    let mut path = Path::root();
-    for part in text.split(['.', '[']) {
-        let part = part.trim_end_matches(']');
-        path.push(match part.parse() {
-            Ok(index) => Segment::Index(index),
-            Err(_) => Segment::Field(part.into()),
-        });
-    }
-    path
 }

@@ -6,18 +6,18 @@ use crate::json::{Map, Path, Segment, Value};
 /// At most this many dropped members are named; the rest would tell nobody more.
 pub const MAX_UNKNOWN: usize = 100;
 
-/// Drops undeclared members. Returns their paths, sorted, at most [`MAX_UNKNOWN`], for messages
-/// of the form `unknown field "spec.x"`.
-pub fn prune(value: &mut Value, schema: &Schema) -> Vec<String> {
+/// Drops undeclared members. Returns their paths, sorted by their texts, at most [`MAX_UNKNOWN`],
+/// for messages of the form `unknown field "spec.x"`.
+pub fn prune(value: &mut Value, schema: &Schema) -> Vec<Path> {
     let mut pruner = Pruner { path: Path::root(), unknown: Vec::new() };
     pruner.node(value, schema);
-    pruner.unknown.sort_unstable();
+    pruner.unknown.sort_by_cached_key(Path::to_string);
     pruner.unknown
 }
 
 struct Pruner {
     path: Path,
-    unknown: Vec<String>,
+    unknown: Vec<Path>,
 }
 
 impl Pruner {
@@ -95,7 +95,7 @@ impl Pruner {
 
     fn record(&mut self, name: &str) {
         if self.unknown.len() < MAX_UNKNOWN {
-            self.unknown.push(self.path.field(name).to_string());
+            self.unknown.push(self.path.field(name));
         }
     }
 }
@@ -122,7 +122,8 @@ mod tests {
                 "g":[1]
             }}"#,
         );
-        assert_eq!(prune(&mut value, &schema), ["x.g", "x.list[1].b", "x.map.k.l.d", "z"]);
+        let dropped: Vec<_> = prune(&mut value, &schema).iter().map(Path::to_string).collect();
+        assert_eq!(dropped, ["x.g", "x.list[1].b", "x.map.k.l.d", "z"]);
         let left = r#"{"x":{"kept":{"e":{"f":1}},"list":[{"a":"1"},{}],"map":{"k.l":{}}}}"#;
         assert_eq!(value.to_string(), left);
         assert!(prune(&mut value, &schema).is_empty());

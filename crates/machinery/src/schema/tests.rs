@@ -39,6 +39,7 @@ fn objects_are_pruned_defaulted_and_checked_as_upstream_does() {
         let schema = compiled(case.get("schema").unwrap());
         let mut value = case.get("value").unwrap().clone();
         let unknown = prune::prune(&mut value, &schema);
+        let unknown: Vec<String> = unknown.iter().map(Path::to_string).collect();
         let errors = match case.get("old") {
             None => {
                 default::apply(&mut value, &schema).unwrap();

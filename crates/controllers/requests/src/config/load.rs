@@ -6,10 +6,11 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use strait_api::private::{
-    ConfigError, Documents, Located, Private, RemoteEndpoint, RequestKindMapping, Source, read,
+    Documents, Located, Private, RemoteEndpoint, RequestKindMapping, Source, read,
 };
 use strait_machinery::field::FieldError;
 use strait_machinery::json::Path;
+use strait_machinery::yaml::Mistake;
 use strait_runtime::fs::{FsError, read_capped};
 use strait_types::{Classified, ClusterName, ErrorKind, Report, WorkspacePath};
 
@@ -28,7 +29,7 @@ pub struct ConfigErrors {
     /// Files that cannot be read.
     pub files: Vec<FsError>,
     /// What is wrong in the others, in the order of the files and places.
-    pub mistakes: Vec<ConfigError>,
+    pub mistakes: Vec<Mistake>,
 }
 
 impl fmt::Display for ConfigErrors {
@@ -69,7 +70,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
     if files.is_empty() && mistakes.is_empty() {
         return Ok(config);
     }
-    let order = |mistake: &ConfigError| {
+    let order = |mistake: &Mistake| {
         let file = texts.iter().position(|(file, _)| *file == mistake.file);
         (file, mistake.position)
     };
@@ -97,7 +98,7 @@ struct Known<'a> {
 fn understand(
     documents: &[Located],
     unclear: &[(String, String)],
-    mistakes: &mut Vec<ConfigError>,
+    mistakes: &mut Vec<Mistake>,
 ) -> Config {
     check_names(documents, mistakes);
     let mut policy = Policy::default();
@@ -134,7 +135,7 @@ fn understand(
 }
 
 /// No two documents of a kind have one name.
-fn check_names(documents: &[Located], mistakes: &mut Vec<ConfigError>) {
+fn check_names(documents: &[Located], mistakes: &mut Vec<Mistake>) {
     let mut seen = HashMap::new();
     for located in documents {
         let document = &located.document;
@@ -161,7 +162,7 @@ fn check_endpoint(endpoint: &RemoteEndpoint, problems: &mut Problems<'_>) {
 fn check_policy_classes(
     documents: &[Located],
     classes: &HashMap<&str, Option<Arc<Class>>>,
-    mistakes: &mut Vec<ConfigError>,
+    mistakes: &mut Vec<Mistake>,
 ) {
     for located in documents {
         let Private::RequestPolicy(policy) = &located.document else {
@@ -180,10 +181,7 @@ fn check_policy_classes(
 
 /// Puts mappings to their endpoints and classes. An endpoint without a mapping is a mistake of
 /// nobody: nothing is followed there.
-fn connect(
-    known: &Known<'_>,
-    mistakes: &mut Vec<ConfigError>,
-) -> BTreeMap<Arc<str>, EndpointConfig> {
+fn connect(known: &Known<'_>, mistakes: &mut Vec<Mistake>) -> BTreeMap<Arc<str>, EndpointConfig> {
     let mut endpoints: BTreeMap<Arc<str>, EndpointConfig> = BTreeMap::new();
     for (located, mapping) in &known.mappings {
         let spec = &mapping.spec;

@@ -5,19 +5,20 @@ use std::path::{Path as FilePath, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use strait_api::private::{ConfigError, Located};
+use strait_api::private::Located;
 use strait_machinery::field::FieldError;
 use strait_machinery::json::Path;
+use strait_machinery::yaml::Mistake;
 use strait_runtime::units::{parse_bytes, parse_duration};
 
 /// Collects what is wrong with one document.
 pub(super) struct Problems<'a> {
     document: &'a Located,
-    found: &'a mut Vec<ConfigError>,
+    found: &'a mut Vec<Mistake>,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) const fn new(document: &'a Located, found: &'a mut Vec<ConfigError>) -> Self {
+    pub(super) const fn new(document: &'a Located, found: &'a mut Vec<Mistake>) -> Self {
         Self { document, found }
     }
 
@@ -25,7 +26,7 @@ impl<'a> Problems<'a> {
         let mistake = self.document.mistake(error);
         // What the schema said already is not said again.
         let known =
-            |other: &ConfigError| other.file == mistake.file && other.position == mistake.position;
+            |other: &Mistake| other.file == mistake.file && other.position == mistake.position;
         if !self.found.iter().any(known) {
             self.found.push(mistake);
         }
