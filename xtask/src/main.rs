@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod fuzz;
 mod https;
 mod metadata;
 mod stopwatch;
@@ -22,9 +23,14 @@ cargo xtask COMMAND
   test          everything CI runs: format, tidy, clippy, tests, tools, release build, end to end
   tidy          the rules of CONTRIBUTING.md that no compiler checks
   bench [WHAT]  goals for speed and size beside measurements of the release build
-                WHAT: hub-start, rss, crossing, gets, creates, or all (the default)
+                WHAT: hub-start, rss, crossing, gets, creates, hooks, or all (the default)
+  fuzz [TARGET] [SECONDS]
+                runs one fuzz target or all, each for so many seconds (60); needs a C++ compiler
   help          this text
 ";
+
+/// How long each target is fuzzed unless said.
+const FUZZ_SECONDS: u32 = 60;
 
 /// Exit code for a command that does not exist (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -37,6 +43,11 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run("all"),
         ["bench", what] if bench::knows(what) => bench::run(what),
+        ["fuzz"] => fuzz::run(None, FUZZ_SECONDS),
+        ["fuzz", target] => fuzz::run(Some(target), FUZZ_SECONDS),
+        ["fuzz", target, seconds] if seconds.parse::<u32>().is_ok() => {
+            fuzz::run(Some(target), seconds.parse().unwrap_or(FUZZ_SECONDS))
+        }
         ["help" | "--help" | "-h"] => {
             print(HELP.trim_end());
             Ok(())

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::command::cargo;
 
 /// The platform that a release runs on. Dependencies of others are not looked at.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
 /// The workspace and its resolved dependencies.
 #[derive(Clone, Debug, Default)]

@@ -41,6 +41,8 @@ use strait_types::{Classified, ErrorKind};
 use tokio::sync::oneshot;
 
 pub use self::record::Summary;
+#[cfg(fuzzing)]
+pub use self::record::fuzz_record;
 pub use self::recover::{Cut, Damaged, Recovery};
 
 use self::disk::{Directory, Disk};

@@ -3,9 +3,11 @@
 use super::Finding;
 
 /// Checks that a crate inherits the workspace's lints, or, where it must differ in one, repeats
-/// them all: cargo cannot inherit and change.
+/// them all: cargo cannot inherit and change. A package that is a workspace of its own (fuzz
+/// targets, whose entry points are not safe functions) is not asked.
 pub(crate) fn check(path: &str, text: &str, workspace: &str) -> Option<Finding> {
-    if !text.lines().any(|line| line.trim() == "[package]") {
+    let has = |name: &str| text.lines().any(|line| line.trim() == name);
+    if !has("[package]") || has("[workspace]") {
         return None;
     }
     if section(text, "[lints]").any(|line| line.replace(' ', "") == "workspace=true") {
@@ -79,6 +81,7 @@ mod tests {
             (own.to_owned(), Some("todo")),
             ("[package]\n\n[dependencies]\nworkspace = true\n".into(), Some("unsafe_code, todo")),
             ("[workspace]\nmembers = []\n".into(), None),
+            ("[package]\nname = \"fuzz\"\n\n[workspace]\n".into(), None),
         ] {
             let found = check("Cargo.toml", &text, workspace).map(|finding| finding.message);
             let wanted = wanted
