@@ -21,10 +21,12 @@ use tokio_rustls::server::TlsStream;
 
 use crate::connection::Connection;
 use crate::metrics::{ConnectionFailure, OpenConnection};
+use crate::peers::{Peers, Place};
 use crate::server::{Handler, Server};
+use crate::strict::Strict;
 
 /// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
-const HEAD_BYTES_MAX: u32 = 64 << 10;
+pub(crate) const HEAD_BYTES_MAX: u32 = 64 << 10;
 
 /// HTTP/2: requests at once on a connection, as kube-apiserver has it.
 const STREAMS_MAX: u32 = 250;
@@ -53,6 +55,7 @@ struct Context {
 pub(crate) async fn accept(server: Server, listener: TcpListener, handler: Handler) {
     let limits = server.limits;
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
+    let peers = Peers::new(limits.per_client.unwrap_or(u32::MAX));
     let context =
         Arc::new(Context { handshakes: Semaphore::new(limits.handshakes), server, handler });
     let Server { metrics, tasks, shutdown, .. } = &context.server;
@@ -77,10 +80,15 @@ pub(crate) async fn accept(server: Server, listener: TcpListener, handler: Handl
             tracing::debug!(%peer, "too many connections");
             continue;
         };
+        let Some(place) = peers.enter(peer.ip()) else {
+            metrics.failed(ConnectionFailure::AddressLimit);
+            tracing::debug!(%peer, "too many connections of one client");
+            continue;
+        };
         let context = context.clone();
         tasks.spawn("connection", async move {
             // Boxed: the task itself stays small while the handshake waits.
-            Box::pin(context.connection(stream, peer, permit)).await;
+            Box::pin(context.connection(stream, peer, (permit, place))).await;
         });
     }
     drop(listener);
@@ -114,13 +122,13 @@ impl Context {
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        places: (OwnedSemaphorePermit, Place),
     ) {
         let _open = OpenConnection::new(&self.server.metrics);
         tune(&stream);
         let served = match &self.server.tls {
             None => {
-                let connection = Connection::new(peer, Vec::new());
+                let connection = Arc::new(Connection::new(peer, Vec::new()));
                 self.clone().http1(stream, connection).await
             }
             Some(tls) => {
@@ -130,7 +138,7 @@ impl Context {
                 };
                 let (_, session) = stream.get_ref();
                 let chain = session.peer_certificates().unwrap_or_default();
-                let connection = Connection::new(peer, chain.to_vec());
+                let connection = Arc::new(Connection::new(peer, chain.to_vec()));
                 if session.alpn_protocol() == Some(b"h2") {
                     self.clone().http2(stream, connection).await
                 } else {
@@ -141,7 +149,7 @@ impl Context {
         if let Err(error) = served {
             tracing::debug!(%peer, err = %strait_types::Report(&error), "connection ended");
         }
-        drop(permit);
+        drop(places);
     }
 
     async fn handshake(
@@ -170,18 +178,31 @@ impl Context {
         None
     }
 
-    async fn http1<T>(self: Arc<Self>, io: T, connection: Connection) -> hyper::Result<()>
+    async fn http1<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let head_bytes = usize::try_from(HEAD_BYTES_MAX).unwrap_or(usize::MAX);
+        if self.server.limits.strict {
+            let io = Strict::new(io, connection.clone(), self.server.metrics.clone());
+            return self.framed(io, connection).await;
+        }
+        self.framed(io, connection).await
+    }
+
+    async fn framed<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let shutdown = self.server.shutdown.clone();
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
             .header_read_timeout(self.server.limits.head_time)
-            .max_header_size(head_bytes)
-            .serve_connection(TokioIo::new(io), self.service(connection))
-            .with_upgrades();
+            .max_header_size(HEAD_BYTES_MAX as usize);
+        if let Some(bytes) = self.server.limits.read_bytes {
+            http.max_buf_size(bytes.max(HEAD_BYTES_MAX) as usize);
+        }
+        let served =
+            http.serve_connection(TokioIo::new(io), self.service(connection)).with_upgrades();
         let mut served = std::pin::pin!(served);
         tokio::select! {
             ended = served.as_mut() => return ended,
@@ -190,7 +211,7 @@ impl Context {
         served.await
     }
 
-    async fn http2<T>(self: Arc<Self>, io: T, connection: Connection) -> hyper::Result<()>
+    async fn http2<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -214,14 +235,13 @@ impl Context {
 
     fn service(
         self: Arc<Self>,
-        connection: Connection,
+        connection: Arc<Connection>,
     ) -> impl hyper::service::Service<
         http::Request<Incoming>,
         Response = http::Response<crate::Body>,
         Error = Infallible,
         Future = impl Future<Output = Result<http::Response<crate::Body>, Infallible>> + Send,
     > {
-        let connection = Arc::new(connection);
         service_fn(move |request| {
             let (context, connection) = (self.clone(), connection.clone());
             async move {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Extensions;
 use parking_lot::Mutex;
@@ -13,11 +14,12 @@ pub struct Connection {
     peer: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
     cache: Mutex<Extensions>,
+    cut: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn new(peer: SocketAddr, chain: Vec<CertificateDer<'static>>) -> Self {
-        Self { peer, chain, cache: Mutex::default() }
+        Self { peer, chain, cache: Mutex::default(), cut: AtomicBool::new(false) }
     }
 
     /// Where the client is.
@@ -31,6 +33,16 @@ impl Connection {
     #[must_use]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// Waits for nothing more once the connection ends: a client that was too slow is not given
+    /// more time ([`Limits::strict`](crate::Limits::strict)).
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// The connection's value of this type, made by the first who asks. What may change during

@@ -12,10 +12,13 @@ mod checks;
 mod client;
 mod connection;
 mod egress;
+mod framing;
 mod health;
 mod metrics;
+mod peers;
 mod resolve;
 mod server;
+mod strict;
 #[cfg(test)]
 mod testing;
 
@@ -27,5 +30,6 @@ pub use connection::Connection;
 pub use egress::{Denied, EgressPolicy, Range};
 pub use health::{NotLoopback, Probe, serve_health};
 pub use metrics::ServerMetrics;
+pub use peers::client_of;
 pub use resolve::{Resolve, SystemResolver};
 pub use server::{Handler, Limits, Server, handler};

@@ -21,6 +21,10 @@ pub(crate) enum ConnectionFailure {
     Accept,
     /// Too many were open.
     Limit,
+    /// Its client had too many.
+    AddressLimit,
+    /// It did not say clearly where a request ends.
+    Framing,
     /// The handshake took too long.
     HandshakeTimeout,
     /// The handshake failed.
@@ -64,6 +68,8 @@ impl ServerMetrics {
         let reason = match failure {
             ConnectionFailure::Accept => "accept",
             ConnectionFailure::Limit => "limit",
+            ConnectionFailure::AddressLimit => "address_limit",
+            ConnectionFailure::Framing => "framing",
             ConnectionFailure::HandshakeTimeout => "handshake_timeout",
             ConnectionFailure::Handshake => "handshake",
         };

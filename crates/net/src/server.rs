@@ -49,6 +49,17 @@ pub struct Limits {
     /// Time for the head of an HTTP/1.1 request, from the moment that the connection is free
     /// for it: so also how long it may be idle.
     pub head_time: Duration,
+    /// Connections of one client at once ([`client_of`](crate::client_of)); one more is closed
+    /// at once. None by default: only all of them are counted.
+    pub per_client: Option<u32>,
+    /// HTTP/1.1: bytes that are read before a handler takes them, no less than a head may have
+    /// (64 KiB). hyper's own limit by default.
+    pub read_bytes: Option<u32>,
+    /// HTTP/1.1: whether a request is refused of which two programs could see the end at
+    /// different places: 400, and closed. A connection that ends within a request is then
+    /// closed so that the client can see the answer. For listeners that upgrade nothing. Not by
+    /// default.
+    pub strict: bool,
 }
 
 impl Default for Limits {
@@ -60,6 +71,9 @@ impl Default for Limits {
             handshakes: 256,
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
+            per_client: None,
+            read_bytes: None,
+            strict: false,
         }
     }
 }
