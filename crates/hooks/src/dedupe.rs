@@ -74,6 +74,11 @@ impl Dedupe {
         Self { window, limit, known: BTreeMap::new(), order: VecDeque::new() }
     }
 
+    /// What comes again within `window` is a duplicate from now on.
+    pub const fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// Whether an event that arrives at `now` was received within the window before. One that
     /// was received later than `now`, as the clock was set back, counts as within.
     #[must_use]

@@ -4,10 +4,12 @@
 //! answered. Each backend is then delivered to by itself, from the log.
 
 pub mod breaker;
+pub mod budget;
 pub mod config;
 pub mod dedupe;
 pub mod event;
 pub mod filter;
+pub mod ingest;
 pub mod log;
 pub mod order;
 pub mod pointer;
