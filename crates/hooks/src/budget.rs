@@ -47,7 +47,6 @@ impl Budget {
     }
 
     /// A share of a client, with nothing in it.
-    #[must_use]
     pub fn share(&self, client: IpAddr) -> Share {
         Share { budget: self.clone(), client: client_of(client), bytes: 0 }
     }

@@ -241,9 +241,9 @@ impl Inner {
             self.metrics.unknown();
             return not_found();
         };
-        let (parts, body) = (Box::<str>::from(rest), request);
+        let rest = Box::<str>::from(rest);
         let (outcome, bytes) =
-            self.receive(served, table.store_only, parts, &connection, body).await;
+            self.receive(served, table.store_only, rest, &connection, request).await;
         let took = self.context.clock.monotonic().saturating_sub(begun);
         served.metrics.count(&outcome, bytes, took.as_secs_f64());
         tracing::debug!(

@@ -160,7 +160,7 @@ fn name_and_value(line: &[u8]) -> Result<(&[u8], &[u8]), Refused> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or(Refused)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    if name.is_empty() || name.iter().any(|byte| blank(byte)) {
+    if name.is_empty() || name.iter().any(blank) {
         return Err(Refused);
     }
     let first = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());

@@ -22,7 +22,7 @@ pub(super) struct IngestMetrics {
     duplicates: Family<BySource, Counter>,
     other_bodies: Family<BySource, Counter>,
     secret_age: Family<BySource, Gauge>,
-    /// From the first byte of the head to the answer that it is kept.
+    /// From the end of the head to the acknowledgement.
     ack_seconds: Histogram,
     pub(super) budget: Gauge,
     compatible: Counter,

@@ -133,7 +133,7 @@ fn others() -> Vec<Sent> {
         Sent {
             path: "/gitea",
             headers: format!("{JSON}{}X-GitHub-Event: push\r\n", forge("Gitea", &gitea)),
-            body: gitea.clone(),
+            body: gitea,
             facts: [id, "push", "", "acme/site"],
         },
         Sent {
