@@ -1,3 +1,5 @@
+//! Requests as they are cut into pieces, and those that are not taken.
+
 use proptest::prelude::*;
 
 use super::*;
