@@ -4,33 +4,31 @@
 //! other end still listened when the request was written, is what a caller that must not repeat
 //! an effect has to know. HTTP/1.1, no redirects, no proxies, no cookies.
 
+pub(crate) mod dial;
+pub(crate) mod target;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use strait_types::{Classified, ErrorKind};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use self::dial::Dialer;
+use self::target::{Target, without_userinfo};
 use crate::body::{BodyError, BoxError, collect};
-use crate::egress::{Denied, EgressPolicy, is_own};
+use crate::egress::{Denied, EgressPolicy};
 use crate::resolve::{Resolve, SystemResolver};
-
-/// Addresses of one host that are tried; more would only eat the time.
-const ADDRESSES_MAX: usize = 16;
 
 /// How long a call may take and how much it may bring back.
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +141,7 @@ impl Classified for CallError {
 #[derive(Clone)]
 pub struct Client {
     tls: Option<TlsConnector>,
-    policy: EgressPolicy,
-    resolver: Arc<dyn Resolve>,
+    dialer: Dialer,
 }
 
 impl Client {
@@ -161,7 +158,7 @@ impl Client {
         policy: EgressPolicy,
         resolver: Arc<dyn Resolve>,
     ) -> Self {
-        Self { tls: tls.map(TlsConnector::from), policy, resolver }
+        Self { tls: tls.map(TlsConnector::from), dialer: Dialer { policy, resolver } }
     }
 
     /// Sends a request whose URI is absolute and reads the answer, whatever its status. `Host`
@@ -178,7 +175,7 @@ impl Client {
         limits: &CallLimits,
     ) -> Result<Response<Bytes>, CallError> {
         let target = Target::of(request.uri(), self.tls.is_some())?;
-        let request = target.prepare(request)?;
+        let request = prepare(request)?;
         let sent = AtomicBool::new(false);
         let exchange = self.exchange(&target, request, limits, &sent);
         match tokio::time::timeout(limits.total, exchange).await {
@@ -197,7 +194,8 @@ impl Client {
         limits: &CallLimits,
         sent: &AtomicBool,
     ) -> Result<Response<Bytes>, CallError> {
-        let connected = tokio::time::timeout(limits.connect, self.connect(target));
+        let connected =
+            tokio::time::timeout(limits.connect, self.dialer.dial(target, self.tls.as_ref()));
         let Ok(stream) = connected.await else {
             return Err(CallError::ConnectTimedOut { host: target.authority() });
         };
@@ -214,55 +212,31 @@ impl Client {
             Either::Right((_, answered)) => answered.await,
         }
     }
-
-    async fn connect(&self, target: &Target) -> Result<Stream, CallError> {
-        let stream = self.connect_tcp(target).await?;
-        let Some((connector, name)) = self.tls.as_ref().zip(target.tls_name.clone()) else {
-            return Ok(Box::new(stream));
-        };
-        let secured = connector.connect(name, stream).await;
-        Ok(Box::new(secured.map_err(|error| target.connect_failed(error))?))
-    }
-
-    /// Resolves once, checks every address, and connects to one of those that were checked.
-    async fn connect_tcp(&self, target: &Target) -> Result<TcpStream, CallError> {
-        let resolved = self.resolver.resolve(&target.host).await;
-        let addresses =
-            resolved.map_err(|source| CallError::Resolve { host: target.host.clone(), source })?;
-        let addresses = &addresses[..addresses.len().min(ADDRESSES_MAX)];
-        for address in addresses {
-            let own = is_own(address.to_canonical());
-            self.policy.check(&target.host, *address, own)?;
-        }
-        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            match TcpStream::connect(SocketAddr::new(*address, target.port)).await {
-                Ok(stream) => {
-                    // Best effort: without it a call is only slower.
-                    drop(stream.set_nodelay(true));
-                    return Ok(stream);
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(target.connect_failed(failed))
-    }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
             .field("tls", &self.tls.is_some())
-            .field("policy", &self.policy)
+            .field("policy", &self.dialer.policy)
             .finish_non_exhaustive()
     }
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-type Stream = Box<dyn Io>;
+/// The request as it is written: the path alone, and the host in its field.
+fn prepare(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, CallError> {
+    let mut request = request.map(Full::new);
+    let url = std::mem::take(request.uri_mut());
+    let host = Target::host_header(&url)?;
+    request.headers_mut().entry(header::HOST).or_insert(host);
+    let close = HeaderValue::from_static("close");
+    request.headers_mut().insert(header::CONNECTION, close);
+    let path = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    let malformed =
+        |_| CallError::Url { url: without_userinfo(&url), why: "its path is malformed" };
+    *request.uri_mut() = path.parse().map_err(malformed)?;
+    Ok(request)
+}
 
 async fn send(
     target: &Target,
@@ -293,89 +267,6 @@ async fn read(
         }
         Err(error) => Err(target.no_answer(error)),
     }
-}
-
-/// Where a call goes, taken from its URL.
-#[derive(Debug)]
-struct Target {
-    host: String,
-    port: u16,
-    /// Set for `https`.
-    tls_name: Option<ServerName<'static>>,
-}
-
-impl Target {
-    fn of(url: &Uri, has_tls: bool) -> Result<Self, CallError> {
-        let wrong = |why| CallError::Url { url: without_userinfo(url), why };
-        let secure = match url.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            Some(scheme) if *scheme == Scheme::HTTP => false,
-            _ => return Err(wrong("it is neither http nor https")),
-        };
-        if secure && !has_tls {
-            return Err(wrong("no certificates are trusted here"));
-        }
-        let authority = url.authority().ok_or_else(|| wrong("it has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(wrong("it has a user or password"));
-        }
-        let host = authority.host();
-        // An IPv6 address stands in brackets.
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err(wrong("it has no host"));
-        }
-        let tls_name = match (secure, host.parse::<IpAddr>()) {
-            (false, _) => None,
-            (true, Ok(address)) => Some(ServerName::from(address)),
-            (true, Err(_)) => {
-                let name = ServerName::try_from(host.to_owned());
-                Some(name.map_err(|_| wrong("its host is not a name"))?)
-            }
-        };
-        Ok(Self {
-            host: host.to_owned(),
-            port: url.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            tls_name,
-        })
-    }
-
-    /// For texts.
-    fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    /// The request as it is written: the path alone, and the host in its field.
-    fn prepare(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, CallError> {
-        let mut request = request.map(Full::new);
-        let url = std::mem::take(request.uri_mut());
-        let wrong = |why| CallError::Url { url: without_userinfo(&url), why };
-        let authority = url.authority().map_or("", |authority| authority.as_str());
-        let host = HeaderValue::try_from(authority).map_err(|_| wrong("its host is malformed"))?;
-        request.headers_mut().entry(header::HOST).or_insert(host);
-        let close = HeaderValue::from_static("close");
-        request.headers_mut().insert(header::CONNECTION, close);
-        let path = url.path_and_query().map_or("/", PathAndQuery::as_str);
-        *request.uri_mut() = path.parse().map_err(|_| wrong("its path is malformed"))?;
-        Ok(request)
-    }
-
-    fn connect_failed(&self, source: impl Into<BoxError>) -> CallError {
-        CallError::Connect { host: self.authority(), source: source.into() }
-    }
-
-    fn no_answer(&self, source: impl Into<BoxError>) -> CallError {
-        CallError::NoAnswer { host: self.authority(), source: source.into() }
-    }
-}
-
-fn without_userinfo(url: &Uri) -> String {
-    let text = url.to_string();
-    let Some((before, after)) = text.split_once('@') else {
-        return text;
-    };
-    let scheme = before.split_once("//").map_or("", |(scheme, _)| scheme);
-    format!("{scheme}//…@{after}")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! [`Server`] turns a listener and a [`Handler`] into an HTTP/1.1 and HTTP/2 server with every
 //! wait and size bounded; what a request means is not known here. [`Client`] makes single calls
 //! and says exactly whether anything was sent, through an [`EgressPolicy`] that decides which
-//! addresses may be reached.
+//! addresses may be reached. [`Pool`] keeps connections, for calls that may be repeated.
 
 mod accept;
 mod address;
@@ -16,6 +16,7 @@ mod framing;
 mod health;
 mod metrics;
 mod peers;
+mod pool;
 mod resolve;
 mod server;
 mod strict;
@@ -31,5 +32,6 @@ pub use egress::{Denied, EgressPolicy, Range};
 pub use health::{NotLoopback, Probe, serve_health};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;
+pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
 pub use server::{Handler, Limits, Server, handler};
