@@ -4,16 +4,17 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError,
+    RootCertStore, SignatureScheme, WantsVerifier,
 };
 use strait_runtime::Clock;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -71,17 +72,39 @@ pub fn client_config(
     identity: Option<ClientIdentity>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, PkiError> {
-    let builder = ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
+    let builder = builder(clock)?.with_root_certificates(authorities.roots().clone());
+    identified(builder, identity)
+}
+
+/// As [`client_config`], for a server with any certificate: whoever is in between can read and
+/// change everything.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn unverified_client_config(
+    identity: Option<ClientIdentity>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ClientConfig>, PkiError> {
+    let anyone = Arc::new(Anyone(provider().signature_verification_algorithms));
+    identified(builder(clock)?.dangerous().with_custom_certificate_verifier(anyone), identity)
+}
+
+fn builder(clock: Arc<dyn Clock>) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, PkiError> {
+    ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(PkiError::Tls)?
-        .with_root_certificates(authorities.roots().clone());
-    let config = match identity {
+        .map_err(PkiError::Tls)
+}
+
+fn identified(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<ClientIdentity>,
+) -> Result<Arc<ClientConfig>, PkiError> {
+    Ok(Arc::new(match identity {
         Some(identity) => {
             builder.with_client_auth_cert(identity.chain, identity.key).map_err(PkiError::Tls)?
         }
         None => builder.with_no_client_auth(),
-    };
-    Ok(Arc::new(config))
+    }))
 }
 
 /// Trusts servers whose chain contains a CA with this public key that signed the server's own
@@ -135,6 +158,45 @@ impl PinMismatch {
             };
         }
         None
+    }
+}
+
+/// Believes every certificate, and still that the server holds its key.
+#[derive(Debug)]
+struct Anyone(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 
@@ -231,6 +293,12 @@ mod tests {
             rustls::Error::InvalidCertificate(reason) => reason,
             error => panic!("{error}"),
         }
+    }
+
+    #[test]
+    fn whoever_does_not_care_believes_any_server() {
+        let config = unverified_client_config(None, clock()).unwrap();
+        handshake(config, server_of(&Arc::new(authority())), "another.example").unwrap();
     }
 
     #[test]

@@ -26,7 +26,9 @@ mod server;
 mod testing;
 
 pub use authority::Authority;
-pub use client::{ClientIdentity, PinMismatch, client_config, pinned_client_config};
+pub use client::{
+    ClientIdentity, PinMismatch, client_config, pinned_client_config, unverified_client_config,
+};
 pub use csr::Csr;
 pub use error::PkiError;
 pub use files::{FileCertificate, file_server_config};

@@ -37,6 +37,17 @@ impl TrustBundle {
         Self::new(certificates.map_err(|_| MALFORMED_BUNDLE)?)
     }
 
+    /// Those that this machine trusts (`/etc/ssl`, or where `SSL_CERT_FILE` points). What cannot
+    /// be read among them is left out.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of_machine() -> Result<Self, PkiError> {
+        let mut certificates = rustls_native_certs::load_native_certs().certs;
+        certificates.retain(|der| RootCertStore::empty().add(der.clone()).is_ok());
+        Self::new(certificates)
+    }
+
     pub(crate) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, PkiError> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
