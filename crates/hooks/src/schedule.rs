@@ -60,6 +60,8 @@ pub enum Reason {
     Redirected(u16),
     /// It was too old after an attempt that ended so.
     TooOld(Outcome),
+    /// The log does not hold it whole any more, or no request can be made of it.
+    Unusable,
 }
 
 /// When a backend asked to be tried again (RFC 9110 section 10.2.3).

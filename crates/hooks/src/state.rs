@@ -13,7 +13,7 @@
 
 mod core;
 mod frame;
-mod runs;
+pub(crate) mod runs;
 mod table;
 mod volume;
 
@@ -90,6 +90,15 @@ pub enum Change {
         /// What.
         became: Became,
     },
+    /// A backend does not want these events, which counts as having them.
+    Unwanted {
+        /// Which.
+        backend: Backend,
+        /// The first.
+        first: Position,
+        /// The last.
+        last: Position,
+    },
     /// There is a backend, which gets the events from a position on. Nothing, if there was.
     Added {
         /// Which.
@@ -115,7 +124,7 @@ impl Change {
         match self {
             Self::Added { .. } | Self::Removed { .. } => true,
             Self::Became { became, .. } => matches!(became, Became::Dead { .. } | Became::Purged),
-            Self::Forgotten { .. } => false,
+            Self::Forgotten { .. } | Self::Unwanted { .. } => false,
         }
     }
 }
@@ -212,13 +221,21 @@ impl State {
     /// For a write, and for a sync where one of the changes asks for it.
     pub fn record(&self, changes: &[Change]) -> Result<(), StateError> {
         self.shared.core.write(changes)?;
-        let mut signal = self.shared.signal.lock();
-        if !std::mem::replace(&mut signal.dirty, true) {
-            self.shared.changed.notify_one();
-        }
-        drop(signal);
+        self.shared.tell();
         let at_once = changes.iter().any(Change::is_synced_at_once);
         if at_once { self.shared.core.sync() } else { Ok(()) }
+    }
+
+    /// As [`record`](Self::record), unless that could take longer than a thread of the runtime
+    /// may stand still: where it would sync, or a shorter file is put in place just now. Nothing
+    /// happened then.
+    pub fn try_record(&self, changes: &[Change]) -> Option<Result<(), StateError>> {
+        if changes.iter().any(Change::is_synced_at_once) {
+            return None;
+        }
+        let written = self.shared.core.try_write(changes)?;
+        self.shared.tell();
+        Some(written)
     }
 
     /// Looks at what became of the events. Changes wait meanwhile.
@@ -246,6 +263,13 @@ impl std::fmt::Debug for State {
 }
 
 impl Shared {
+    /// There is something to sync.
+    fn tell(&self) {
+        if !std::mem::replace(&mut self.signal.lock().dirty, true) {
+            self.changed.notify_one();
+        }
+    }
+
     fn run(&self) {
         while self.wait() {
             self.tend();

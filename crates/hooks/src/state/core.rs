@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -21,6 +22,9 @@ pub(super) const COMPACT_BYTES_MIN: u64 = 1 << 20;
 
 /// A file this many times the size of what it says is made shorter.
 const COMPACT_FACTOR: u64 = 4;
+
+/// Longer than changes of others take, shorter than a sync.
+const LOCK_WAIT: Duration = Duration::from_micros(200);
 
 /// Frames that are read at a time.
 const READ_FRAMES: usize = 4_096;
@@ -86,10 +90,23 @@ impl Core {
     /// Writes the changes, all or none unless the process ends meanwhile, and then takes them
     /// into the table.
     pub(super) fn write(&self, changes: &[Change]) -> Result<(), StateError> {
+        self.write_to(self.inner()?, changes)
+    }
+
+    /// As [`write`](Self::write), if nobody holds changes up for long.
+    pub(super) fn try_write(&self, changes: &[Change]) -> Option<Result<(), StateError>> {
+        let inner = self.inner.try_lock_for(LOCK_WAIT)?;
+        Some(if inner.broken { Err(StateError::Broken) } else { self.write_to(inner, changes) })
+    }
+
+    fn write_to(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        changes: &[Change],
+    ) -> Result<(), StateError> {
         let frames = changes.iter().map(|change| Frame::Change(*change));
         let mut bytes = Vec::with_capacity(changes.len() * FRAME_BYTES);
         frames.clone().for_each(|frame| bytes.extend_from_slice(&frame.encode()));
-        let mut inner = self.inner()?;
         if let Err(error) = inner.file.write_at(&bytes, inner.size) {
             if super::is_full(&error) {
                 // Nothing of a change that did not happen may stand behind later ones.

@@ -63,6 +63,7 @@ const PURGED: u8 = 8;
 /// Details of a dead letter: a reason that stands alone, or this and an outcome.
 const REJECTED: u8 = 16;
 const REDIRECTED: u8 = 17;
+const UNUSABLE: u8 = 18;
 const TOO_OLD: u8 = 32;
 
 impl Fields {
@@ -83,6 +84,9 @@ impl Fields {
             }
             Frame::Change(Change::Became { backend, position, became }) => {
                 Self::of_became(backend, position, position, became)
+            }
+            Frame::Change(Change::Unwanted { backend, first, last }) => {
+                Self::of_became(backend, first, last, Became::Delivered)
             }
             Frame::Run { backend, first, last, became } => {
                 Self::of_became(backend, first, last, became)
@@ -108,6 +112,7 @@ impl Fields {
                 (fields.detail, fields.status) = match reason {
                     Reason::Rejected(status) => (REJECTED, status),
                     Reason::Redirected(status) => (REDIRECTED, status),
+                    Reason::Unusable => (UNUSABLE, 0),
                     Reason::TooOld(outcome) => {
                         let (code, status) = outcome_code(outcome);
                         (TOO_OLD + code, status)
@@ -139,6 +144,7 @@ impl Fields {
                 let reason = match self.detail {
                     REJECTED => Reason::Rejected(self.status),
                     REDIRECTED => Reason::Redirected(self.status),
+                    UNUSABLE => Reason::Unusable,
                     code => Reason::TooOld(outcome(code.checked_sub(TOO_OLD)?, self.status)?),
                 };
                 Became::Dead { attempts: self.attempts, reason, at: time()? }

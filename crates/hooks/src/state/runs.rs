@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 /// Positions as runs that neither touch nor overlap: the first of each, and its last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Runs(BTreeMap<u64, u64>);
+pub(crate) struct Runs(BTreeMap<u64, u64>);
 
 impl Runs {
     /// Adds `first` to `last`, both included; nothing if there are none.
-    pub(super) fn insert(&mut self, mut first: u64, mut last: u64) {
+    pub(crate) fn insert(&mut self, mut first: u64, mut last: u64) {
         if first > last {
             return;
         }
@@ -25,7 +25,7 @@ impl Runs {
     }
 
     /// Takes `first` to `last` out, both included.
-    pub(super) fn remove(&mut self, first: u64, last: u64) {
+    pub(crate) fn remove(&mut self, first: u64, last: u64) {
         if first > last {
             return;
         }
@@ -44,21 +44,21 @@ impl Runs {
         }
     }
 
-    pub(super) fn contains(&self, position: u64) -> bool {
+    pub(crate) fn contains(&self, position: u64) -> bool {
         self.0.range(..=position).next_back().is_some_and(|(_, last)| *last >= position)
     }
 
     /// The runs, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(first, last)| (*first, *last))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The runs of what is missing from `first` to `last`, both included, in order.
-    pub(super) fn gaps(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn gaps(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
         let before = self.0.range(..first).next_back().map(|(_, to)| to.saturating_add(1));
         let mut at = before.map_or(first, |after| after.max(first));
         let inside = self.iter_from(first);

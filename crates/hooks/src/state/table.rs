@@ -55,6 +55,14 @@ impl Table {
         Some(Position(first.map_or(u64::MAX, |(first, _)| first.saturating_sub(1))))
     }
 
+    /// Whether the backend has still to get an event, tried or not.
+    #[must_use]
+    pub fn is_unsettled(&self, backend: Backend, position: Position) -> bool {
+        let column = self.0.get(&backend);
+        column
+            .is_some_and(|column| position.0 >= column.from && !column.settled.contains(position.0))
+    }
+
     /// What the backend has still to get of the events up to `last`, tried or not: runs, both
     /// ends included, in order.
     pub fn unsettled(
@@ -97,6 +105,9 @@ impl Table {
             }
             Frame::Change(Change::Became { backend, position, became }) => {
                 self.column(backend).set(position.0, position.0, became);
+            }
+            Frame::Change(Change::Unwanted { backend, first, last }) => {
+                self.column(backend).set(first.0, last.0, Became::Delivered);
             }
             Frame::Run { backend, first, last, became } => {
                 self.column(backend).set(first.0, last.0, became);

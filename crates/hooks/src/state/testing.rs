@@ -49,6 +49,7 @@ pub(super) fn changes() -> Vec<Change> {
         became("b", 5, dead(Reason::TooOld(Outcome::Status(500)))),
         became("a", 3, dead(Reason::TooOld(Outcome::Forbidden))),
         became("gone", 1, Became::Delivered),
+        became("gone", 2, dead(Reason::Unusable)),
         became("a", 4, Became::Purged),
         became("a", 5, Became::Delivered),
         Change::Removed { backend: Backend::of("gone") },
