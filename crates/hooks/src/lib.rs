@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod budget;
 pub mod config;
 pub mod dedupe;
+pub mod deliver;
 pub mod event;
 pub mod filter;
 pub mod ingest;

@@ -270,6 +270,13 @@ impl Log {
         self.0.shared.store.floor()
     }
 
+    /// What [`floor`](Self::floor) is when the oldest segment is removed; none if it is the
+    /// newest.
+    #[must_use]
+    pub(crate) fn second_floor(&self) -> Option<Position> {
+        self.0.shared.store.second_floor()
+    }
+
     /// Calls `f` for each event from a position up to the present head, in their order, until it
     /// breaks. Does not read bodies. Damaged events are left out.
     ///

@@ -173,6 +173,14 @@ impl Queue {
         }
     }
 
+    /// What waits and was not put off, in order, with its keys' positions behind each other; for
+    /// a queue of which nothing was taken yet.
+    pub(crate) fn into_ready(self) -> impl Iterator<Item = (Position, Option<Key>)> {
+        let key = |slot: u64| (slot != 0).then_some(Key(slot));
+        let positions = |run: Run| (run.first..=run.last).map(move |at| (Position(at), run.key));
+        self.ready.into_iter().flat_map(positions).map(move |(at, slot)| (at, key(slot)))
+    }
+
     /// How many wait or are in flight.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -53,6 +53,10 @@ impl Store {
         state.segments.keys().next().copied().unwrap_or(Position(state.head.0 + 1))
     }
 
+    pub(super) fn second_floor(&self) -> Option<Position> {
+        self.state.read().segments.keys().nth(1).copied()
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.state.read().segments.values().map(|segment| segment.space()).sum()
     }

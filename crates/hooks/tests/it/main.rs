@@ -2,3 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod ingest;
+//! Webhooks through real sockets and files.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod deliver;

@@ -1,0 +1,114 @@
+//! An event as a request to one backend, and its answer as an outcome.
+//!
+//! Pure. The body goes as it came, with the headers that a webhook is known and proved by; what
+//! belongs to one connection, or was meant for us alone, does not.
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use strait_net::{Answer, CallError};
+
+use crate::config::Backend;
+use crate::event::Event;
+use crate::schedule::{Outcome, RetryAfter};
+
+/// Beginnings of the names of headers that every backend gets.
+const PASSED_PREFIXES: [&str; 7] =
+    ["x-github-", "x-hub-", "x-gitlab-", "x-gitea-", "x-forgejo-", "x-request-", "webhook-"];
+/// Whole names.
+const PASSED: [&str; 6] =
+    ["content-type", "user-agent", "traceparent", "idempotency-key", "x-event-key", "x-hook-uuid"];
+
+/// No request to the backend can be made of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unusable;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tried {
+    pub(super) outcome: Outcome,
+    pub(super) retry_after: Option<RetryAfter>,
+}
+
+/// The request, with a path as its URI and without `Host`.
+pub(super) fn request(event: &Event, backend: &Backend) -> Result<Request<Bytes>, Unusable> {
+    let mut request = Request::new(event.body.clone());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path(event, backend)?.into();
+    *request.headers_mut() = headers(event, backend);
+    Ok(request)
+}
+
+/// The backend's own path and the rest of the sender's; the backend's own query and the sender's.
+fn path(event: &Event, backend: &Backend) -> Result<PathAndQuery, Unusable> {
+    if has_dot_segment(&event.path) {
+        return Err(Unusable);
+    }
+    let own = backend.url.path();
+    let own = if event.path.is_empty() { own } else { own.strip_suffix('/').unwrap_or(own) };
+    let mut whole = format!("{own}{}", event.path);
+    let queries = [backend.url.query().unwrap_or_default(), &event.query];
+    let mut sign = '?';
+    for query in queries.into_iter().filter(|query| !query.is_empty()) {
+        whole.push(sign);
+        whole.push_str(query);
+        sign = '&';
+    }
+    PathAndQuery::try_from(whole).map_err(|_| Unusable)
+}
+
+/// Whether it could lead out of the backend's own path.
+fn has_dot_segment(path: &str) -> bool {
+    path.contains(['.', '%'])
+        && path.split(['/', '\\']).any(|segment| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            plain == "." || plain == ".." || plain.contains("%2f") || plain.contains("%5c")
+        })
+}
+
+fn headers(event: &Event, backend: &Backend) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(event.headers.len() + 4);
+    let of_connection = named_in_connection(&event.headers);
+    for (name, value) in &event.headers {
+        let usual = PASSED.contains(&name.as_str())
+            || PASSED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
+        let passes = usual || backend.headers.pass_also.contains(name);
+        if passes && !of_connection.contains(name) {
+            passed.append(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in &backend.headers.add {
+        passed.insert(name.clone(), value.clone());
+    }
+    passed.insert(header::CONTENT_LENGTH, HeaderValue::from(event.body.len()));
+    passed
+}
+
+/// What the sender said of its own connection (RFC 9110 section 7.6.1).
+fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).into_iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// What an answer, or that there was none, says.
+pub(super) fn tried(result: Result<Answer, CallError>) -> Tried {
+    let outcome = match result {
+        Ok(answer) => {
+            let value = answer.headers.get(header::RETRY_AFTER);
+            let retry_after = value.and_then(|value| RetryAfter::parse(value.to_str().ok()?));
+            return Tried { outcome: Outcome::Status(answer.status.as_u16()), retry_after };
+        }
+        Err(CallError::Denied(_) | CallError::Url { .. }) => Outcome::Forbidden,
+        Err(CallError::Resolve { .. } | CallError::Connect { .. }) => Outcome::Refused,
+        Err(CallError::ConnectTimedOut { .. } | CallError::AnswerTimedOut { .. }) => {
+            Outcome::TimedOut
+        }
+        Err(CallError::NoAnswer { .. }) => Outcome::Broken,
+        Err(CallError::TooLarge { status, .. }) => Outcome::Status(status.as_u16()),
+    };
+    Tried { outcome, retry_after: None }
+}
+
+#[cfg(test)]
+mod tests;

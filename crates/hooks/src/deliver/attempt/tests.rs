@@ -1,0 +1,153 @@
+//! Requests and outcomes as tables.
+
+use std::io;
+
+use http::StatusCode;
+
+use super::*;
+use crate::config::Headers;
+
+fn event(path: &str, query: &str, headers: &[(&'static str, &str)]) -> Event {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, value.parse().unwrap());
+    }
+    Event {
+        source: "forge".into(),
+        delivery: "1".into(),
+        received: jiff::Timestamp::UNIX_EPOCH,
+        path: path.into(),
+        query: query.into(),
+        headers: map,
+        body: Bytes::from_static(b"body"),
+        sha256: [0; 32],
+    }
+}
+
+fn backend(url: &str, headers: Headers) -> Backend {
+    Backend {
+        name: "one".into(),
+        url: url.parse().unwrap(),
+        sources: vec!["forge".into()],
+        tls: crate::config::BackendTls::default(),
+        timeout: std::time::Duration::from_secs(1),
+        in_flight: 1,
+        order: None,
+        retry: crate::schedule::Retry::default(),
+        filter: crate::filter::Filter::default(),
+        headers,
+        allow_private: true,
+    }
+}
+
+#[test]
+fn paths_and_queries_are_joined() {
+    for (url, path, query, expected) in [
+        ("http://b", "", "", Some("/")),
+        ("http://b", "/x", "", Some("/x")),
+        ("http://b/", "/x/", "", Some("/x/")),
+        ("http://b/own", "", "", Some("/own")),
+        ("http://b/own/", "", "", Some("/own/")),
+        ("http://b/own/", "/x", "", Some("/own/x")),
+        ("http://b/own?k=v", "/x", "", Some("/own/x?k=v")),
+        ("http://b/own?k=v", "/x", "a=b&c", Some("/own/x?k=v&a=b&c")),
+        ("http://b/own", "", "a=b", Some("/own?a=b")),
+        ("http://b/own?", "", "", Some("/own")),
+        ("http://b/own", "/a.b/..c/%20", "", Some("/own/a.b/..c/%20")),
+        ("http://b/own", "/../admin", "", None),
+        ("http://b/own", "/x/%2E%2e", "", None),
+        ("http://b/own", "/.", "", None),
+        ("http://b/own", "/x%2f..%2fadmin", "", None),
+        ("http://b/own", "/..\\admin", "", None),
+        ("http://b/own", "/white space", "", None),
+    ] {
+        let request = request(&event(path, query, &[]), &backend(url, Headers::default()));
+        let got = request.as_ref().map(|request| request.uri().to_string());
+        assert_eq!(got.as_deref().ok(), expected, "{url} {path} {query}");
+    }
+}
+
+#[test]
+fn headers_are_passed_from_a_list() {
+    let own = Headers {
+        add: vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("ours"))],
+        pass_also: vec![HeaderName::from_static("x-own")],
+    };
+    let sent = [
+        ("content-type", "application/json"),
+        ("user-agent", "forge"),
+        ("traceparent", "00-1-2-01"),
+        ("x-github-event", "push"),
+        ("x-hub-signature-256", "sha256=1"),
+        ("x-gitlab-token", "t"),
+        ("webhook-id", "1"),
+        ("webhook-id", "2"),
+        ("x-own", "a"),
+        ("x-team", "theirs"),
+        ("x-github-hop", "1"),
+        ("connection", "keep-alive, X-GitHub-Hop, x-own"),
+        ("keep-alive", "9"),
+        ("authorization", "Bearer x"),
+        ("proxy-authorization", "x"),
+        ("cookie", "a=b"),
+        ("transfer-encoding", "chunked"),
+        ("content-length", "999"),
+        ("host", "theirs"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("expect", "100-continue"),
+    ];
+    let request = request(&event("", "", &sent), &backend("http://b", own)).unwrap();
+    let got: Vec<_> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    let expected = [
+        "content-type: application/json",
+        "user-agent: forge",
+        "traceparent: 00-1-2-01",
+        "x-github-event: push",
+        "x-hub-signature-256: sha256=1",
+        "x-gitlab-token: t",
+        "webhook-id: 1",
+        "webhook-id: 2",
+        "x-team: ours",
+        "content-length: 4",
+    ];
+    assert_eq!(got, expected);
+    assert_eq!((request.method(), &request.body()[..]), (&Method::POST, &b"body"[..]));
+}
+
+#[test]
+fn what_calls_end_with() {
+    let host = || "b:80".to_owned();
+    let answer = |status: u16, retry_after: Option<&'static str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
+        }
+        Ok(Answer { status: StatusCode::from_u16(status).unwrap(), headers })
+    };
+    let seconds = |count| Some(RetryAfter::In(std::time::Duration::from_secs(count)));
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    for (result, outcome, retry_after) in [
+        (answer(202, None), Outcome::Status(202), None),
+        (answer(503, Some("7")), Outcome::Status(503), seconds(7)),
+        (answer(503, Some("soon")), Outcome::Status(503), None),
+        (Err(CallError::Resolve { host: host(), source: refused() }), Outcome::Refused, None),
+        (
+            Err(CallError::Connect { host: host(), source: refused().into() }),
+            Outcome::Refused,
+            None,
+        ),
+        (Err(CallError::ConnectTimedOut { host: host() }), Outcome::TimedOut, None),
+        (Err(CallError::AnswerTimedOut { host: host() }), Outcome::TimedOut, None),
+        (
+            Err(CallError::NoAnswer { host: host(), source: refused().into() }),
+            Outcome::Broken,
+            None,
+        ),
+    ] {
+        assert_eq!(tried(result), Tried { outcome, retry_after });
+    }
+}

@@ -1,0 +1,8 @@
+//! Deliveries to servers on loopback, from a log and a state in files.
+
+mod backends;
+mod bounds;
+mod outcomes;
+mod repair;
+mod scene;
+mod server;
