@@ -42,7 +42,7 @@ use self::lane::{Ending, Lane};
 use self::metrics::DeliveryMetrics;
 use self::recent::Recent;
 use crate::breaker::Breaker;
-use crate::config::{Backend, Config, Retention};
+use crate::config::{Backend, Config, Retention, Source};
 use crate::event::{Event, Position};
 use crate::log::Log;
 use crate::schedule::Outcome;
@@ -179,7 +179,7 @@ impl Deliveries {
         options: Options,
     ) -> Result<Self, DeliverError> {
         let shared = Arc::new(Shared::new(config, keep, options));
-        setup::begin(&shared, &config.backends).await?;
+        setup::begin(&shared, &config.sources, &config.backends).await?;
         Ok(Self(shared))
     }
 
@@ -224,7 +224,7 @@ impl Deliveries {
         join_all(attempts).await
     }
 
-    /// Makes these the backends: what is new gets the events from now on, what changed goes on
+    /// Makes these the sources and backends: what is new gets the events from now on, what changed goes on
     /// where it was, and what is gone is forgotten when its last attempts have ended. All or,
     /// after an error, nothing.
     ///
@@ -234,8 +234,12 @@ impl Deliveries {
     /// # Cancel safety
     /// Dropped, some of the new ones may be known to the state already, and get events that came
     /// meanwhile when they are added again.
-    pub async fn apply(&self, backends: &[Backend]) -> Result<(), DeliverError> {
-        setup::apply(&self.0, backends).await
+    pub async fn apply(
+        &self,
+        sources: &[Source],
+        backends: &[Backend],
+    ) -> Result<(), DeliverError> {
+        setup::apply(&self.0, sources, backends).await
     }
 
     /// A backend is known to be there again: it is tried at once with all that was put off.

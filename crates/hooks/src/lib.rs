@@ -10,6 +10,7 @@ pub mod dedupe;
 pub mod deliver;
 pub mod event;
 pub mod filter;
+pub mod gateway;
 pub mod ingest;
 pub mod log;
 pub mod order;
@@ -21,3 +22,4 @@ pub mod signature;
 pub mod state;
 
 pub use event::{Event, Position};
+pub use gateway::{Changed, Gateway, Setup, StartError, Variable};

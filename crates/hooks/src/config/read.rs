@@ -1,5 +1,6 @@
 //! A file's text to a [`Config`], or every mistake in it.
 
+use std::path::Path as FilePath;
 use std::sync::{Arc, LazyLock};
 
 use strait_machinery::field::FieldError;
@@ -18,11 +19,17 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     compile(&schema, &Path::root(), &Arc::new(Schema::default())).expect(why)
 });
 
-/// Reads a file with one document. `file` is how mistakes name it.
+/// Reads a file with one document. `file` is how mistakes name it. Without a `dataDir` of its own
+/// it gets `data_dir`, if that is given.
 ///
 /// # Errors
 /// Every mistake, in the order of their places.
-pub fn read(file: &str, text: &str, files: &dyn Files) -> Result<Config, Vec<Mistake>> {
+pub fn read(
+    file: &str,
+    text: &str,
+    data_dir: Option<&FilePath>,
+    files: &dyn Files,
+) -> Result<Config, Vec<Mistake>> {
     let start = Position { line: 1, column: 1 };
     let mut found = Vec::new();
     let config = match yaml::parse(text) {
@@ -37,7 +44,12 @@ pub fn read(file: &str, text: &str, files: &dyn Files) -> Result<Config, Vec<Mis
                     found.push((start, "there is no document".to_owned()));
                     None
                 }
-                Some(Document { value, places }) => {
+                Some(Document { mut value, places }) => {
+                    if let Some(path) = data_dir.and_then(FilePath::to_str)
+                        && value.as_object().is_some_and(|map| map.get("dataDir").is_none())
+                    {
+                        value.set(&["dataDir"], path);
+                    }
                     let (config, mistakes) = understand(value, files);
                     let place = |(path, text)| (places.nearest(&path), text);
                     found.extend(mistakes.into_iter().map(place));

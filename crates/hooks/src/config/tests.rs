@@ -24,7 +24,7 @@ impl Files for Named {
 const HEAD: &str = "apiVersion: hooks.strait.dev/v1alpha1\nkind: HooksConfig\n";
 
 fn mistakes(text: &str) -> Vec<String> {
-    match read("h.yaml", text, &Named) {
+    match read("h.yaml", text, None, &Named) {
         Ok(_) => Vec::new(),
         Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
     }
@@ -70,7 +70,7 @@ storeOnly: true
 
 #[test]
 fn the_whole_document_is_understood() {
-    let config = read("h.yaml", WHOLE, &Named).unwrap();
+    let config = read("h.yaml", WHOLE, None, &Named).unwrap();
     let seconds = Duration::from_secs;
     let expected = Config {
         listen: Listener {
@@ -179,7 +179,7 @@ fn what_is_not_said_has_its_default() {
         "{HEAD}sources: [{{name: a, path: /, scheme: none}}]\n\
          backends: [{{name: b, url: 'https://b', sources: [a]}}]"
     );
-    let config = read("h.yaml", &text, &Named).unwrap();
+    let config = read("h.yaml", &text, None, &Named).unwrap();
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
     assert_eq!((config.admin, &config.metrics, config.ack), (None, &None, Ack::Durable));
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/strait/hooks"));
@@ -194,7 +194,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!((&backend.tls, &backend.headers), (&BackendTls::default(), &Headers::default()));
     assert_eq!((backend.retry.factor, backend.retry.jitter), (5.0, 0.2));
     assert!(!backend.allow_private);
-    assert!(read("h.yaml", HEAD, &Named).unwrap().sources.is_empty());
+    assert!(read("h.yaml", HEAD, None, &Named).unwrap().sources.is_empty());
 }
 
 #[test]
@@ -424,7 +424,7 @@ proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,200}", bytes in "[\\[\\]{}:,a-z0-9 \n\"'&*!|>-]{0,120}") {
         for text in [&text, &bytes, &format!("{HEAD}{bytes}")] {
-            let read = read("h.yaml", text, &Named);
+            let read = read("h.yaml", text, None, &Named);
             prop_assert!(read.map_or_else(|mistakes| !mistakes.is_empty(), |_| true));
         }
     }
@@ -438,7 +438,7 @@ proptest! {
         for value in [value.clone(), json!([value]), json!({"add": {"x": value}, "first": value})] {
             let backend = json!({"name": "b", "sources": ["a"], "url": "https://b", member: value});
             let text = format!("{HEAD}backends: [{backend}]");
-            let _ = read("h.yaml", &text, &Named);
+            let _ = read("h.yaml", &text, None, &Named);
         }
     }
 }

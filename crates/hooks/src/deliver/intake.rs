@@ -27,9 +27,12 @@ const QUICK_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Intake {
     /// Changed only while `order` is locked.
     lanes: ArcSwap<Vec<Arc<Lane>>>,
-    schemes: BTreeMap<Arc<str>, Scheme>,
+    schemes: ArcSwap<Schemes>,
     order: Mutex<Order>,
 }
+
+/// How senders say what their webhooks are, by source.
+type Schemes = BTreeMap<Arc<str>, Scheme>;
 
 /// What is to be done with one event.
 pub(super) type Decisions = Vec<(Arc<Lane>, Decision)>;
@@ -46,7 +49,7 @@ struct Order {
 impl Intake {
     /// The events behind `head` will be offered.
     pub(super) fn new(sources: &[Source], head: Position) -> Self {
-        let schemes = sources.iter().map(|one| (one.name.clone(), one.scheme.clone())).collect();
+        let schemes = ArcSwap::from_pointee(schemes(sources));
         let next = head.0 + 1;
         Self {
             lanes: ArcSwap::default(),
@@ -63,10 +66,11 @@ impl Intake {
         self.lanes.load().iter().any(|lane| lane.takes(source))
     }
 
-    /// Puts other backends in place; they get what is passed on from now on. The last position
-    /// that was passed on before.
-    pub(super) fn replace(&self, lanes: Vec<Arc<Lane>>) -> Position {
+    /// Puts other sources and backends in place; they get what is passed on from now on. The last
+    /// position that was passed on before.
+    pub(super) fn replace(&self, sources: &[Source], lanes: Vec<Arc<Lane>>) -> Position {
         let order = self.order.lock();
+        self.schemes.store(Arc::new(schemes(sources)));
         self.lanes.store(Arc::new(lanes));
         Position(order.next - 1)
     }
@@ -112,7 +116,8 @@ impl Intake {
         let takes = |lane: &&Arc<Lane>| lane.takes(&event.source) && lane.looks_inside();
         let wanted: Vec<&Pointer> = lanes.iter().filter(takes).flat_map(|l| l.pointers()).collect();
         let facts_wanted = lanes.iter().filter(takes).any(|lane| lane.wants_facts());
-        let scheme = self.schemes.get(&event.source).filter(|_| facts_wanted || !wanted.is_empty());
+        let schemes = self.schemes.load();
+        let scheme = schemes.get(&event.source).filter(|_| facts_wanted || !wanted.is_empty());
         let seen = scheme.map(|scheme| Seen::of(event, scheme, &wanted, facts_wanted));
         let decide = |lane: &Arc<Lane>| match &seen {
             _ if !lane.takes(&event.source) => Decision::Unwanted,
@@ -132,6 +137,10 @@ impl Intake {
     pub(super) fn decide_for(&self, event: &Event, lane: &Arc<Lane>) -> Decision {
         self.decide(event, std::slice::from_ref(lane))[0].1
     }
+}
+
+fn schemes(sources: &[Source]) -> Schemes {
+    sources.iter().map(|one| (one.name.clone(), one.scheme.clone())).collect()
 }
 
 /// What was found in an event.

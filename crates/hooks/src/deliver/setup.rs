@@ -8,12 +8,16 @@ use super::lane::{Ending, Lane};
 use super::outlet::Outlet;
 use super::worker::Worker;
 use super::{DeliverError, Shared, TICK, Working, repair, retention};
-use crate::config::Backend;
+use crate::config::{Backend, Source};
 use crate::event::Position;
 use crate::state::{self, Change};
 
 /// Makes state and log agree, and starts what runs from then on.
-pub(super) async fn begin(shared: &Arc<Shared>, backends: &[Backend]) -> Result<(), DeliverError> {
+pub(super) async fn begin(
+    shared: &Arc<Shared>,
+    sources: &[Source],
+    backends: &[Backend],
+) -> Result<(), DeliverError> {
     if let Some(kept) = &shared.keep {
         let known: Vec<_> = backends.iter().map(|one| state::Backend::of(&one.name)).collect();
         let gone = kept.state.read(|table| {
@@ -26,7 +30,7 @@ pub(super) async fn begin(shared: &Arc<Shared>, backends: &[Backend]) -> Result<
         let forgotten = Change::Forgotten { before: kept.log.floor() };
         shared.clone().record(gone.into_iter().chain([forgotten]).collect()).await?;
     }
-    apply(shared, backends).await?;
+    apply(shared, sources, backends).await?;
     if shared.keep.is_some() {
         let tasks = &shared.options.context.tasks;
         tasks.spawn_daemon("hooks-tend", tend(shared.clone()));
@@ -34,8 +38,12 @@ pub(super) async fn begin(shared: &Arc<Shared>, backends: &[Backend]) -> Result<
     Ok(())
 }
 
-/// Puts other backends in place of those that there are.
-pub(super) async fn apply(shared: &Arc<Shared>, backends: &[Backend]) -> Result<(), DeliverError> {
+/// Puts other sources and backends in place of those that there are.
+pub(super) async fn apply(
+    shared: &Arc<Shared>,
+    sources: &[Source],
+    backends: &[Backend],
+) -> Result<(), DeliverError> {
     let _applying = shared.applying.lock().await;
     let old = shared.intake.lanes();
     let (mut lanes, mut fresh) = (Vec::new(), Vec::new());
@@ -54,7 +62,7 @@ pub(super) async fn apply(shared: &Arc<Shared>, backends: &[Backend]) -> Result<
         add(shared, &fresh).await?;
     }
     let gone = old.iter().filter(|lane| !backends.iter().any(|one| *one.name == *lane.name()));
-    let last = shared.intake.replace(lanes);
+    let last = shared.intake.replace(sources, lanes);
     gone.for_each(|lane| lane.end(Ending::Remove));
     for (lane, before) in fresh {
         if let Some(before) = before {

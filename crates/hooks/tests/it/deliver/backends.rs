@@ -44,7 +44,7 @@ async fn backends_come_change_and_go_while_events_do() {
     let moved = format!("{}, timeout: 1s", url(hung.address));
     let config =
         config(&[("one", &url(one.address)), ("moved", &moved), ("two", &url(two.address))]);
-    gateway.deliveries.apply(&config.backends).await.unwrap();
+    gateway.apply(&config).await;
     let names: Vec<_> = gateway.deliveries.status().await.into_iter().map(|s| s.name).collect();
     assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["one", "moved", "two"]);
     gateway.send("second").await;
@@ -52,6 +52,23 @@ async fn backends_come_change_and_go_while_events_do() {
     two.came(1).await;
     assert_eq!(two.texts(), ["second"], "from its addition on");
     gateway.deliveries.drain(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn the_events_of_a_source_that_came_later_are_filtered() {
+    let scene = Scene::new();
+    let server = Server::ok(&scene.tasks).await;
+    let before = Config { sources: Vec::new(), ..of(&[]) };
+    let gateway = scene.start(&before).await;
+    let members = format!("{}, filter: {{events: [pull_request]}}", url(server.address));
+    gateway.apply(&config(&[("one", &members)])).await;
+    gateway.send("a push").await;
+    let mut wanted = gateway.event("a pull request");
+    wanted.headers.insert("x-github-event", http::HeaderValue::from_static("pull_request"));
+    gateway.take(wanted).await;
+    server.came(1).await;
+    gateway.idle("one").await;
+    assert_eq!(server.texts(), ["a pull request"]);
 }
 
 #[tokio::test]
@@ -64,7 +81,7 @@ async fn what_waits_goes_to_the_backend_s_new_address() {
         gateway.send(text).await;
     }
     gateway.until("one", |one| one.waiting == 3 && one.last.is_some()).await;
-    gateway.deliveries.apply(&of(&[("one", &server)]).backends).await.unwrap();
+    gateway.apply(&of(&[("one", &server)])).await;
     gateway.send("d").await;
     server.came(4).await;
     gateway.idle("one").await;
@@ -80,10 +97,10 @@ async fn a_removed_backend_is_forgotten_and_new_when_it_comes_back() {
     let gateway = scene.start(&of(&[("one", &busy)])).await;
     gateway.send("a").await;
     gateway.until("one", |one| one.last.is_some()).await;
-    gateway.deliveries.apply(&[]).await.unwrap();
+    gateway.apply(&of(&[])).await;
     assert!(!gateway.deliveries.has_backend("forge"));
     let server = Server::ok(&scene.tasks).await;
-    gateway.deliveries.apply(&of(&[("one", &server)]).backends).await.unwrap();
+    gateway.apply(&of(&[("one", &server)])).await;
     gateway.send("b").await;
     server.came(1).await;
     gateway.idle("one").await;

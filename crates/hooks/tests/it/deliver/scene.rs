@@ -102,6 +102,11 @@ impl Gateway {
         position
     }
 
+    /// Takes another configuration.
+    pub(crate) async fn apply(&self, config: &Config) {
+        self.deliveries.apply(&config.sources, &config.backends).await.unwrap();
+    }
+
     pub(crate) async fn send(&self, body: &str) -> Position {
         self.take(self.event(body)).await
     }
@@ -195,7 +200,7 @@ pub(crate) fn config_with(head: &str, backends: &[(&str, &str)]) -> Config {
         let sources = if members.contains("sources:") { "" } else { "sources: [forge], " };
         text += &format!("- {{name: {name}, {sources}allowPrivate: true, {members}}}\n");
     }
-    config::read("test.yaml", &text, &Any).unwrap_or_else(|mistakes| {
+    config::read("test.yaml", &text, None, &Any).unwrap_or_else(|mistakes| {
         let texts: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         panic!("{}", texts.join("\n"))
     })
