@@ -7,6 +7,7 @@ use crate::audit::AuditArgs;
 use crate::completion::CompletionArgs;
 use crate::example_signer::SignerArgs;
 use crate::exec::ExecArgs;
+use crate::hooks::HooksArgs;
 use crate::hub::HubArgs;
 use crate::log::LogArgs;
 use crate::up::UpArgs;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Up(UpArgs),
     Hub(HubArgs),
     Agent(AgentArgs),
+    Hooks(HooksArgs),
     Audit(AuditArgs),
     Completion(CompletionArgs),
     #[command(name = "__exec", hide = true)]

@@ -28,7 +28,16 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_STORE", value_name = "ENGINE")]
     pub(crate) store: Option<String>,
 
-    /// YAML file with the same settings (dataDir, listen, advertise, store)
+    /// YAML file of sources and backends (HooksConfig): webhooks are received and delivered
+    #[arg(long, env = "STRAIT_HOOKS_CONFIG", value_name = "FILE")]
+    pub(crate) hooks_config: Option<String>,
+
+    /// Address to receive webhooks at, if not the file's
+    #[arg(long, env = "STRAIT_HOOKS_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) hooks_listen: Option<String>,
+
+    /// YAML file with the same settings (dataDir, listen, advertise, store, hooksConfig,
+    /// hooksListen)
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<String>,
 
@@ -39,10 +48,13 @@ pub(crate) struct HubArgs {
 
 /// Runs a hub until it is told to end.
 pub(crate) fn run(args: &HubArgs, log: &LogArgs) -> Result<Exit, Failure> {
-    let config = settings::read(args)?;
+    let (config, hooks) = settings::read(args)?;
     process::run(log, args.parent, |context| async move {
         let shutdown = context.shutdown.clone();
-        let hub = Hub::start(&config, context).await?;
+        let mut hub = Hub::start(&config, context).await?;
+        if let Some(hooks) = hooks {
+            hub.take_hooks(hooks).await?;
+        }
         process::announce(hub.url())?;
         shutdown.asked().await;
         hub.stop().await;

@@ -11,6 +11,7 @@ mod completion;
 mod example_signer;
 mod exec;
 mod exit;
+mod hooks;
 mod hub;
 mod log;
 mod output;
@@ -27,7 +28,8 @@ use exit::Exit;
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = hooks::arguments(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -48,6 +50,7 @@ fn run(cli: Cli) -> Result<Exit, exit::Failure> {
     match cli.command {
         Command::Up(args) => up::run(&args, &cli.log),
         Command::Hub(args) => hub::run(&args, &cli.log),
+        Command::Hooks(args) => hooks::run(&args, &cli.log),
         Command::Agent(args) => agent::run(&args, &cli.log),
         Command::Audit(args) => audit::run(&args),
         Command::Completion(args) => completion::run(&args),

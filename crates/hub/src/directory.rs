@@ -6,6 +6,7 @@
 //! store.db          the store (and its write-ahead log)
 //! pki/              the CA, 0700
 //! audit/            audit lines
+//! hooks/            webhooks, if they are received
 //! admin.kubeconfig  for the machine's own administrator, 0600
 //! ca.crt            the CA's certificate, to give away
 //! ```
@@ -18,7 +19,8 @@ use strait_types::HubId;
 /// The directory that a hub keeps everything in; its id is the hub's.
 pub(crate) type Directory = DataDir<HubId>;
 
-const LAYOUT: Layout = Layout { role: "hub", format: 1, entries: &["store.db", "pki", "audit"] };
+const LAYOUT: Layout =
+    Layout { role: "hub", format: 1, entries: &["store.db", "pki", "audit", "hooks"] };
 
 pub(crate) fn open(path: &Path, entropy: &dyn Entropy) -> Result<Directory, DataDirError> {
     Directory::open(path, &LAYOUT, || HubId::from_random(random_16(entropy)))

@@ -20,6 +20,7 @@ use strait_apiserver::continuation::{KEY_LENGTH, Sealer};
 use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
+use strait_hooks::{Gateway, Setup};
 use strait_net::{Check, Checks, Limits, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::Agents;
@@ -55,6 +56,8 @@ pub struct Hub {
     context: Context,
     url: String,
     _directory: Directory,
+    metrics: ServerMetrics,
+    hooks: Option<Gateway>,
 }
 
 impl Hub {
@@ -126,11 +129,38 @@ impl Hub {
             metrics: metrics.clone(),
             entropy,
         });
-        serve(config, listener, &authority, service, &context)?;
+        let listeners = ServerMetrics::new(&metrics);
+        serve(config, listener, &authority, service, &listeners, &context)?;
         metrics.register_process(&*clock);
         let id = directory.id().clone();
         tracing::info!(hub = %id, %address, url, "hub is serving");
-        Ok(Self { id, address, authority, store, audit, context, url, _directory: directory })
+        Ok(Self {
+            id,
+            address,
+            authority,
+            store,
+            audit,
+            context,
+            url,
+            _directory: directory,
+            metrics: listeners,
+            hooks: None,
+        })
+    }
+
+    /// Takes webhooks as well, on a listener of their own, until the hub ends.
+    ///
+    /// # Errors
+    /// See [`strait_hooks::StartError`]; the hub goes on without them.
+    pub async fn take_hooks(&mut self, setup: Setup) -> Result<(), strait_hooks::StartError> {
+        self.hooks = Some(Gateway::start(setup, self.metrics.clone(), self.context.clone()).await?);
+        Ok(())
+    }
+
+    /// Where webhooks come to, if they do.
+    #[must_use]
+    pub fn hooks_address(&self) -> Option<SocketAddr> {
+        self.hooks.as_ref().map(Gateway::address)
     }
 
     /// The hub's identifier.
@@ -160,6 +190,9 @@ impl Hub {
     /// Ends the hub: connections drain, what is being written is finished, files are closed.
     pub async fn stop(self) {
         self.context.shutdown.ask();
+        if let Some(hooks) = self.hooks {
+            hooks.stop().await;
+        }
         if let Err(unfinished) = self.context.tasks.shutdown(DRAIN_TIME).await {
             tracing::warn!(%unfinished, "some work did not end in time");
         }
@@ -267,6 +300,7 @@ fn serve(
     listener: TcpListener,
     authority: &Arc<Authority>,
     service: Arc<service::Service>,
+    metrics: &ServerMetrics,
     context: &Context,
 ) -> Result<(), StartError> {
     let names = config.server_names(listener.local_addr().unwrap_or(config.listen));
@@ -293,7 +327,7 @@ fn serve(
     let server = strait_net::Server {
         tls: Some(tls),
         limits: Limits::default(),
-        metrics: ServerMetrics::new(&context.metrics),
+        metrics: metrics.clone(),
         tasks: context.tasks.clone(),
         shutdown: context.shutdown.clone(),
     };

@@ -1,27 +1,30 @@
 //! The hub's settings.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use strait_hooks::Setup;
 use strait_hub::{Config, StoreKind};
 use strait_machinery::json::{Path as Field, Value};
 use strait_machinery::yaml;
 
 use super::HubArgs;
 use crate::exit::Failure;
+use crate::hooks::Again;
 use crate::settings::{Setting, read_file};
 
 /// Largest configuration file, bytes.
 const FILE_MAX: usize = 1 << 20;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:6443";
+const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 const DATA_DIR_DEFAULT: &str = "strait-data";
 
-/// The hub's settings.
+/// The hub's settings, and those of webhooks if it takes them.
 ///
 /// # Errors
 /// Everything that is wrong, each with its place.
-pub(crate) fn read(args: &HubArgs) -> Result<Config, Failure> {
+pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
     let mut mistakes = Vec::new();
     let file = args.config.as_deref().map(|path| File::read(path, &mut mistakes));
     let file = file.flatten().unwrap_or_default();
@@ -44,15 +47,50 @@ pub(crate) fn read(args: &HubArgs) -> Result<Config, Failure> {
     let advertise =
         if args.advertise.is_empty() { file.list("advertise") } else { args.advertise.clone() };
     mistakes.extend(store.as_ref().err().cloned());
+    let data_dir = PathBuf::from(data_dir.text);
+    let given = |flag: &Option<String>, name: &str, key: &str| {
+        let flag =
+            flag.as_ref().map(|text| Setting { text: text.clone(), from: format!("--{name}") });
+        flag.or_else(|| file.text(key))
+    };
+    let hooks = hooks(
+        given(&args.hooks_config, "hooks-config", "hooksConfig"),
+        given(&args.hooks_listen, "hooks-listen", "hooksListen"),
+        &data_dir,
+        &mut mistakes,
+    );
     // With what is wrong left at its default the rest can be looked at.
     let config = Config {
-        data_dir: PathBuf::from(data_dir.text),
+        data_dir,
         listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
         advertise,
         store: store.unwrap_or(StoreKind::Sqlite),
     };
     mistakes.extend(config.mistakes());
-    if mistakes.is_empty() { Ok(config) } else { Err(Failure::usage(mistakes)) }
+    if mistakes.is_empty() { Ok((config, hooks)) } else { Err(Failure::usage(mistakes)) }
+}
+
+/// Webhooks, kept in the hub's directory unless the file names another.
+fn hooks(
+    config: Option<Setting>,
+    listen: Option<Setting>,
+    data_dir: &Path,
+    mistakes: &mut Vec<String>,
+) -> Option<Setup> {
+    let address = listen.as_ref().map(|listen| listen.parse("ADDR:PORT", HOOKS_LISTEN, mistakes));
+    let Some(config) = config else {
+        if let Some(listen) = listen {
+            mistakes.push(format!(
+                "{}: --hooks-config is missing, which says who sends webhooks and who gets them",
+                listen.from
+            ));
+        }
+        return None;
+    };
+    let mut again = Again::new(PathBuf::from(config.text));
+    again.data_dir = std::path::absolute(data_dir.join("hooks")).ok();
+    again.listen = address.flatten();
+    again.first().map_err(|more| mistakes.extend(more)).ok()
 }
 
 /// A configuration file.
@@ -63,7 +101,8 @@ struct File {
 }
 
 impl File {
-    const KEYS: [&'static str; 4] = ["advertise", "dataDir", "listen", "store"];
+    const KEYS: [&'static str; 6] =
+        ["advertise", "dataDir", "hooksConfig", "hooksListen", "listen", "store"];
 
     fn read(path: &str, mistakes: &mut Vec<String>) -> Option<Self> {
         let text =
@@ -151,7 +190,7 @@ mod tests {
         let file = dir.path().join("hub.yaml");
         std::fs::write(&file, "listen: 127.0.0.1:7000\nstore: memory\n").unwrap();
         let file = file.to_str().unwrap();
-        let config = read(&args(&["--config", file, "--listen", "127.0.0.1:8000"])).unwrap();
+        let (config, _) = read(&args(&["--config", file, "--listen", "127.0.0.1:8000"])).unwrap();
         assert_eq!(config.listen.port(), 8000);
         assert_eq!(config.store, StoreKind::Memory);
         assert_eq!(config.data_dir, PathBuf::from(DATA_DIR_DEFAULT));
