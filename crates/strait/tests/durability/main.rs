@@ -19,6 +19,7 @@ mod client;
 mod cuts;
 mod disk;
 mod faults;
+mod hooks;
 mod hub;
 mod kills;
 mod load;

@@ -3,12 +3,14 @@
 mod hub;
 mod process;
 mod up;
+mod wire;
 
 use std::path::PathBuf;
 
 pub(crate) use hub::Hub;
 pub(crate) use process::{Output, Process};
 pub(crate) use up::{Up, up, wait_for_end};
+pub(crate) use wire::{Message, Recorder, ask};
 
 /// The variable that names the directory with kubectl and helm.
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";

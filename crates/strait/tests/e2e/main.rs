@@ -13,6 +13,7 @@ mod crossing;
 mod discovery;
 mod harness;
 mod helm;
+mod hooks;
 mod hub;
 mod lifecycle;
 mod objects;
