@@ -10,6 +10,7 @@ mod creates;
 mod crossing;
 mod disk;
 mod gets;
+mod hooks;
 mod hub;
 mod kubeconfig;
 mod load;
@@ -33,12 +34,13 @@ use crate::{print, say};
 /// A measurement: its name on the command line, and what does it.
 type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 5] = [
+const MEASUREMENTS: [Measurement; 6] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
     ("crossing", crossing::measure),
     ("gets", gets::measure),
     ("creates", creates::measure),
+    ("hooks", hooks::measure),
 ];
 
 /// Whether there is such a measurement.
@@ -58,7 +60,7 @@ pub(crate) fn run(what: &str) -> Result<()> {
         return run_command(Command::new(target.join("release/xtask")).args(["bench", what]));
     }
     let mut ground = Ground::new(&target)?;
-    let syncs = disk::syncs(&ground)?;
+    let syncs = disk::syncs(&ground, disk::BLOCK)?;
     ground.sync = percentile(&syncs, 0.5);
     let mut rows = vec![disk::row(&syncs)];
     for (name, measure) in MEASUREMENTS {

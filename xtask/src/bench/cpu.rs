@@ -32,6 +32,12 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u32> {
     status_kib(&status, "VmRSS:").context("/proc/PID/status has no VmRSS")
 }
 
+/// The most memory of a process that ever was in RAM (`VmHWM`), in KiB.
+pub(crate) fn peak_kib(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status_kib(&status, "VmHWM:").context("/proc/PID/status has no VmHWM")
+}
+
 /// Fields 14 and 15 (utime, stime); the second, the name, may hold anything but ends with `)`.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(") ")?;

@@ -10,7 +10,8 @@ use super::Ground;
 use super::report::{Row, milliseconds, percentile, percentiles};
 use crate::stopwatch::Stopwatch;
 
-const BLOCK_BYTES: usize = 4096;
+/// Bytes of a page.
+pub(crate) const BLOCK: usize = 4096;
 /// Syncs that are not counted: the first ones may allocate.
 const WARM_UP: usize = 20;
 const SYNCS: usize = 300;
@@ -26,14 +27,15 @@ pub(crate) fn row(syncs: &[Duration]) -> Row {
     }
 }
 
-/// Appends blocks to a file, each followed by `fdatasync`; what each took, sorted.
-pub(crate) fn syncs(ground: &Ground) -> Result<Vec<Duration>> {
+/// Appends blocks of so many bytes to a file, each followed by `fdatasync`; what each took, sorted.
+pub(crate) fn syncs(ground: &Ground, bytes: usize) -> Result<Vec<Duration>> {
     let path = ground.directory.join("fdatasync");
     let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+    let block = vec![0x5a; bytes];
     let mut times = Vec::with_capacity(SYNCS);
     for number in 0..WARM_UP + SYNCS {
         let stopwatch = Stopwatch::start();
-        file.write_all(&[0x5a; BLOCK_BYTES])?;
+        file.write_all(&block)?;
         file.sync_data()?;
         if number >= WARM_UP {
             times.push(stopwatch.elapsed());
