@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use strait_runtime::TaskSet;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -45,6 +45,43 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// A pause when the kernel has no connection to give, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where connections come from.
+pub(crate) trait Listen {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)>;
+
+    /// Best effort: a connection that is not tuned is slower, or noticed later when it is gone.
+    fn tune(stream: &Self::Stream) -> io::Result<()>;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self).await
+    }
+
+    fn tune(stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        sockopt::set_socket_keepalive(stream, true)?;
+        Ok(sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?)
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let (stream, _) = Self::accept(self).await?;
+        Ok((stream, (Ipv6Addr::UNSPECIFIED, 0).into()))
+    }
+
+    fn tune(_: &UnixStream) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Context {
     server: Server,
     handler: Handler,
@@ -52,7 +89,7 @@ struct Context {
 }
 
 /// See [`Server::serve`].
-pub(crate) async fn accept(server: Server, listener: TcpListener, handler: Handler) {
+pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Handler) {
     let limits = server.limits;
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
     let peers = Peers::new(limits.per_client.unwrap_or(u32::MAX));
@@ -86,6 +123,9 @@ pub(crate) async fn accept(server: Server, listener: TcpListener, handler: Handl
             continue;
         };
         let context = context.clone();
+        if let Err(error) = L::tune(&stream) {
+            tracing::debug!(err = %error, "cannot set options of a connection");
+        }
         tasks.spawn("connection", async move {
             // Boxed: the task itself stays small while the handshake waits.
             Box::pin(context.connection(stream, peer, (permit, place))).await;
@@ -106,26 +146,16 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-/// Best effort: a connection without these is slower, or noticed later when it is gone.
-fn tune(stream: &TcpStream) {
-    let tuned = stream
-        .set_nodelay(true)
-        .and_then(|()| Ok(sockopt::set_socket_keepalive(stream, true)?))
-        .and_then(|()| Ok(sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?));
-    if let Err(error) = tuned {
-        tracing::debug!(err = %error, "cannot set options of a connection");
-    }
-}
-
 impl Context {
-    async fn connection(
+    async fn connection<T>(
         self: Arc<Self>,
-        stream: TcpStream,
+        stream: T,
         peer: SocketAddr,
         places: (OwnedSemaphorePermit, Place),
-    ) {
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let _open = OpenConnection::new(&self.server.metrics);
-        tune(&stream);
         let served = match &self.server.tls {
             None => {
                 let connection = Arc::new(Connection::new(peer, Vec::new()));
@@ -152,12 +182,15 @@ impl Context {
         drop(places);
     }
 
-    async fn handshake(
+    async fn handshake<T>(
         &self,
         acceptor: TlsAcceptor,
-        stream: TcpStream,
+        stream: T,
         peer: SocketAddr,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<TlsStream<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let secured = async {
             // Never closed, so never an error.
             let _turn = self.handshakes.acquire().await;

@@ -22,7 +22,7 @@ impl Connection {
         Self { peer, chain, cache: Mutex::default(), cut: AtomicBool::new(false) }
     }
 
-    /// Where the client is.
+    /// Where the client is; `[::]:0` where it came through a socket of this machine.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
         self.peer

@@ -39,6 +39,19 @@ impl EgressPolicy {
         Self(Mode::Guarded { networks, hosts })
     }
 
+    /// Decides about a host of a URL that is an address itself; a name is decided about when it
+    /// is called, by what it stands for then.
+    ///
+    /// # Errors
+    /// The address may not be reached.
+    pub fn check_literal(&self, host: &str) -> Result<(), Denied> {
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match inner.parse() {
+            Ok(address) => self.check(inner, address, is_own(address)),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Decides about one address of a host. `own` says whether the address is this machine's.
     pub(crate) fn check(&self, host: &str, address: IpAddr, own: bool) -> Result<(), Denied> {
         let Mode::Guarded { networks, hosts } = &self.0 else {
@@ -284,6 +297,22 @@ mod tests {
             "router resolves to 192.168.1.1, a private address, which is not allowed"
         );
         assert!(EgressPolicy::unrestricted().check("router", address, true).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_is_an_address_is_decided_about_before_it_is_called() {
+        let policy = EgressPolicy::guarded(vec!["10.1.0.0/16".parse().unwrap()], &[]);
+        for (host, allowed) in [
+            ("10.1.2.3", true),
+            ("[::ffff:10.1.2.3]", true),
+            ("10.2.0.1", false),
+            ("[::1]", false),
+            ("169.254.169.254", false),
+            ("1.1.1.1", true),
+            ("name.internal", true),
+        ] {
+            assert_eq!(policy.check_literal(host).is_ok(), allowed, "{host}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
 use strait_runtime::{Shutdown, TaskSet};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::accept::accept;
 use crate::body::Body;
@@ -97,6 +97,12 @@ impl Server {
     /// Serves until asked to shut down and the last connection ended. Requests that do not end
     /// by themselves, such as watches, are for the handler to end.
     pub async fn serve(self, listener: TcpListener, handler: Handler) {
+        accept(self, listener, handler).await;
+    }
+
+    /// As [`serve`](Self::serve), over a socket of this machine. Who may connect is for the
+    /// socket's file to say; [`Connection::peer`] is `[::]:0`.
+    pub async fn serve_unix(self, listener: UnixListener, handler: Handler) {
         accept(self, listener, handler).await;
     }
 

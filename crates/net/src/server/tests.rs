@@ -284,3 +284,29 @@ async fn a_handler_ends_with_its_client_unless_it_spawned() {
     release.notify_one();
     assert_eq!(happened.recv().await, Some("finished"));
 }
+
+#[tokio::test]
+async fn a_socket_of_this_machine_is_served_alike() {
+    let scene = Scene::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let server = Server {
+        tls: None,
+        limits: Limits::default(),
+        metrics: scene.metrics.clone(),
+        tasks: scene.tasks.clone(),
+        shutdown: scene.shutdown.clone(),
+    };
+    let told = handler(|connection, _| async move {
+        Response::new(Body::from(connection.peer().to_string()))
+    });
+    let listener = UnixListener::bind(&path).unwrap();
+    let served = scene.tasks.spawn("server", server.serve_unix(listener, told));
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let asked = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(asked).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("[::]:0"), "{answer}");
+    scene.shutdown.ask();
+    served.await.unwrap();
+}
