@@ -6,9 +6,11 @@
 //!
 //! Nothing here does I/O: whether the files that are named can be used is asked of a [`Files`].
 
+mod admin;
 mod backend;
 mod check;
 pub mod compat;
+pub mod dynamic;
 mod files;
 mod raw;
 mod read;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
+use serde::Deserialize;
 use strait_net::Network;
 
 pub use files::Disk;
@@ -44,7 +47,7 @@ pub struct Config {
     /// Where webhooks come to.
     pub listen: Listener,
     /// Where operators come to.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Admin>,
     /// Where `/metrics` is beside the admin listener.
     pub metrics: Option<Listener>,
     /// Directory of the log; not used with [`Ack::Sync`].
@@ -61,8 +64,8 @@ pub struct Config {
     pub backends: Vec<Backend>,
     /// Whether what has no backend is taken in and kept.
     pub store_only: bool,
-    /// Whether backends can be added and removed while it runs.
-    pub dynamic_backends: bool,
+    /// How backends can be added and removed while it runs, if they can.
+    pub dynamic_backends: Option<DynamicBackends>,
 }
 
 /// An address, and how TLS is spoken there.
@@ -81,6 +84,71 @@ pub struct Identity {
     pub certificates: PathBuf,
     /// File of the key.
     pub key: PathBuf,
+}
+
+/// Where operators come to, and how they prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where.
+    pub listen: AdminListener,
+    /// Tokens that are taken; no two have one name.
+    pub tokens: Vec<Token>,
+    /// Who reviews other tokens.
+    pub cluster: Option<Cluster>,
+}
+
+/// Where operators come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListener {
+    /// An address; with TLS unless it is a loopback address.
+    Tcp(Listener),
+    /// A socket that its owner alone may use, which is then all the proof that is needed.
+    Unix(PathBuf),
+}
+
+/// A cluster that reviews tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cluster {
+    /// The one that this runs in, by its service account.
+    Here,
+    /// The one of a kubeconfig's current context.
+    Kubeconfig(PathBuf),
+}
+
+/// A bearer token in a file that is read again as it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Whose it is.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub file: PathBuf,
+    /// What it is good for; at least one.
+    pub may: Vec<Permission>,
+}
+
+/// What an operator may do. None includes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// See events, what became of them, backends and metrics.
+    View,
+    /// Read the bodies of events.
+    Payload,
+    /// Have events delivered again, or taken out.
+    Replay,
+    /// See, add and remove backends.
+    Backends,
+}
+
+/// How backends are that are added while it runs; they get what every source takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamicBackends {
+    /// Networks beside public ones that they may be in. They may be `http` if there are any.
+    pub networks: Vec<Network>,
+    /// Time of an attempt, as a document has it; that of every backend if none.
+    pub timeout: Option<Duration>,
+    /// Whether any certificate will do.
+    pub insecure: bool,
 }
 
 /// When a sender is answered.
@@ -173,6 +241,8 @@ pub struct Backend {
     pub headers: Headers,
     /// Whether it may be at a private or loopback address.
     pub allow_private: bool,
+    /// Networks beside public ones that it may be in. Empty for one that the operator named.
+    pub networks: Vec<Network>,
 }
 
 /// How a backend's server is trusted.

@@ -92,6 +92,7 @@ fn backend(
         filter,
         headers,
         allow_private: raw.allow_private,
+        networks: Vec::new(),
     })
 }
 

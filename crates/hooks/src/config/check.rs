@@ -12,7 +12,7 @@ use strait_machinery::json::Path;
 use strait_runtime::units::{parse_bytes, parse_duration};
 
 use super::{Ack, Config, Files, Identity, Limits, Listener, Retention};
-use super::{backend, raw, source};
+use super::{admin, backend, raw, source};
 
 /// What this release does not do yet.
 pub(super) const NOT_SERVED: &str = "not served by this release";
@@ -33,16 +33,10 @@ pub(super) fn check(
         certificates: problems.file(&Path::of(&["tls", "certFile"]), &tls.cert_file),
         key: problems.file(&Path::of(&["tls", "keyFile"]), &tls.key_file),
     });
-    let admin = raw.admin.as_ref().and_then(raw::Part::clear).and_then(|admin| {
-        problems.parse::<SocketAddr>(&Path::of(&["admin", "listen"]), &admin.listen)
-    });
-    if let (Some(one), Some(other)) = (address, admin)
-        && one == other
-        && one.port() != 0
-    {
-        let path = Path::of(&["admin", "listen"]);
-        problems.add(FieldError::duplicate(path, one.to_string()));
-    }
+    let admin = raw.admin.as_ref().and_then(raw::Part::clear);
+    let admin = admin.map(|raw| admin::admin(raw, address, problems));
+    let dynamic = raw.dynamic_backends.as_ref().and_then(raw::Part::clear);
+    let dynamic = dynamic.map(|raw| admin::dynamic(raw, problems));
     let ack = raw.ack.clear().and_then(|text| ack(text, problems));
     if raw.archive.is_some() {
         problems.add(FieldError::forbidden(at("archive"), NOT_SERVED));
@@ -56,7 +50,7 @@ pub(super) fn check(
     let backends = backend::backends(backends, &known, problems);
     Some(Config {
         listen: Listener { address: address?, tls },
-        admin,
+        admin: admin.flatten(),
         metrics: None,
         data_dir: raw.data_dir.clear()?.into(),
         ack: ack?,
@@ -65,7 +59,7 @@ pub(super) fn check(
         sources,
         backends,
         store_only: *raw.store_only.clear()?,
-        dynamic_backends: false,
+        dynamic_backends: dynamic,
     })
 }
 

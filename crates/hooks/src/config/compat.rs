@@ -24,6 +24,7 @@ mod texts;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use http::Uri;
@@ -32,7 +33,7 @@ use strait_machinery::json::Segment;
 use strait_runtime::units::format_duration;
 
 use super::read::understand;
-use super::{API_VERSION, Ack, Answers, Config, Files, Identity, KIND, Listener};
+use super::{API_VERSION, Ack, Answers, Config, DynamicBackends, Files, Identity, KIND, Listener};
 use crate::secrets::Place;
 use crate::signature::Scheme;
 
@@ -124,7 +125,13 @@ impl Given<'_> {
         let dynamic =
             self.flag(flags.enable_dynamic_backends, "SPRAYPROXY_SERVER_ENABLE_DYNAMIC_BACKENDS");
         let (origin, backends) = self.backends(flags);
-        let document = self.document(flags, listen?, &backends);
+        let added = DynamicBackends {
+            networks: Vec::new(),
+            timeout: Some(self.read(TIMEOUT, texts::duration).unwrap_or(Duration::from_secs(15))),
+            insecure: self
+                .flag(flags.insecure_skip_tls_verify, "SPRAYPROXY_SERVER_INSECURE_SKIP_TLS_VERIFY"),
+        };
+        let document = self.document(flags, listen?, &backends, &added);
         let bytes = document.to_string();
         let document = strait_machinery::json::parse(bytes.as_bytes()).ok()?;
         let (config, mistakes) = understand(document, &Unasked);
@@ -137,7 +144,8 @@ impl Given<'_> {
         }));
         let mut config = config?;
         config.metrics = metrics;
-        config.dynamic_backends = dynamic;
+        // Those that are added are as those that were named, but at public addresses.
+        config.dynamic_backends = dynamic.then_some(added);
         for source in &mut config.sources {
             source.answers = Answers::Sprayproxy;
             if verify {
@@ -149,18 +157,20 @@ impl Given<'_> {
     }
 
     /// The document, without what only a variable can hold.
-    fn document(&mut self, flags: &Flags, listen: SocketAddr, backends: &[String]) -> Value {
-        let insecure =
-            self.flag(flags.insecure_skip_tls_verify, "SPRAYPROXY_SERVER_INSECURE_SKIP_TLS_VERIFY");
-        let timeout = self.read(TIMEOUT, texts::duration);
-        let timeout = timeout.map_or_else(|| "15s".to_owned(), format_duration);
+    fn document(
+        &mut self,
+        flags: &Flags,
+        listen: SocketAddr,
+        backends: &[String],
+        like: &DynamicBackends,
+    ) -> Value {
         let backend = |url: &String| {
             json!({
                 "name": backend_name(url),
                 "url": url,
                 "sources": ["proxy", "root"],
-                "timeout": timeout,
-                "tls": {"insecure": insecure},
+                "timeout": like.timeout.map(format_duration),
+                "tls": {"insecure": like.insecure},
                 "allowPrivate": true,
             })
         };
@@ -261,7 +271,7 @@ impl Given<'_> {
 }
 
 /// The document names no files.
-struct Unasked;
+pub(super) struct Unasked;
 
 impl Files for Unasked {
     fn secret(&self, _: &Scheme, _: &Path) -> Result<(), String> {

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::Permission;
+
 /// A part of the document.
 #[derive(Debug)]
 pub(super) enum Part<T> {
@@ -64,11 +66,19 @@ members! {
         retention: Part<Retention>,
         sources: Part<Vec<Part<Source>>>,
         backends: Part<Vec<Part<Backend>>>,
+        dynamic_backends: Option<Part<DynamicBackends>>,
         store_only: Part<bool>,
         archive: Option<Value>,
     }
     Tls { cert_file: String, key_file: String }
-    Admin { listen: String }
+    Admin {
+        listen: String,
+        tls: Option<Tls>,
+        tokens: Vec<Token>,
+        kubeconfig: Option<String>,
+    }
+    Token { name: String, file: String, may: Vec<Permission> }
+    DynamicBackends { networks: Vec<String> }
     Limits {
         body: String,
         body_deadline: String,

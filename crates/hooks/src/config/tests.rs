@@ -36,7 +36,11 @@ apiVersion: hooks.strait.dev/v1alpha1
 kind: HooksConfig
 listen: 127.0.0.1:8443
 tls: {certFile: /f/tls.crt, keyFile: /f/tls.key}
-admin: {listen: "[::1]:8081"}
+admin:
+  listen: 10.0.0.1:8081
+  tls: {certFile: /f/admin.crt, keyFile: /f/admin.key}
+  tokens: [{name: oncall, file: /f/oncall, may: [view, replay]}]
+  kubeconfig: ""
 dataDir: /data
 ack: sync
 limits: {body: 1MiB, bodyDeadline: 20s, headDeadline: 5s, connections: 10, perAddress: 5, memory: 8Mi, disk: 1GiB}
@@ -65,6 +69,7 @@ backends:
   filter: {events: [push], actions: [opened], repositories: ["acme/*"], equals: {"/ref": refs/heads/main, "/n": 1}}
   headers: {add: {Authorization: Bearer x}, passAlso: [X-Custom]}
   allowPrivate: true
+dynamicBackends: {networks: [10.1.0.0/16]}
 storeOnly: true
 "#;
 
@@ -77,7 +82,7 @@ fn the_whole_document_is_understood() {
             address: "127.0.0.1:8443".parse().unwrap(),
             tls: identity("/f/tls.crt", "/f/tls.key"),
         },
-        admin: Some("[::1]:8081".parse().unwrap()),
+        admin: Some(whole_admin()),
         metrics: None,
         data_dir: "/data".into(),
         ack: Ack::Sync,
@@ -94,7 +99,11 @@ fn the_whole_document_is_understood() {
         sources: whole_sources(),
         backends: vec![whole_backend()],
         store_only: true,
-        dynamic_backends: false,
+        dynamic_backends: Some(DynamicBackends {
+            networks: vec!["10.1.0.0/16".parse().unwrap()],
+            timeout: None,
+            insecure: false,
+        }),
     };
     assert_eq!(config, expected);
     assert!(!format!("{config:?}").contains("Bearer"));
@@ -102,6 +111,17 @@ fn the_whole_document_is_understood() {
 
 fn identity(certificates: &str, key: &str) -> Option<Identity> {
     Some(Identity { certificates: certificates.into(), key: key.into() })
+}
+
+fn whole_admin() -> Admin {
+    let address = "10.0.0.1:8081".parse().unwrap();
+    let tls = identity("/f/admin.crt", "/f/admin.key");
+    let may = vec![Permission::View, Permission::Replay];
+    Admin {
+        listen: AdminListener::Tcp(Listener { address, tls }),
+        tokens: vec![Token { name: "oncall".into(), file: "/f/oncall".into(), may }],
+        cluster: Some(Cluster::Here),
+    }
 }
 
 fn whole_sources() -> Vec<Source> {
@@ -170,6 +190,7 @@ fn whole_backend() -> Backend {
             pass_also: vec![HeaderName::from_static("x-custom")],
         },
         allow_private: true,
+        networks: Vec::new(),
     }
 }
 
@@ -181,7 +202,7 @@ fn what_is_not_said_has_its_default() {
     );
     let config = read("h.yaml", &text, None, &Named).unwrap();
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
-    assert_eq!((config.admin, &config.metrics, config.ack), (None, &None, Ack::Durable));
+    assert_eq!((&config.admin, &config.metrics, config.ack), (&None, &None, Ack::Durable));
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/strait/hooks"));
     assert_eq!((config.limits.body, config.limits.memory), (25 << 20, 128 << 20));
     assert_eq!(config.limits.disk, 20 << 30);
@@ -365,9 +386,32 @@ fn rules_of_single_fields() {
         ("backend", "headers: {add: {x: \"a\\nb\"}}", "visible ASCII"),
         ("backend", "headers: {passAlso: [Transfer-Encoding]}", "written by the delivery itself"),
         ("backend", "headers: {passAlso: [Cookie]}", "never passed on"),
-        ("", "admin: {listen: '127.0.0.1:8080'}", "Duplicate value"),
-        ("", "admin: {listen: 'unix:/x'}", "invalid socket address"),
+        ("", "admin: {listen: '127.0.0.1:8080', kubeconfig: ''}", "Duplicate value"),
+        ("", "admin: {listen: '127.0.0.1:8081'}", "nobody could prove who they are"),
+        ("", "admin: {listen: '127.0.0.1:8081', kubeconfig: ''}", ""),
+        ("", "admin: {listen: '127.0.0.1:8081', kubeconfig: /x}", "cannot be read"),
+        ("", "admin: {listen: '10.0.0.1:8081', kubeconfig: /f/k}", "in the clear"),
+        ("", "admin: {listen: 'unix:/x'}", ""),
+        ("", "admin: {listen: 'unix:x'}", "an absolute path"),
+        ("", "admin: {listen: 'unix:/x', tls: {certFile: /f/c, keyFile: /f/k}}", "no meaning"),
+        (
+            "",
+            "admin: {listen: 'unix:/x', tokens: [{name: a, file: /x, may: [view]}]}",
+            "cannot be read",
+        ),
+        (
+            "",
+            "admin: {listen: 'unix:/x', tokens: [{name: a, file: /f/t, may: [all]}]}",
+            "Unsupported value",
+        ),
+        (
+            "",
+            "admin: {listen: 'unix:/x', tokens: [{name: a, file: /f/t, may: [view]}, {name: a, file: /f/t, may: [view]}]}",
+            "Duplicate value",
+        ),
+        ("", "admin: {listen: ''}", "invalid socket address"),
         ("", "admin: {}", "Required value"),
+        ("", "dynamicBackends: {networks: [10.0.0.1/8]}", "is not a range of addresses"),
         ("", "tls: {certFile: /x, keyFile: /f/y}", "cannot be read"),
         ("", "dataDir: data", "dataDir"),
         ("", "limits: {body: 25MB}", "is not a size"),

@@ -37,7 +37,7 @@ impl Outlet {
         let clock = options.context.clock.clone();
         let pool = PoolOptions {
             tls: Some(tls::source(&backend.tls, clock.clone())),
-            policy: EgressPolicy::guarded(Vec::new(), &hosts),
+            policy: EgressPolicy::guarded(backend.networks.clone(), &hosts),
             resolver: options.resolver.clone(),
             clock: clock.clone(),
             rest: REST,

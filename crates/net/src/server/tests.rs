@@ -297,9 +297,10 @@ async fn a_socket_of_this_machine_is_served_alike() {
         tasks: scene.tasks.clone(),
         shutdown: scene.shutdown.clone(),
     };
-    let told = handler(|connection, _| async move {
-        Response::new(Body::from(connection.peer().to_string()))
-    });
+    let told =
+        handler(
+            |connection, _| async move { Response::new(Body::from(connection.peer().to_string())) },
+        );
     let listener = UnixListener::bind(&path).unwrap();
     let served = scene.tasks.spawn("server", server.serve_unix(listener, told));
     let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();

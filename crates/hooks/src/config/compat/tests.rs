@@ -24,7 +24,7 @@ fn a_secret_and_backends_are_a_complete_start() {
     assert_eq!(config.listen, Listener { address: "[::]:8080".parse().unwrap(), tls: None });
     let metrics = Listener { address: "[::]:9090".parse().unwrap(), tls: None };
     assert_eq!(config.metrics, Some(metrics));
-    assert_eq!((config.admin, config.ack, config.dynamic_backends), (None, Ack::Durable, false));
+    assert_eq!((&config.admin, config.ack, &config.dynamic_backends), (&None, Ack::Durable, &None));
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/strait/hooks"));
     assert_eq!(config.limits.body, 26_214_400);
     let paths: Vec<_> = config.sources.iter().map(|source| &*source.path).collect();
@@ -63,7 +63,8 @@ fn flags_hide_variables_and_both_say_the_same() {
     let metrics = config.metrics.as_ref().unwrap();
     assert_eq!(metrics.address.to_string(), "127.0.0.1:19090");
     assert_eq!(metrics.tls, Some(Identity { certificates: "/c".into(), key: "/k".into() }));
-    assert!(config.dynamic_backends);
+    let dynamic = config.dynamic_backends.as_ref().unwrap();
+    assert_eq!((dynamic.timeout, dynamic.insecure), (Some(Duration::from_millis(60_500)), true));
     assert_eq!(config.limits.body, 1000);
     let urls: Vec<_> = config.backends.iter().map(|backend| backend.url.to_string()).collect();
     assert_eq!(urls, ["http://a/", "http://b/", "http://c/"]);
@@ -88,7 +89,7 @@ fn flags_hide_variables_and_both_say_the_same() {
     let metrics = config.metrics.as_ref().unwrap();
     assert_eq!(metrics.address.to_string(), "127.0.0.1:1");
     assert_eq!(metrics.tls, Some(Identity { certificates: "/c2".into(), key: "/k2".into() }));
-    assert!(!config.dynamic_backends);
+    assert_eq!(config.dynamic_backends, None);
     assert_eq!((config.ack, &config.data_dir), (Ack::Sync, &PathBuf::from("/data")));
     assert!(config.sources.iter().all(|source| source.scheme == Scheme::None));
     assert!(config.sources.iter().all(|source| source.secrets.is_empty()));

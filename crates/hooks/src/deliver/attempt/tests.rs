@@ -37,6 +37,7 @@ fn backend(url: &str, headers: Headers) -> Backend {
         filter: crate::filter::Filter::default(),
         headers,
         allow_private: true,
+        networks: Vec::new(),
     }
 }
 
