@@ -3,6 +3,7 @@
 //! A webhook is verified over its raw bytes, appended to a log and synced before its sender is
 //! answered. Each backend is then delivered to by itself, from the log.
 
+pub mod admin;
 pub mod breaker;
 pub mod budget;
 pub mod config;

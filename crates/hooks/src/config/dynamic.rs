@@ -71,7 +71,7 @@ mod tests {
         let sources = [Arc::from("a")];
         let networks = vec!["10.1.0.0/16".parse().unwrap()];
         let public = DynamicBackends { networks: Vec::new(), timeout: None, insecure: false };
-        let listed = DynamicBackends { networks, ..public.clone() };
+        let listed = DynamicBackends { networks, timeout: None, insecure: false };
         for (url, in_public, in_listed) in [
             ("https://b.example/x?y=1", "", ""),
             ("http://b.example/", "allowPrivate", ""),

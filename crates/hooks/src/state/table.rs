@@ -46,6 +46,14 @@ impl Table {
         })
     }
 
+    /// Whether the backend has still to get an event, tried or not.
+    #[must_use]
+    pub fn is_unsettled(&self, backend: Backend, position: Position) -> bool {
+        let column = self.0.get(&backend);
+        column
+            .is_some_and(|column| position.0 >= column.from && !column.settled.contains(position.0))
+    }
+
     /// The position up to which everything of the backend is settled; the one before its first
     /// if nothing is. None if it was not added.
     #[must_use]
@@ -53,14 +61,6 @@ impl Table {
         let column = self.0.get(&backend)?;
         let first = column.settled.gaps(column.from, u64::MAX).next();
         Some(Position(first.map_or(u64::MAX, |(first, _)| first.saturating_sub(1))))
-    }
-
-    /// Whether the backend has still to get an event, tried or not.
-    #[must_use]
-    pub fn is_unsettled(&self, backend: Backend, position: Position) -> bool {
-        let column = self.0.get(&backend);
-        column
-            .is_some_and(|column| position.0 >= column.from && !column.settled.contains(position.0))
     }
 
     /// What the backend has still to get of the events up to `last`, tried or not: runs, both
