@@ -7,6 +7,7 @@ use crate::audit::AuditArgs;
 use crate::completion::CompletionArgs;
 use crate::example_signer::SignerArgs;
 use crate::exec::ExecArgs;
+use crate::hook::HookArgs;
 use crate::hooks::HooksArgs;
 use crate::hub::HubArgs;
 use crate::log::LogArgs;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Hub(HubArgs),
     Agent(AgentArgs),
     Hooks(HooksArgs),
+    Hook(HookArgs),
     Audit(AuditArgs),
     Completion(CompletionArgs),
     #[command(name = "__exec", hide = true)]

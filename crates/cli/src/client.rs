@@ -119,7 +119,7 @@ impl Workspace {
 }
 
 /// A server without its path, and the workspace that the path named.
-fn split(url: &Uri) -> (Uri, Option<String>) {
+pub(crate) fn split(url: &Uri) -> (Uri, Option<String>) {
     let workspace = url.path().strip_prefix("/clusters/");
     let workspace =
         workspace.and_then(|rest| rest.split('/').next()).filter(|name| !name.is_empty());

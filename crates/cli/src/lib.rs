@@ -11,6 +11,7 @@ mod completion;
 mod example_signer;
 mod exec;
 mod exit;
+mod hook;
 mod hooks;
 mod hub;
 mod log;
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> Result<Exit, exit::Failure> {
         Command::Hub(args) => hub::run(&args, &cli.log),
         Command::Hooks(args) => hooks::run(&args, &cli.log),
         Command::Agent(args) => agent::run(&args, &cli.log),
+        Command::Hook(args) => hook::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Exec(args) => exec::run(&args),

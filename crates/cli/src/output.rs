@@ -30,7 +30,8 @@ pub(crate) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()
     Ok(())
 }
 
-fn printable(text: &str) -> String {
+/// A text without control characters.
+pub(crate) fn printable(text: &str) -> String {
     let escaped =
         |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escaped).collect()
