@@ -13,8 +13,8 @@ use crate::exit::{Exit, Failure};
 
 /// Delivers events again to their backends, or for the first time to a backend that is named
 ///
-/// What a backend got already it gets twice; --state dead selects what it did not get. What was
-/// purged is not delivered.
+/// What a backend got already it gets twice; --state dead selects what it did not get. What
+/// waits is passed over, and so are events that were purged.
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArgs {
     #[command(flatten)]

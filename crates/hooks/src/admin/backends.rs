@@ -14,13 +14,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strait_audit::{AuditLog, Stage};
-use strait_net::{Body, Connection, read_body};
+use strait_net::{Body, BoxError, Connection, read_body};
 use strait_runtime::fs::{FsError, read_capped, write_atomic};
 use strait_types::Report;
 
@@ -50,7 +50,10 @@ pub struct Backends {
     file: Option<PathBuf>,
     deliveries: Arc<dyn Deliveries>,
     audit: Option<AuditLog>,
-    lists: Mutex<Lists>,
+    /// What is delivered to; nobody waits with it.
+    lists: ArcSwap<Lists>,
+    /// Held by who changes them.
+    changing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Default)]
@@ -109,8 +112,15 @@ impl Backends {
             }
             _ => Vec::new(),
         };
-        let lists = Mutex::new(Lists { urls, ..Lists::default() });
-        Ok(Self { dynamic, file, deliveries, audit, lists })
+        let lists = ArcSwap::from_pointee(Lists { urls, ..Lists::default() });
+        Ok(Self {
+            dynamic,
+            file,
+            deliveries,
+            audit,
+            lists,
+            changing: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Delivers to the backends of a configuration, which may be another than before, and to
@@ -119,13 +129,17 @@ impl Backends {
     /// # Errors
     /// They cannot be delivered to; nothing changed.
     ///
-    /// # Blocking
-    /// For a sync.
-    pub fn apply(&self, sources: Vec<Arc<str>>, configured: Vec<Backend>) -> Result<(), String> {
-        let mut lists = self.lists.lock();
-        let next = Lists { sources, configured, urls: lists.urls.clone() };
-        self.deliveries.apply(&self.all(&next))?;
-        *lists = next;
+    /// # Cancel safety
+    /// Dropped, they may be delivered to or not.
+    pub async fn apply(
+        &self,
+        sources: Vec<Arc<str>>,
+        configured: Vec<Backend>,
+    ) -> Result<(), BoxError> {
+        let _turn = self.changing.lock().await;
+        let next = Lists { sources, configured, urls: self.lists.load().urls.clone() };
+        self.deliveries.apply(&self.all(&next)).await?;
+        self.lists.store(Arc::new(next));
         Ok(())
     }
 
@@ -184,7 +198,7 @@ impl Backends {
     }
 
     async fn add(self: &Arc<Self>, caller: &Caller, url: String) -> Result<&'static str, Refused> {
-        let lists = self.lists.lock().clone();
+        let lists = self.lists.load_full();
         let made = self.plan_add(&lists, &url)?;
         self.write_audit(caller, "add", &made).await?;
         self.change(move |this, lists| {
@@ -201,7 +215,7 @@ impl Backends {
         caller: &Caller,
         url: String,
     ) -> Result<&'static str, Refused> {
-        let lists = self.lists.lock().clone();
+        let lists = self.lists.load_full();
         let gone = plan_remove(&lists, &url)?;
         let name = crate::config::compat::backend_name(&gone);
         self.write_audit_named(caller, "remove", &name).await?;
@@ -228,23 +242,25 @@ impl Backends {
         Ok(made)
     }
 
-    /// Changes the lists, the disk and what is delivered to; all or nothing.
+    /// Changes the lists, the disk and what is delivered to; all or nothing. A client that goes
+    /// does not stop it halfway.
     async fn change(
         self: &Arc<Self>,
         change: impl FnOnce(&Self, &mut Lists) -> Result<&'static str, Refused> + Send + 'static,
     ) -> Result<&'static str, Refused> {
-        let this = self.clone();
+        let (this, runtime) = (self.clone(), tokio::runtime::Handle::current());
         let changed = tokio::task::spawn_blocking(move || {
-            let mut lists = this.lists.lock();
-            let mut next = lists.clone();
+            let _turn = this.changing.blocking_lock();
+            let lists = this.lists.load_full();
+            let mut next = (*lists).clone();
             let told = change(&this, &mut next)?;
             this.save(&next)?;
-            if let Err(why) = this.deliveries.apply(&this.all(&next)) {
+            if let Err(error) = runtime.block_on(this.deliveries.apply(&this.all(&next))) {
                 // What is on disk is what is delivered to.
                 this.save(&lists)?;
-                return Err(Refused::Failed(why));
+                return Err(Refused::Failed(Report(&*error).to_string()));
             }
-            *lists = next;
+            this.lists.store(Arc::new(next));
             Ok(told)
         });
         changed.await.unwrap_or_else(|error| Err(Refused::Failed(error.to_string())))
@@ -271,7 +287,7 @@ impl Backends {
     }
 
     fn urls(&self) -> Vec<String> {
-        let lists = self.lists.lock();
+        let lists = self.lists.load();
         let configured = lists.configured.iter().map(|backend| backend.url.to_string());
         configured.chain(lists.urls.iter().cloned()).collect()
     }

@@ -70,6 +70,8 @@ pub(super) struct Run<'a> {
     pub(super) change: Change,
     pub(super) dry_run: bool,
     pub(super) lines: &'a Lines,
+    /// Where what delivers is waited for; this has a thread of its own.
+    pub(super) runtime: tokio::runtime::Handle,
     pub(super) progress: Progress,
 }
 
@@ -116,11 +118,17 @@ impl Run<'_> {
                 self.plan(&candidate, &mut plan);
             }
         }
-        if !self.dry_run {
-            self.apply(&plan)?;
+        let deliveries = if self.dry_run {
+            plan.at.values().map(Vec::len).sum()
+        } else {
+            self.runtime.block_on(self.apply(&plan))?
+        };
+        if !plan.whole.is_empty() && !self.dry_run {
+            let purged = self.look.kept.purged.add(&plan.whole);
+            purged.map_err(|error| internal(&error))?;
         }
         self.progress.events += plan.events;
-        self.progress.deliveries += plan.at.values().map(|at| at.len() as u64).sum::<u64>();
+        self.progress.deliveries += deliveries as u64;
         Ok(())
     }
 
@@ -133,8 +141,12 @@ impl Run<'_> {
         let before = plan.at.values().map(Vec::len).sum::<usize>();
         for at in &candidate.at {
             let fits = self.look.selector.fits_backend(&at.backend, at.word);
-            let left = matches!(at.word, Became::Waiting | Became::Dead);
-            if fits && (self.change == Change::Replay || left) {
+            let is_meant = match self.change {
+                // What waits is delivered anyway.
+                Change::Replay => at.word != Became::Waiting,
+                Change::Purge => matches!(at.word, Became::Waiting | Became::Dead),
+            };
+            if fits && is_meant {
                 plan.at.entry(at.backend.clone()).or_default().push(candidate.position);
             }
         }
@@ -145,18 +157,17 @@ impl Run<'_> {
         plan.events += u64::from(whole || added);
     }
 
-    fn apply(&self, plan: &Plan) -> Result<(), Status> {
+    /// Has it done, and says at how many backends it was.
+    async fn apply(&self, plan: &Plan) -> Result<usize, Status> {
+        let mut count = 0;
         for (backend, positions) in &plan.at {
+            let backend = std::slice::from_ref(backend);
             let changed = match self.change {
                 Change::Replay => self.deliveries.replay(backend, positions),
                 Change::Purge => self.deliveries.purge(backend, positions),
             };
-            changed.map_err(|error| internal(&error))?;
+            count += changed.await.map_err(|error| internal(&*error))?;
         }
-        if !plan.whole.is_empty() {
-            let purged = self.look.kept.purged.add(&plan.whole);
-            purged.map_err(|error| internal(&error))?;
-        }
-        Ok(())
+        Ok(count)
     }
 }

@@ -12,6 +12,7 @@ use super::answer::{internal, no_such_event};
 use super::kept::{Look, WINDOW};
 use super::select::Query;
 use super::{answer, view};
+use crate::breaker::Breaker;
 use crate::config::{API_VERSION, Backend};
 use crate::event::{Event, Position};
 use crate::log::ReadError;
@@ -162,7 +163,7 @@ pub(super) fn status(backends: &[Backend], status: &[super::BackendStatus]) -> V
             "waiting": status.waiting,
             "inFlight": status.in_flight,
             "dead": status.dead,
-            "breaker": status.breaker,
+            "breaker": breaker(status.breaker),
         });
         if let Some(backend) = backend {
             // A query may hold a credential.
@@ -185,6 +186,14 @@ pub(super) fn status(backends: &[Backend], status: &[super::BackendStatus]) -> V
         "metadata": {},
         "items": status.iter().map(item).collect::<Vec<_>>(),
     })
+}
+
+const fn breaker(breaker: Breaker) -> &'static str {
+    match breaker {
+        Breaker::Closed { .. } => "closed",
+        Breaker::Open { .. } => "open",
+        Breaker::HalfOpen => "half-open",
+    }
 }
 
 /// An error of a thread that looked.

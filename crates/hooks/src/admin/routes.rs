@@ -101,7 +101,7 @@ impl Inner {
             Route::Events => self.list(&text).await,
             Route::Event => self.show(id).await,
             Route::Payload => self.payload(&caller, id).await,
-            Route::Status => Ok(json(&self.status())),
+            Route::Status => Ok(json(&self.status().await)),
             Route::Tail => self.tail(&text),
             Route::Change(change) => self.change(caller, change, text).await,
             Route::Backends => match &self.backends {
@@ -134,8 +134,9 @@ impl Inner {
         })
     }
 
-    fn status(&self) -> serde_json::Value {
-        events::status(&self.deliveries.backends(), &self.deliveries.status())
+    async fn status(&self) -> serde_json::Value {
+        let status = self.deliveries.status().await;
+        events::status(&self.deliveries.backends(), &status)
     }
 
     /// Looks on a thread that may block, when it is its turn.
@@ -236,6 +237,7 @@ impl Inner {
                 change,
                 dry_run,
                 lines: &lines,
+                runtime: tokio::runtime::Handle::current(),
                 progress: Progress::default(),
             };
             let ran = run.run();

@@ -78,7 +78,7 @@ async fn what_was_added_is_there_after_a_restart() {
         let dynamic = DynamicBackends { networks: Vec::new(), timeout: None, insecure: false };
         Backends::open(dynamic, Some(scene.directory.path()), scene.fake.clone(), None)
     };
-    open().unwrap().apply(vec!["forge".into()], Vec::new()).unwrap();
+    open().unwrap().apply(vec!["forge".into()], Vec::new()).await.unwrap();
     let backends = scene.fake.backends.lock().clone();
     assert_eq!(backends.len(), 1);
     assert_eq!(backends[0].url.to_string(), "https://b.example/");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
@@ -15,13 +16,16 @@ use strait_audit::{AuditLog, Head, Mirror};
 use strait_hooks::admin::{
     Admin, Authorizer, BackendStatus, Backends, Deliveries, Kept, Parts, Purged,
 };
+use strait_hooks::breaker::Breaker;
 use strait_hooks::config::{self, AdminListener, Backend, DynamicBackends, Listener, Permission};
 use strait_hooks::log::{Log, Options};
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
-use strait_hooks::state::{self, Became, Change, State, StateError};
+use strait_hooks::state::{self, Became, Change, State};
 use strait_hooks::{Event, Position};
-use strait_net::{CallLimits, Checks, Client, EgressPolicy, Limits, Server, ServerMetrics};
+use strait_net::{
+    BoxError, CallLimits, Checks, Client, EgressPolicy, Limits, Server, ServerMetrics,
+};
 use strait_runtime::{ManualClock, Metrics, Shutdown, TaskSet};
 use tokio::net::TcpListener;
 
@@ -54,11 +58,21 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    fn set(&self, backend: &str, positions: &[Position], became: Became) -> Result<(), StateError> {
-        let backend = state::Backend::of(backend);
-        let each = positions.iter();
-        let each = each.map(|position| Change::Became { backend, position: *position, became });
-        self.state.record(&each.collect::<Vec<_>>())
+    fn set(
+        &self,
+        backends: &[Arc<str>],
+        positions: &[Position],
+        became: Became,
+    ) -> Result<usize, BoxError> {
+        let each = backends.iter().map(|backend| state::Backend::of(backend));
+        let each = each.flat_map(|backend| {
+            let change =
+                move |position: &Position| Change::Became { backend, position: *position, became };
+            positions.iter().map(change)
+        });
+        let changes: Vec<_> = each.collect();
+        self.state.record(&changes)?;
+        Ok(changes.len())
     }
 }
 
@@ -67,36 +81,48 @@ impl Deliveries for Fake {
         self.backends.lock().clone()
     }
 
-    fn status(&self) -> Vec<BackendStatus> {
+    fn status(&self) -> BoxFuture<'_, Vec<BackendStatus>> {
         let count = |backend: &Backend| {
-            self.state.read(|table| table.dead(state::Backend::of(&backend.name)).count() as u64)
+            self.state.read(|table| table.dead(state::Backend::of(&backend.name)).count())
         };
         let one = |backend: &Backend| BackendStatus {
             name: backend.name.clone(),
             waiting: 1,
             in_flight: 0,
             dead: count(backend),
-            breaker: "closed",
+            breaker: Breaker::default(),
             oldest: Some(at(0)),
             last: Some(Outcome::TimedOut),
         };
-        self.backends().iter().map(one).collect()
+        let status = self.backends().iter().map(one).collect();
+        Box::pin(async { status })
     }
 
-    fn replay(&self, backend: &str, positions: &[Position]) -> Result<(), StateError> {
-        self.set(backend, positions, Became::Waiting { attempts: 0, last: None, until: now() })
+    fn replay<'a>(
+        &'a self,
+        backends: &'a [Arc<str>],
+        positions: &'a [Position],
+    ) -> BoxFuture<'a, Result<usize, BoxError>> {
+        let became = Became::Waiting { attempts: 0, last: None, until: now() };
+        Box::pin(async move { self.set(backends, positions, became) })
     }
 
-    fn purge(&self, backend: &str, positions: &[Position]) -> Result<(), StateError> {
-        self.set(backend, positions, Became::Purged)
+    fn purge<'a>(
+        &'a self,
+        backends: &'a [Arc<str>],
+        positions: &'a [Position],
+    ) -> BoxFuture<'a, Result<usize, BoxError>> {
+        Box::pin(async move { self.set(backends, positions, Became::Purged) })
     }
 
-    fn apply(&self, backends: &[Backend]) -> Result<(), String> {
-        if backends.iter().any(|backend| backend.url.host() == Some("fails.example")) {
-            return Err("it cannot be delivered to".to_owned());
-        }
-        *self.backends.lock() = backends.into();
-        Ok(())
+    fn apply<'a>(&'a self, backends: &'a [Backend]) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async move {
+            if backends.iter().any(|backend| backend.url.host() == Some("fails.example")) {
+                return Err("it cannot be delivered to".into());
+            }
+            *self.backends.lock() = backends.into();
+            Ok(())
+        })
     }
 }
 
@@ -125,7 +151,7 @@ impl Scene {
     /// Ten events of `acme/one` and `acme/two`, one each minute, the last now:
     /// `one` got the first five, lost 6 and 7, and has 8 to try again; `two` has all to get.
     pub(super) async fn new() -> Self {
-        let scene = Self::empty();
+        let scene = Self::empty().await;
         scene.append(10, |index| at(10 - i64::try_from(index).unwrap())).await;
         let one = state::Backend::of("one");
         let became = |position, became| Change::Became {
@@ -144,7 +170,7 @@ impl Scene {
         scene
     }
 
-    fn empty() -> Self {
+    async fn empty() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let metrics = Metrics::new();
         let path = |name: &str| directory.path().join(name);
@@ -166,7 +192,7 @@ impl Scene {
         let data_dir = Some(directory.path());
         let audit = Some(kept.audit.clone());
         let dynamic = Backends::open(dynamic, data_dir, fake.clone(), audit).unwrap();
-        dynamic.apply(vec!["forge".into()], backends).unwrap();
+        dynamic.apply(vec!["forge".into()], backends).await.unwrap();
         let dynamic = Arc::new(dynamic);
         let (tasks, shutdown) = (TaskSet::new(&metrics), Shutdown::new());
         let ready = Checks::new();
