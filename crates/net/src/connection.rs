@@ -28,6 +28,15 @@ impl Connection {
         self.peer
     }
 
+    /// Whether it came through a socket of this machine ([`Server::serve_unix`]).
+    ///
+    /// [`Server::serve_unix`]: crate::Server::serve_unix
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        // No TCP connection comes from an unspecified address.
+        self.peer.ip().is_unspecified() && self.peer.port() == 0
+    }
+
     /// The certificates that the client presented, its own first; empty if none. It holds the
     /// key; nothing else was checked.
     #[must_use]
@@ -75,6 +84,16 @@ impl fmt::Debug for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_socket_of_this_machine_has_no_address_at_all() {
+        for (peer, expected) in
+            [("[::]:0", true), ("127.0.0.1:0", false), ("[::]:1", false), ("192.0.2.1:0", false)]
+        {
+            let connection = Connection::new(peer.parse().unwrap(), Vec::new());
+            assert_eq!(connection.is_unix(), expected, "{peer}");
+        }
+    }
 
     #[test]
     fn a_value_is_made_once_for_each_type() {

@@ -133,8 +133,7 @@ impl Authorizer {
             Mode::Hub(decide) => return decide(connection.clone(), asked).await,
             Mode::Bearer(bearer) => &**bearer,
         };
-        // Only what came through a socket has no address.
-        if *owner && connection.peer().port() == 0 {
+        if *owner && connection.is_unix() {
             return Ok(Caller { user: "socket".to_owned(), groups: Vec::new() });
         }
         let token = bearer(headers).ok_or(Refusal::Unauthenticated)?;

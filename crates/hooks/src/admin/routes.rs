@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use strait_audit::Stage;
 use strait_machinery::status::Status;
 use strait_net::{Body, Connection};
+use strait_runtime::METRICS_CONTENT_TYPE;
 
 use super::answer::{Answer, internal, json, refused};
 use super::authorize::{Asked, Authorizer, Caller};
@@ -15,6 +16,7 @@ use super::change::{Change, Progress, Run};
 use super::kept::{Kept, Look};
 use super::lines::Lines;
 use super::select::{Query, Selector};
+use super::tail::Tail;
 use super::{Inner, answer, audit, events, tail};
 use crate::config::Permission;
 
@@ -102,15 +104,14 @@ impl Inner {
             Route::Event => self.show(id).await,
             Route::Payload => self.payload(&caller, id).await,
             Route::Status => Ok(json(&self.status().await)),
-            Route::Tail => self.tail(&text),
+            Route::Tail => self.tail(&text).await,
             Route::Change(change) => self.change(caller, change, text).await,
             Route::Backends => match &self.backends {
                 Some(backends) => Ok(backends.answer_caller(&caller, request).await),
                 None => Err(Status::unknown_path()),
             },
             Route::Metrics => {
-                let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                Ok(answer::body(StatusCode::OK, text, self.metrics.encode()))
+                Ok(answer::body(StatusCode::OK, METRICS_CONTENT_TYPE, self.metrics.encode()))
             }
         }
     }
@@ -184,15 +185,16 @@ impl Inner {
         Ok(events::raw(&id, read?))
     }
 
-    fn tail(self: &Arc<Self>, text: &str) -> Answer {
+    async fn tail(self: &Arc<Self>, text: &str) -> Answer {
         let query = self.query(text)?;
         self.kept()?;
         let turn = self.tails.clone().try_acquire_owned();
         let turn = turn.map_err(|_| Status::too_many_requests("too many follow the log", 5))?;
+        let begun = self.look(move |this| Tail::new(this, query.selector)).await?;
         let (lines, response) = Lines::new();
         let (this, shutdown) = (self.clone(), self.shutdown.clone());
         self.tasks.spawn("hooks-tail", async move {
-            tail::run(this, query.selector, lines, shutdown).await;
+            tail::run(this, begun, lines, shutdown).await;
             drop(turn);
         });
         Ok(response)

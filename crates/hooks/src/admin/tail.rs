@@ -2,6 +2,7 @@
 //!
 //! The log and the state are looked at each [`EVERY`], so nothing that receives or delivers waits
 //! for an operator. What becomes of an event between two looks is told as it is at the second.
+//! Where states are selected, only such outcomes are told, and no events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::select::{Became as Word, Selector};
 use super::{Inner, view};
 use crate::event::Position;
 use crate::log::ReadError;
-use crate::state::{self, Became};
+use crate::state::{self, Became, Table};
 
 /// How often one looks.
 const EVERY: Duration = Duration::from_millis(250);
@@ -25,17 +26,22 @@ const EVERY: Duration = Duration::from_millis(250);
 const FOLLOWED_MAX: usize = 4096;
 
 /// What was told so far.
-struct Tail {
+pub(super) struct Tail {
+    /// Without states.
     selector: Selector,
+    /// Outcomes that are told; all if there are none.
+    states: Vec<Word>,
     next: Position,
-    followed: BTreeMap<(Position, Arc<str>), Option<Became>>,
+    followed: Followed,
 }
 
+/// What was told last of each delivery.
+type Followed = BTreeMap<(Position, Arc<str>), Option<Became>>;
+
 /// Writes lines until the reader goes, does not read, or the process ends.
-pub(super) async fn run(inner: Arc<Inner>, selector: Selector, lines: Lines, shutdown: Shutdown) {
+pub(super) async fn run(inner: Arc<Inner>, mut tail: Tail, lines: Lines, shutdown: Shutdown) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tail = Tail::new(&inner, selector);
     loop {
         tokio::select! {
             _ = every.tick() => {}
@@ -68,26 +74,36 @@ fn end(why: &str) -> Value {
     json!({"type": "end", "why": why})
 }
 
+/// What a backend has still to get of what is before a position.
+fn waiting<'a>(
+    table: &'a Table,
+    backend: &'a Arc<str>,
+    before: Position,
+) -> impl Iterator<Item = ((Position, Arc<str>), Option<Became>)> + 'a {
+    let id = state::Backend::of(backend);
+    let runs = table.unsettled(id, Position(before.0.saturating_sub(1)));
+    let each = runs.flat_map(|(first, last)| first.0..=last.0).map(Position);
+    each.map(move |position| ((position, backend.clone()), table.became(id, position)))
+}
+
 impl Tail {
-    /// From now on; what waits already is followed.
-    fn new(inner: &Inner, selector: Selector) -> Self {
-        let mut tail = Self { selector, next: Position(1), followed: BTreeMap::new() };
+    /// From now on; what waits already is followed. Blocks.
+    pub(super) fn new(inner: &Inner, mut selector: Selector) -> Self {
+        let states = std::mem::take(&mut selector.states);
+        let mut tail = Self { selector, states, next: Position(1), followed: BTreeMap::new() };
         let Some(kept) = &inner.kept else {
             return tail;
         };
         tail.next = Position(kept.log.head().0 + 1);
         // A selector may ask what an old event says; then only new ones are told.
-        if tail.selector.is_empty() {
+        let by_backend =
+            Selector { backends: tail.selector.backends.clone(), ..Selector::default() };
+        if tail.selector == by_backend {
             let backends = inner.deliveries.backends();
-            kept.state.read(|table| {
-                for backend in backends.iter() {
-                    let waiting = table.waiting(state::Backend::of(&backend.name));
-                    let room = FOLLOWED_MAX.saturating_sub(tail.followed.len());
-                    let each = waiting
-                        .take(room)
-                        .map(|(position, became)| ((position, backend.name.clone()), Some(became)));
-                    tail.followed.extend(each);
-                }
+            tail.followed = kept.state.read(|table| {
+                let own = backends.iter().filter(|backend| tail.is_of(&backend.name));
+                let waiting = own.flat_map(|backend| waiting(table, &backend.name, tail.next));
+                waiting.take(FOLLOWED_MAX).collect()
             });
         }
         tail
@@ -115,9 +131,16 @@ impl Tail {
         };
         for candidate in look.window(self.next, last)?.candidates {
             let Some(facts) = look.facts(&candidate, true)? else { continue };
-            lines.push(json!({"type": "event", "event": view::event(&candidate, &facts)}));
-            for at in candidate.at.into_iter().filter(|at| at.word == Word::Waiting) {
-                if self.followed.len() < FOLLOWED_MAX {
+            if self.states.is_empty() {
+                lines.push(json!({"type": "event", "event": view::event(&candidate, &facts)}));
+            }
+            for at in candidate.at {
+                // What became of it since it came would not be told otherwise.
+                if !self.states.is_empty() && at.word != Word::Waiting && self.is_of(&at.backend) {
+                    lines.extend(self.told(candidate.position, &at));
+                }
+                let is_followed = at.word == Word::Waiting && self.is_of(&at.backend);
+                if is_followed && self.followed.len() < FOLLOWED_MAX {
                     self.followed.insert((candidate.position, at.backend), at.became);
                 }
             }
@@ -129,21 +152,29 @@ impl Tail {
     /// What became of those that are followed.
     fn changes(&mut self, kept: &super::Kept) -> Vec<Value> {
         let mut lines = Vec::new();
+        let mut followed = std::mem::take(&mut self.followed);
         kept.state.read(|table| {
-            self.followed.retain(|(position, backend), before| {
+            followed.retain(|(position, backend), before| {
                 // It was removed, or its backend was.
                 let Some(now) = at(table, backend, *position) else { return false };
                 if now.became != *before {
-                    lines.push(changed(*position, &now));
+                    lines.extend(self.told(*position, &now));
                     *before = now.became;
                 }
                 now.word == Word::Waiting
             });
         });
+        self.followed = followed;
         lines
     }
-}
 
-fn changed(position: Position, at: &At) -> Value {
-    json!({"type": "outcome", "id": position.0, "backend": view::at(at)})
+    fn is_of(&self, backend: &str) -> bool {
+        self.selector.backends.is_empty() || self.selector.backends.iter().any(|one| one == backend)
+    }
+
+    /// The line about an outcome, if it is one that is told.
+    fn told(&self, position: Position, at: &At) -> Option<Value> {
+        let wanted = self.states.is_empty() || self.states.contains(&at.word);
+        wanted.then(|| json!({"type": "outcome", "id": position.0, "backend": view::at(at)}))
+    }
 }

@@ -72,8 +72,21 @@ async fn new_events_and_outcomes_are_told_until_the_end() {
     let outcome = json!({"type": "outcome", "id": 11, "backend": delivered});
     assert_eq!(reader.line().await.unwrap(), outcome);
     assert_eq!(pushes.line().await.unwrap(), outcome);
+    // Dead letters at one backend, and nothing else.
+    let mut dead = Reader::open(api, "/tail?state=dead&backend=two").await;
+    let two = state::Backend::of("two");
+    let reason = strait_hooks::schedule::Reason::Rejected(404);
+    let became = Became::Dead { attempts: 1, reason, at: at(0) };
+    scene.append(1, |_| at(0)).await;
+    for backend in [one, two] {
+        let position = Position(13);
+        scene.kept.state.record(&[Change::Became { backend, position, became }]).unwrap();
+    }
+    let line = dead.line().await.unwrap();
+    assert_eq!((&line["id"], &line["backend"]["name"]), (&json!(13), &json!("two")));
+    assert_eq!(line["backend"]["why"], "rejected with status 404");
     scene.shutdown.ask();
     let end = json!({"type": "end", "why": "the server is ending"});
-    assert_eq!(reader.line().await.unwrap(), end);
-    assert_eq!(reader.line().await, None);
+    assert_eq!(dead.line().await.unwrap(), end);
+    assert_eq!(dead.line().await, None);
 }
