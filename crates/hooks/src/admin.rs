@@ -54,7 +54,7 @@ use tokio::sync::Semaphore;
 
 pub use authorize::{Asked, Authorizer, AuthorizerError, Caller, Decide, Refusal};
 pub use backends::Backends;
-pub use deliveries::{BackendStatus, Deliveries};
+pub use deliveries::Deliveries;
 pub use kept::Kept;
 pub use purged::Purged;
 

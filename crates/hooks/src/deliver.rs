@@ -189,6 +189,12 @@ impl Deliveries {
         self.0.intake.has_backend(source)
     }
 
+    /// The backends of now, in the order of their configuration.
+    #[must_use]
+    pub fn backends(&self) -> Arc<[Backend]> {
+        self.0.intake.lanes().iter().map(|lane| lane.outlet.backend.clone()).collect()
+    }
+
     /// Delivers an event that is durable at this position. Does not wait; the order of calls
     /// does not matter. Without a log it does nothing.
     pub fn offer(&self, position: Position, event: &Arc<Event>) {

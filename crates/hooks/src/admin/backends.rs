@@ -10,7 +10,8 @@
 //! the answer, and a URL that says the same in other letters is the same backend. Bodies are
 //! small. Backends of the configuration cannot be removed here.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,24 +95,12 @@ impl Backends {
     /// Reads a file.
     pub fn open(
         dynamic: DynamicBackends,
-        data_dir: Option<&std::path::Path>,
+        data_dir: Option<&Path>,
         deliveries: Arc<dyn Deliveries>,
         audit: Option<AuditLog>,
     ) -> Result<Self, FsError> {
         let file = data_dir.map(|directory| directory.join(NAME));
-        let read = file.as_deref().map(|path| (path, read_capped(path, FILE_BYTES_MAX)));
-        let urls = match read {
-            Some((path, Ok(bytes))) => {
-                let wrong = FsError::new("understand", path);
-                let file: File =
-                    serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?;
-                file.backends.into_iter().map(|one| one.url).collect()
-            }
-            Some((_, Err(error))) if error.io().kind() != std::io::ErrorKind::NotFound => {
-                return Err(error);
-            }
-            _ => Vec::new(),
-        };
+        let urls = file.as_deref().map_or(Ok(Vec::new()), read)?;
         let lists = ArcSwap::from_pointee(Lists { urls, ..Lists::default() });
         Ok(Self {
             dynamic,
@@ -121,6 +110,24 @@ impl Backends {
             lists,
             changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The backends of a configuration and those that were added before: what deliveries start
+    /// with, so that what waits for them is known.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    ///
+    /// # Blocking
+    /// Reads a file.
+    pub fn known(
+        dynamic: &DynamicBackends,
+        data_dir: &Path,
+        sources: Vec<Arc<str>>,
+        configured: Vec<Backend>,
+    ) -> Result<Vec<Backend>, FsError> {
+        let urls = read(&data_dir.join(NAME))?;
+        Ok(all(dynamic, &Lists { sources, configured, urls }))
     }
 
     /// Delivers to the backends of a configuration, which may be another than before, and to
@@ -138,7 +145,7 @@ impl Backends {
     ) -> Result<(), BoxError> {
         let _turn = self.changing.lock().await;
         let next = Lists { sources, configured, urls: self.lists.load().urls.clone() };
-        self.deliveries.apply(&self.all(&next)).await?;
+        self.deliveries.apply(&all(&self.dynamic, &next)).await?;
         self.lists.store(Arc::new(next));
         Ok(())
     }
@@ -255,7 +262,8 @@ impl Backends {
             let mut next = (*lists).clone();
             let told = change(&this, &mut next)?;
             this.save(&next)?;
-            if let Err(error) = runtime.block_on(this.deliveries.apply(&this.all(&next))) {
+            if let Err(error) = runtime.block_on(this.deliveries.apply(&all(&this.dynamic, &next)))
+            {
                 // What is on disk is what is delivered to.
                 this.save(&lists)?;
                 return Err(Refused::Failed(Report(&*error).to_string()));
@@ -272,18 +280,6 @@ impl Backends {
         let bytes = serde_json::to_vec(&File { backends }).expect("texts are JSON");
         let written = write_atomic(path, &bytes, 0o600);
         written.map_err(|error| Refused::Failed(Report(&error).to_string()))
-    }
-
-    fn all(&self, lists: &Lists) -> Vec<Backend> {
-        let mut all = lists.configured.clone();
-        for url in &lists.urls {
-            match backend(url, &self.dynamic, &lists.sources) {
-                Ok(made) if !all.iter().any(|one| one.name == made.name) => all.push(made),
-                Ok(_) => {}
-                Err(why) => tracing::warn!(why, "a backend that was added may not be any more"),
-            }
-        }
-        all
     }
 
     fn urls(&self) -> Vec<String> {
@@ -319,6 +315,30 @@ impl std::fmt::Debug for Backends {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Backends").field("dynamic", &self.dynamic).finish_non_exhaustive()
     }
+}
+
+/// The URLs of a file; none if it is not there.
+fn read(path: &Path) -> Result<Vec<String>, FsError> {
+    let bytes = match read_capped(path, FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.io().kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let file = serde_json::from_slice::<File>(&bytes);
+    let file = file.map_err(|error| FsError::new("understand", path)(error.into()))?;
+    Ok(file.backends.into_iter().map(|one| one.url).collect())
+}
+
+fn all(dynamic: &DynamicBackends, lists: &Lists) -> Vec<Backend> {
+    let mut all = lists.configured.clone();
+    for url in &lists.urls {
+        match backend(url, dynamic, &lists.sources) {
+            Ok(made) if !all.iter().any(|one| one.name == made.name) => all.push(made),
+            Ok(_) => {}
+            Err(why) => tracing::warn!(why, "a backend that was added may not be any more"),
+        }
+    }
+    all
 }
 
 /// The URL that was added and is the same.

@@ -3,32 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
 use strait_net::BoxError;
 
-use crate::breaker::Breaker;
 use crate::config::Backend;
+use crate::deliver::{self, Status};
 use crate::event::Position;
-use crate::schedule::Outcome;
-
-/// A backend now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BackendStatus {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Events that wait.
-    pub waiting: usize,
-    /// Attempts under way.
-    pub in_flight: usize,
-    /// Dead letters.
-    pub dead: usize,
-    /// Whether it is tried.
-    pub breaker: Breaker,
-    /// When the oldest event was received that it has still to get.
-    pub oldest: Option<Timestamp>,
-    /// How its last attempt ended.
-    pub last: Option<Outcome>,
-}
 
 /// What delivers.
 pub trait Deliveries: Send + Sync + 'static {
@@ -36,7 +15,7 @@ pub trait Deliveries: Send + Sync + 'static {
     fn backends(&self) -> Arc<[Backend]>;
 
     /// How they are.
-    fn status(&self) -> BoxFuture<'_, Vec<BackendStatus>>;
+    fn status(&self) -> BoxFuture<'_, Vec<Status>>;
 
     /// Has events, in their order, delivered to backends once more, or for the first time, unless
     /// they wait there already. At how many.
@@ -65,4 +44,34 @@ pub trait Deliveries: Send + Sync + 'static {
     /// # Errors
     /// Nothing changed.
     fn apply<'a>(&'a self, backends: &'a [Backend]) -> BoxFuture<'a, Result<(), BoxError>>;
+}
+
+impl Deliveries for deliver::Deliveries {
+    fn backends(&self) -> Arc<[Backend]> {
+        Self::backends(self)
+    }
+
+    fn status(&self) -> BoxFuture<'_, Vec<Status>> {
+        Box::pin(Self::status(self))
+    }
+
+    fn replay<'a>(
+        &'a self,
+        backends: &'a [Arc<str>],
+        positions: &'a [Position],
+    ) -> BoxFuture<'a, Result<usize, BoxError>> {
+        Box::pin(async { Ok(Self::replay(self, backends, positions).await?) })
+    }
+
+    fn purge<'a>(
+        &'a self,
+        backends: &'a [Arc<str>],
+        positions: &'a [Position],
+    ) -> BoxFuture<'a, Result<usize, BoxError>> {
+        Box::pin(async { Ok(Self::purge(self, backends, positions).await?) })
+    }
+
+    fn apply<'a>(&'a self, backends: &'a [Backend]) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async { Ok(Self::apply(self, backends).await?) })
+    }
 }

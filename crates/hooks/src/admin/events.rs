@@ -14,6 +14,7 @@ use super::select::Query;
 use super::{answer, view};
 use crate::breaker::Breaker;
 use crate::config::{API_VERSION, Backend};
+use crate::deliver;
 use crate::event::{Event, Position};
 use crate::log::ReadError;
 use crate::sender::Facts;
@@ -155,8 +156,8 @@ pub(super) fn position(id: &str) -> Result<Position, Status> {
 }
 
 /// Backends with what waits there.
-pub(super) fn status(backends: &[Backend], status: &[super::BackendStatus]) -> Value {
-    let item = |status: &super::BackendStatus| {
+pub(super) fn status(backends: &[Backend], status: &[deliver::Status]) -> Value {
+    let item = |status: &deliver::Status| {
         let backend = backends.iter().find(|backend| backend.name == status.name);
         let mut item = json!({
             "name": &*status.name,

@@ -80,6 +80,10 @@ async fn what_was_added_is_there_after_a_restart() {
     };
     open().unwrap().apply(vec!["forge".into()], Vec::new()).await.unwrap();
     let backends = scene.fake.backends.lock().clone();
+    let dynamic = DynamicBackends { networks: Vec::new(), timeout: None, insecure: false };
+    let sources = vec!["forge".into()];
+    let known = Backends::known(&dynamic, scene.directory.path(), sources, Vec::new()).unwrap();
+    assert_eq!(*known, *backends);
     assert_eq!(backends.len(), 1);
     assert_eq!(backends[0].url.to_string(), "https://b.example/");
     assert!(!backends[0].allow_private);

@@ -13,11 +13,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
 use strait_audit::{AuditLog, Head, Mirror};
-use strait_hooks::admin::{
-    Admin, Authorizer, BackendStatus, Backends, Deliveries, Kept, Parts, Purged,
-};
+use strait_hooks::admin::{Admin, Authorizer, Backends, Deliveries, Kept, Parts, Purged};
 use strait_hooks::breaker::Breaker;
 use strait_hooks::config::{self, AdminListener, Backend, DynamicBackends, Listener, Permission};
+use strait_hooks::deliver::Status;
 use strait_hooks::log::{Log, Options};
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
@@ -81,11 +80,11 @@ impl Deliveries for Fake {
         self.backends.lock().clone()
     }
 
-    fn status(&self) -> BoxFuture<'_, Vec<BackendStatus>> {
+    fn status(&self) -> BoxFuture<'_, Vec<Status>> {
         let count = |backend: &Backend| {
             self.state.read(|table| table.dead(state::Backend::of(&backend.name)).count())
         };
-        let one = |backend: &Backend| BackendStatus {
+        let one = |backend: &Backend| Status {
             name: backend.name.clone(),
             waiting: 1,
             in_flight: 0,
