@@ -59,7 +59,7 @@ pub use error::{AppendError, OpenError};
 pub use head::{Hash, Head, InvalidHead};
 pub use line::Entry;
 pub use log::{AuditLog, Options};
-pub use mirror::{Mirror, MirroredError, StoreMirror, mirrored};
+pub use mirror::{FileMirror, Mirror, MirroredError, StoreMirror, mirrored, mirrored_in_file};
 pub use queue::QUEUE_RECORDS_MAX;
 pub use read::{Entries, Filter, ReadError, list};
 pub use record::{Actor, InvalidStage, Object, RECORD_BYTES_MAX, Record, Stage};

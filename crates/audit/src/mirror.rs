@@ -1,8 +1,9 @@
 //! The head, kept where the files are not.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use strait_runtime::fs::{FsError, read_capped, write_atomic};
 use strait_store::Store;
 use strait_store::engine::{EngineError, read_meta};
 
@@ -46,12 +47,47 @@ impl Mirror for StoreMirror {
     }
 }
 
+/// Longest text of a position, bytes.
+const TEXT_MAX: usize = 4096;
+
+/// Keeps the position in a file outside the log's directory, for a role that has no store.
+#[derive(Clone, Debug)]
+pub struct FileMirror(pub PathBuf);
+
+impl Mirror for FileMirror {
+    fn load(&mut self) -> Result<Option<Head>, Box<dyn Error + Send + Sync>> {
+        Ok(mirrored_in_file(&self.0)?)
+    }
+
+    fn save(&mut self, head: Head) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(write_atomic(&self.0, head.to_string().as_bytes(), 0o600)?)
+    }
+}
+
+/// The position that a [`FileMirror`] saved; none if there is no such file.
+///
+/// # Errors
+/// See [`MirroredError`].
+///
+/// # Blocking
+/// Reads the disk.
+pub fn mirrored_in_file(path: &Path) -> Result<Option<Head>, MirroredError> {
+    match read_capped(path, TEXT_MAX) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).parse::<Head>()?)),
+        Err(error) if error.io().kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A mirrored position cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum MirroredError {
     /// The store's file.
     #[error("the mirrored position cannot be read")]
     Engine(#[from] EngineError),
+    /// A file of its own.
+    #[error(transparent)]
+    File(#[from] FsError),
     /// What it holds.
     #[error(transparent)]
     Invalid(#[from] InvalidHead),

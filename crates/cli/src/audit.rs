@@ -233,6 +233,6 @@ fn mirrored(data_dir: &Path) -> Result<Option<Head>, Failure> {
     let stores = ["store.db", "journal.db"].map(|name| data_dir.join(name));
     match stores.iter().find(|store| store.exists()) {
         Some(store) => Ok(strait_audit::mirrored(store)?),
-        None => Ok(None),
+        None => Ok(strait_audit::mirrored_in_file(&data_dir.join("audit-head"))?),
     }
 }

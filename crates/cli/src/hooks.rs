@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use strait_hooks::Gateway;
+use strait_hooks::{Gateway, Host};
 use strait_net::ServerMetrics;
 
 use crate::exit::{Exit, Failure};
@@ -37,7 +37,7 @@ enum HooksCommand {
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// YAML file of sources and backends (HooksConfig); applied again as it changes
-    #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE", conflicts_with_all = ["host", "port", "backend", "enable_dynamic_backends", "insecure_skip_tls_verify", "insecure_skip_webhook_verify", "metrics_port", "metrics_cert", "metrics_key", "data_dir", "ack"])]
+    #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE", conflicts_with_all = ["host", "port", "backend", "enable_dynamic_backends", "insecure_skip_tls_verify", "insecure_skip_webhook_verify", "metrics_port", "metrics_cert", "metrics_key", "data_dir", "ack", "admin_listen", "admin_token_file", "admin_kubeconfig", "dynamic_backend_network"])]
     config: Option<PathBuf>,
 
     /// Address to listen on: an IP address or `localhost` [default: all]
@@ -85,6 +85,22 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "WHEN", help_heading = FLAGS)]
     ack: Option<settings::AckArg>,
 
+    /// Address or unix:PATH for `strait hook …` [default: none]
+    #[arg(long, value_name = "WHERE", help_heading = FLAGS)]
+    admin_listen: Option<String>,
+
+    /// File with a token for it that is good for everything
+    #[arg(long, value_name = "FILE", help_heading = FLAGS)]
+    admin_token_file: Option<String>,
+
+    /// Kubeconfig of a cluster that reviews other tokens; empty for the cluster that this runs in
+    #[arg(long, value_name = "FILE", help_heading = FLAGS)]
+    admin_kubeconfig: Option<String>,
+
+    /// Network, beside public ones, that added backends may be in; may be given again
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', help_heading = FLAGS)]
+    dynamic_backend_network: Vec<String>,
+
     /// End when this process, the parent, ends
     #[arg(long, hide = true, value_name = "PID")]
     parent: Option<u32>,
@@ -105,7 +121,9 @@ fn serve(args: &ServeArgs, log: &LogArgs) -> Result<Exit, Failure> {
     process::run(log, args.parent, |context| async move {
         let shutdown = context.shutdown.clone();
         context.metrics.register_process(&*context.clock);
-        let gateway = Gateway::start(setup, ServerMetrics::new(&context.metrics), context).await?;
+        let metrics = ServerMetrics::new(&context.metrics);
+        let host = Host { metrics, audit: None, operators: None };
+        let gateway = Gateway::start(setup, host, context).await?;
         process::announce(&url(&gateway))?;
         shutdown.asked().await;
         gateway.stop().await;

@@ -43,7 +43,6 @@ mod tail;
 mod tokens;
 mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -57,8 +56,6 @@ pub use backends::Backends;
 pub use deliveries::Deliveries;
 pub use kept::Kept;
 pub use purged::Purged;
-
-use crate::signature::Scheme;
 
 /// Looks at the log at once; more wait.
 pub const LOOKS_MAX: usize = 4;
@@ -74,8 +71,6 @@ pub struct Parts {
     pub deliveries: Arc<dyn Deliveries>,
     /// Backends that come and go, if they may.
     pub backends: Option<Arc<Backends>>,
-    /// The sources' schemes by their names, which say what an event says of itself.
-    pub schemes: BTreeMap<Arc<str>, Scheme>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What `/readyz` shows.
@@ -96,7 +91,6 @@ struct Inner {
     kept: Option<Kept>,
     deliveries: Arc<dyn Deliveries>,
     backends: Option<Arc<Backends>>,
-    schemes: BTreeMap<Arc<str>, Scheme>,
     metrics: Metrics,
     ready: Checks,
     clock: Arc<dyn Clock>,
@@ -111,13 +105,11 @@ impl Admin {
     /// Answers about these.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { kept, deliveries, backends, schemes, metrics, ready, clock, tasks, shutdown } =
-            parts;
+        let Parts { kept, deliveries, backends, metrics, ready, clock, tasks, shutdown } = parts;
         Self(Arc::new(Inner {
             kept,
             deliveries,
             backends,
-            schemes,
             metrics,
             ready,
             clock,

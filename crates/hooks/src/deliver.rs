@@ -36,6 +36,8 @@ use parking_lot::Mutex;
 use strait_net::{CallError, Resolve, SystemResolver};
 use strait_runtime::{Clock, Context, Task};
 
+pub use self::intake::Schemes;
+
 use self::budget::Budget;
 use self::intake::{Decisions, Intake};
 use self::lane::{Ending, Lane};
@@ -193,6 +195,12 @@ impl Deliveries {
     #[must_use]
     pub fn backends(&self) -> Arc<[Backend]> {
         self.0.intake.lanes().iter().map(|lane| lane.outlet.backend.clone()).collect()
+    }
+
+    /// How the senders of each source say what their webhooks are.
+    #[must_use]
+    pub fn schemes(&self) -> Arc<Schemes> {
+        self.0.intake.schemes()
     }
 
     /// Delivers an event that is durable at this position. Does not wait; the order of calls

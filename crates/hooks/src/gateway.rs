@@ -8,14 +8,17 @@ mod change;
 mod disk;
 mod glue;
 mod listen;
+mod operators;
 mod upkeep;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use strait_net::ServerMetrics;
+use strait_audit::AuditLog;
+use strait_net::{BoxError, ServerMetrics};
 use strait_pki::PkiError;
 use strait_runtime::fs::FsError;
 use strait_runtime::{Context, DataDirError, Task};
@@ -23,8 +26,10 @@ use strait_types::{Classified, ErrorKind};
 
 use self::disk::Disk;
 use self::listen::{Bound, metrics_limits, show};
+use self::operators::Operators;
 use self::upkeep::Upkeep;
-use crate::config::{Ack, Config, Limits};
+use crate::admin::{Admin, AuthorizerError, Decide};
+use crate::config::{Ack, Answers, Config, Limits};
 use crate::deliver::{self, DeliverError, Deliveries, Keep, MEMORY_SHARE};
 use crate::ingest::{ACK_WAIT, Acknowledge, Ingest, server_limits};
 use crate::log::{OpenError, ReadError};
@@ -75,6 +80,16 @@ impl std::fmt::Debug for Setup {
     }
 }
 
+/// What a gateway uses of the process that it runs in.
+pub struct Host {
+    /// Where listeners count.
+    pub metrics: ServerMetrics,
+    /// Where changes by operators are recorded; a log of its own where there is none.
+    pub audit: Option<AuditLog>,
+    /// Who says what operators may, if not the configuration.
+    pub operators: Option<Decide>,
+}
+
 /// A gateway does not start. For the operator: it names paths and addresses.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -88,6 +103,24 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The operators' socket.
+    #[error("cannot listen on the socket {}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Who operators are cannot be told.
+    #[error(transparent)]
+    Authorizer(#[from] AuthorizerError),
+    /// The audit log.
+    #[error("cannot open the audit log")]
+    Audit(#[from] strait_audit::OpenError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FsError),
     /// A certificate.
     #[error("cannot use the certificate of a listener")]
     Certificate(#[from] PkiError),
@@ -120,6 +153,9 @@ pub enum StartError {
     /// A backend.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
+    /// Backends that were added before.
+    #[error("cannot deliver to the backends that were added")]
+    Backends(#[source] BoxError),
     /// A secret.
     #[error("source {name}: {}", join(.errors))]
     Secrets {
@@ -150,25 +186,21 @@ pub struct Gateway {
     address: SocketAddr,
     secure: bool,
     deliveries: Deliveries,
+    operators: Arc<Operators>,
     disk: Option<Disk>,
     listeners: Vec<Task<()>>,
     context: Context,
 }
 
 impl Gateway {
-    /// Starts a gateway, whose listeners count where `metrics` says. When this returns, it takes
-    /// webhooks.
+    /// Starts a gateway. When this returns, it takes webhooks.
     ///
     /// # Errors
     /// See [`StartError`].
     ///
     /// # Panics
     /// The runtime ended meanwhile.
-    pub async fn start(
-        setup: Setup,
-        metrics: ServerMetrics,
-        context: Context,
-    ) -> Result<Self, StartError> {
+    pub async fn start(setup: Setup, host: Host, context: Context) -> Result<Self, StartError> {
         let Setup { config, variable, changed } = setup;
         // Bound first: a port in use is the likeliest mistake, and the cheapest to find.
         let public = Bound::new(&config.listen, &context).await?;
@@ -183,7 +215,8 @@ impl Gateway {
         };
         let keep = disk.as_ref().map_or(Keep::Nothing, Disk::keep);
         let options = deliver::Options::new(context.clone());
-        let deliveries = Deliveries::start(&config, keep, options).await?;
+        let known = operators::known(&config, disk.as_ref()).await?;
+        let deliveries = Deliveries::start(&known, keep, options).await?;
         let acknowledge = match &disk {
             Some(disk) => Acknowledge::Durable(Arc::new(disk.log.clone()), ACK_WAIT),
             None => Acknowledge::AtOnce,
@@ -192,7 +225,11 @@ impl Gateway {
         let memory = config.limits.memory - config.limits.memory / MEMORY_SHARE;
         let limits = Limits { memory, ..config.limits.clone() };
         let ingest = Ingest::new(limits, acknowledge, backends, context.clone());
-        let mut upkeep = Upkeep::new(config.clone(), ingest.clone(), deliveries.clone());
+        let operators =
+            Operators::open(&config, &host, disk.as_ref(), &deliveries, &ingest, &context).await?;
+        let operators = Arc::new(operators);
+        let mut upkeep =
+            Upkeep::new(config.clone(), ingest.clone(), deliveries.clone(), operators.clone());
         upkeep.certificates.extend(public.certificate.clone());
         upkeep.certificates.extend(shown.as_ref().and_then(|shown| shown.certificate.clone()));
         (upkeep.changed, upkeep.variable) = (changed, variable);
@@ -202,14 +239,24 @@ impl Gateway {
             blocking(move || ingest.recall(&log)).await?;
         }
         let limits = server_limits(&config.limits);
-        let mut listeners = vec![public.serve(limits, &metrics, &context, ingest.handler())];
+        let mut handler = ingest.handler();
+        if is_compatible(&config) {
+            handler = operators.in_front_of(handler);
+        }
+        let metrics = &host.metrics;
+        let mut listeners = vec![public.serve(limits, metrics, &context, handler)];
         listeners.extend(shown.map(|shown| {
             let limits = metrics_limits();
-            shown.serve(limits, &metrics, &context, show(context.metrics.clone()))
+            shown.serve(limits, metrics, &context, show(context.metrics.clone()))
         }));
+        let served = operators.serve(config.admin.as_ref(), metrics, &context).await?;
+        if let Some((listener, certificate)) = served {
+            listeners.push(listener);
+            upkeep.certificates.extend(certificate);
+        }
         context.tasks.spawn_daemon("hooks-upkeep", upkeep.run(context.clone()));
         tracing::info!(%address, sources = config.sources.len(), "webhooks are taken");
-        Ok(Self { address, secure, deliveries, disk, listeners, context })
+        Ok(Self { address, secure, deliveries, operators, disk, listeners, context })
     }
 
     /// Where webhooks come to.
@@ -224,6 +271,12 @@ impl Gateway {
         self.secure
     }
 
+    /// What answers operators.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        self.operators.admin.clone()
+    }
+
     /// Ends the gateway: senders are answered, attempts that are under way end, the log is
     /// closed.
     pub async fn stop(self) {
@@ -233,7 +286,8 @@ impl Gateway {
         }
         self.deliveries.drain(ATTEMPTS_TIME).await;
         drop(self.deliveries);
-        if let Some(Disk { directory, log, state }) = self.disk {
+        self.operators.close().await;
+        if let Some(Disk { directory, log, state, .. }) = self.disk {
             log.close().await;
             // Its end waits for a sync.
             let closed = tokio::task::spawn_blocking(move || drop((state, directory)));
@@ -243,6 +297,11 @@ impl Gateway {
         }
         tracing::info!("gateway ended");
     }
+}
+
+/// Whether a source is answered as sprayproxy answered, which had `/backends` beside it.
+fn is_compatible(config: &Config) -> bool {
+    config.sources.iter().any(|source| source.answers == Answers::Sprayproxy)
 }
 
 impl std::fmt::Debug for Gateway {

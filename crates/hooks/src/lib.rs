@@ -23,4 +23,4 @@ pub mod signature;
 pub mod state;
 
 pub use event::{Event, Position};
-pub use gateway::{Changed, Gateway, Setup, StartError, Variable};
+pub use gateway::{Changed, Gateway, Host, Setup, StartError, Variable};

@@ -10,17 +10,19 @@ mod crossings;
 mod directory;
 mod error;
 pub mod kubeconfig;
+mod operators;
 mod service;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use strait_apiserver::continuation::{KEY_LENGTH, Sealer};
 use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
-use strait_hooks::{Gateway, Setup};
+use strait_hooks::{Gateway, Host, Setup};
 use strait_net::{Check, Checks, Limits, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::Agents;
@@ -57,6 +59,7 @@ pub struct Hub {
     url: String,
     _directory: Directory,
     metrics: ServerMetrics,
+    service: Arc<service::Service>,
     hooks: Option<Gateway>,
 }
 
@@ -128,9 +131,10 @@ impl Hub {
             joining: service,
             metrics: metrics.clone(),
             entropy,
+            hooks: ArcSwapOption::empty(),
         });
         let listeners = ServerMetrics::new(&metrics);
-        serve(config, listener, &authority, service, &listeners, &context)?;
+        serve(config, listener, &authority, service.clone(), &listeners, &context)?;
         metrics.register_process(&*clock);
         let id = directory.id().clone();
         tracing::info!(hub = %id, %address, url, "hub is serving");
@@ -144,6 +148,7 @@ impl Hub {
             url,
             _directory: directory,
             metrics: listeners,
+            service,
             hooks: None,
         })
     }
@@ -153,7 +158,14 @@ impl Hub {
     /// # Errors
     /// See [`strait_hooks::StartError`]; the hub goes on without them.
     pub async fn take_hooks(&mut self, setup: Setup) -> Result<(), strait_hooks::StartError> {
-        self.hooks = Some(Gateway::start(setup, self.metrics.clone(), self.context.clone()).await?);
+        let host = Host {
+            metrics: self.metrics.clone(),
+            audit: Some(self.audit.clone()),
+            operators: Some(operators::decide(&self.service)),
+        };
+        let gateway = Gateway::start(setup, host, self.context.clone()).await?;
+        self.service.hooks.store(Some(Arc::new(gateway.admin())));
+        self.hooks = Some(gateway);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -11,6 +12,7 @@ use strait_apiserver::decode::BODY_MAX;
 use strait_apiserver::negotiate::Format;
 use strait_apiserver::{ApiRequest, ApiResponse, Query, ResponseBody, Server, forbidden, respond};
 use strait_auth::{Attributes, NonResource, User};
+use strait_hooks::admin::{Admin, Authorizer};
 use strait_machinery::json::parse;
 use strait_machinery::object;
 use strait_machinery::status::Status;
@@ -22,6 +24,7 @@ use strait_types::Uid;
 use strait_workspaces::System;
 
 use crate::authenticate::Authenticator;
+use crate::operators;
 
 /// Time for a request body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -43,6 +46,8 @@ pub(crate) struct Service {
     pub(crate) joining: Arc<Joining>,
     pub(crate) metrics: Metrics,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Webhooks' operators, if webhooks are taken.
+    pub(crate) hooks: ArcSwapOption<Admin>,
 }
 
 impl Service {
@@ -50,9 +55,18 @@ impl Service {
     pub(crate) async fn answer(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<Body> {
         let id = self.audit_id(&request);
+        if let Some(hooks) = self.hooks.load_full()
+            && let Some(inner) = operators::inner(request.uri())
+        {
+            *request.uri_mut() = inner;
+            let authorizer = Authorizer::hub(operators::decide(&self));
+            let mut response = hooks.answer(&authorizer, &connection, request).await;
+            response.headers_mut().insert(AUDIT_ID, id);
+            return response;
+        }
         let response = self.route(&connection, request).await;
         let (mut parts, body) = response.into_parts();
         parts.headers.insert(AUDIT_ID, id);

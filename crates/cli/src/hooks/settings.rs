@@ -110,6 +110,10 @@ fn flags(args: &ServeArgs) -> Result<Flags, String> {
             AckArg::Durable => Ack::Durable,
             AckArg::Sync => Ack::Sync,
         }),
+        admin_listen: args.admin_listen.clone(),
+        admin_token_file: args.admin_token_file.clone(),
+        admin_kubeconfig: args.admin_kubeconfig.clone(),
+        dynamic_backend_networks: args.dynamic_backend_network.clone(),
     })
 }
 

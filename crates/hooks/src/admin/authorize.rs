@@ -16,7 +16,7 @@ use strait_runtime::Clock;
 
 use super::reviews::{Cluster, Reviews};
 use super::tokens::FileTokens;
-use crate::config::{Admin, AdminListener, Permission};
+use crate::config::{self, Admin, AdminListener, Permission};
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +111,19 @@ impl Authorizer {
         };
         let owner = matches!(admin.listen, AdminListener::Unix(_));
         Ok(Self(Mode::Bearer(Box::new(Bearer { owner, tokens, reviews }))))
+    }
+
+    /// Asks a cluster about every token.
+    ///
+    /// # Errors
+    /// See [`AuthorizerError`].
+    pub async fn of_cluster(
+        cluster: &config::Cluster,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuthorizerError> {
+        let tokens = FileTokens::load(Vec::new(), clock.clone())?;
+        let reviews = Some(Reviews::new(Cluster::open(cluster).await?, clock));
+        Ok(Self(Mode::Bearer(Box::new(Bearer { owner: false, tokens, reviews }))))
     }
 
     /// Asks a hub.

@@ -29,7 +29,7 @@ use super::answer::{failed, refused, text};
 use super::authorize::{Asked, Authorizer, Caller};
 use super::{Deliveries, audit};
 use crate::config::dynamic::{URL_BYTES_MAX, backend};
-use crate::config::{Backend, DynamicBackends, Permission};
+use crate::config::{Backend, DynamicBackends, Permission, Source};
 
 /// The one path.
 pub const PATH: &str = "/backends";
@@ -59,10 +59,17 @@ pub struct Backends {
 
 #[derive(Clone, Default)]
 struct Lists {
-    sources: Vec<Arc<str>>,
+    sources: Vec<Source>,
     configured: Vec<Backend>,
     /// As they were given.
     urls: Vec<String>,
+}
+
+impl Lists {
+    /// Of all sources, which an added backend gets.
+    fn names(&self) -> Vec<Arc<str>> {
+        self.sources.iter().map(|source| source.name.clone()).collect()
+    }
 }
 
 /// What is in the file.
@@ -123,7 +130,7 @@ impl Backends {
     pub fn known(
         dynamic: &DynamicBackends,
         data_dir: &Path,
-        sources: Vec<Arc<str>>,
+        sources: Vec<Source>,
         configured: Vec<Backend>,
     ) -> Result<Vec<Backend>, FsError> {
         let urls = read(&data_dir.join(NAME))?;
@@ -140,12 +147,12 @@ impl Backends {
     /// Dropped, they may be delivered to or not.
     pub async fn apply(
         &self,
-        sources: Vec<Arc<str>>,
+        sources: Vec<Source>,
         configured: Vec<Backend>,
     ) -> Result<(), BoxError> {
         let _turn = self.changing.lock().await;
         let next = Lists { sources, configured, urls: self.lists.load().urls.clone() };
-        self.deliveries.apply(&all(&self.dynamic, &next)).await?;
+        self.deliveries.apply(&next.sources, &all(&self.dynamic, &next)).await?;
         self.lists.store(Arc::new(next));
         Ok(())
     }
@@ -238,7 +245,7 @@ impl Backends {
     fn plan_add(&self, lists: &Lists, url: &str) -> Result<Backend, Refused> {
         let told = |status, why: &str| Refused::Told(status, why.to_owned());
         let wrong = |why: String| Refused::Told(StatusCode::BAD_REQUEST, format!("url: {why}"));
-        let made = backend(url, &self.dynamic, &lists.sources).map_err(wrong)?;
+        let made = backend(url, &self.dynamic, &lists.names()).map_err(wrong)?;
         let known = lists.configured.iter().any(|one| one.name == made.name || one.url == made.url);
         if known || same(lists, url).is_some() {
             return Err(told(StatusCode::FOUND, "backend server already registered"));
@@ -262,8 +269,9 @@ impl Backends {
             let mut next = (*lists).clone();
             let told = change(&this, &mut next)?;
             this.save(&next)?;
-            if let Err(error) = runtime.block_on(this.deliveries.apply(&all(&this.dynamic, &next)))
-            {
+            let backends = all(&this.dynamic, &next);
+            let applied = this.deliveries.apply(&next.sources, &backends);
+            if let Err(error) = runtime.block_on(applied) {
                 // What is on disk is what is delivered to.
                 this.save(&lists)?;
                 return Err(Refused::Failed(Report(&*error).to_string()));
@@ -332,7 +340,7 @@ fn read(path: &Path) -> Result<Vec<String>, FsError> {
 fn all(dynamic: &DynamicBackends, lists: &Lists) -> Vec<Backend> {
     let mut all = lists.configured.clone();
     for url in &lists.urls {
-        match backend(url, dynamic, &lists.sources) {
+        match backend(url, dynamic, &lists.names()) {
             Ok(made) if !all.iter().any(|one| one.name == made.name) => all.push(made),
             Ok(_) => {}
             Err(why) => tracing::warn!(why, "a backend that was added may not be any more"),

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use strait_net::BoxError;
 
-use crate::config::Backend;
-use crate::deliver::{self, Status};
+use crate::config::{Backend, Source};
+use crate::deliver::{self, Schemes, Status};
 use crate::event::Position;
 
 /// What delivers.
 pub trait Deliveries: Send + Sync + 'static {
     /// The backends of now.
     fn backends(&self) -> Arc<[Backend]>;
+
+    /// What the events of each source say of themselves.
+    fn schemes(&self) -> Arc<Schemes>;
 
     /// How they are.
     fn status(&self) -> BoxFuture<'_, Vec<Status>>;
@@ -39,16 +42,24 @@ pub trait Deliveries: Send + Sync + 'static {
         positions: &'a [Position],
     ) -> BoxFuture<'a, Result<usize, BoxError>>;
 
-    /// Delivers to these backends from now on, and to no others.
+    /// Delivers what these sources send to these backends from now on, and to no others.
     ///
     /// # Errors
     /// Nothing changed.
-    fn apply<'a>(&'a self, backends: &'a [Backend]) -> BoxFuture<'a, Result<(), BoxError>>;
+    fn apply<'a>(
+        &'a self,
+        sources: &'a [Source],
+        backends: &'a [Backend],
+    ) -> BoxFuture<'a, Result<(), BoxError>>;
 }
 
 impl Deliveries for deliver::Deliveries {
     fn backends(&self) -> Arc<[Backend]> {
         Self::backends(self)
+    }
+
+    fn schemes(&self) -> Arc<Schemes> {
+        Self::schemes(self)
     }
 
     fn status(&self) -> BoxFuture<'_, Vec<Status>> {
@@ -71,7 +82,11 @@ impl Deliveries for deliver::Deliveries {
         Box::pin(async { Ok(Self::purge(self, backends, positions).await?) })
     }
 
-    fn apply<'a>(&'a self, backends: &'a [Backend]) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async { Ok(Self::apply(self, backends).await?) })
+    fn apply<'a>(
+        &'a self,
+        sources: &'a [Source],
+        backends: &'a [Backend],
+    ) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async { Ok(Self::apply(self, sources, backends).await?) })
     }
 }

@@ -3,7 +3,6 @@
 //! Looks block; they read the log in windows, so that a look at many events neither takes much
 //! memory nor holds the state for long.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,10 +12,10 @@ use strait_audit::AuditLog;
 use super::purged::Purged;
 use super::select::{Became as Word, Selector};
 use crate::config::Backend;
+use crate::deliver::Schemes;
 use crate::event::Position;
 use crate::log::{Log, ReadError, Summary};
 use crate::sender::{Facts, content_type, json};
-use crate::signature::Scheme;
 use crate::state::{self, Became, State, Table};
 
 /// Events that are looked at together.
@@ -61,7 +60,7 @@ pub(super) struct Window {
 /// Looks for what a selector means.
 pub(super) struct Look<'a> {
     pub(super) kept: &'a Kept,
-    pub(super) schemes: &'a BTreeMap<Arc<str>, Scheme>,
+    pub(super) schemes: Arc<Schemes>,
     pub(super) backends: &'a [Backend],
     pub(super) selector: &'a Selector,
     /// Whether a backend that is named may also be one that was never to have an event.

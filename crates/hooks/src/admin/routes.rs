@@ -274,7 +274,14 @@ impl Inner {
         backends: &'a [crate::config::Backend],
         selector: &'a Selector,
     ) -> Look<'a> {
-        Look { kept, schemes: &self.schemes, backends, selector, absent: false, read: 0 }
+        Look {
+            kept,
+            schemes: self.deliveries.schemes(),
+            backends,
+            selector,
+            absent: false,
+            read: 0,
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Tail {
         let selector = self.selector.clone();
         let mut look = Look {
             kept,
-            schemes: &inner.schemes,
+            schemes: inner.deliveries.schemes(),
             backends: &backends,
             selector: &selector,
             absent: false,

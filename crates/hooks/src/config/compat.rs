@@ -30,6 +30,7 @@ use aws_lc_rs::digest;
 use http::Uri;
 use serde_json::{Value, json};
 use strait_machinery::json::Segment;
+use strait_net::Network;
 use strait_runtime::units::format_duration;
 
 use super::read::understand;
@@ -69,6 +70,15 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
     /// `--ack`: ours.
     pub ack: Option<Ack>,
+    /// `--admin-listen`: ours; where operators come to, as `admin.listen` of a document.
+    pub admin_listen: Option<String>,
+    /// `--admin-token-file`: ours; a token that is good for everything.
+    pub admin_token_file: Option<String>,
+    /// `--admin-kubeconfig`: ours; as `admin.kubeconfig` of a document.
+    pub admin_kubeconfig: Option<String>,
+    /// Each `--dynamic-backend-network`: ours; where added backends may be beside public
+    /// addresses.
+    pub dynamic_backend_networks: Vec<String>,
 }
 
 /// Makes the configuration that flags and environment mean. All addresses are `[::]`, which on
@@ -126,7 +136,7 @@ impl Given<'_> {
             self.flag(flags.enable_dynamic_backends, "SPRAYPROXY_SERVER_ENABLE_DYNAMIC_BACKENDS");
         let (origin, backends) = self.backends(flags);
         let added = DynamicBackends {
-            networks: Vec::new(),
+            networks: self.networks(flags),
             timeout: Some(self.read(TIMEOUT, texts::duration).unwrap_or(Duration::from_secs(15))),
             insecure: self
                 .flag(flags.insecure_skip_tls_verify, "SPRAYPROXY_SERVER_INSECURE_SKIP_TLS_VERIFY"),
@@ -189,6 +199,18 @@ impl Given<'_> {
                 self.errors.push("--data-dir: must be an absolute path, in UTF-8".to_owned());
             }
         }
+        if let Some(listen) = &flags.admin_listen {
+            let all = ["view", "payload", "replay", "backends"];
+            let token = |file: &String| json!({"name": "admin", "file": file, "may": all});
+            let tokens: Vec<_> = flags.admin_token_file.iter().map(token).collect();
+            document["admin"] = json!({"listen": listen, "tokens": tokens});
+            if let Some(kubeconfig) = &flags.admin_kubeconfig {
+                document["admin"]["kubeconfig"] = kubeconfig.as_str().into();
+            }
+        } else if flags.admin_token_file.is_some() || flags.admin_kubeconfig.is_some() {
+            let why = "--admin-token-file and --admin-kubeconfig need --admin-listen";
+            self.errors.push(why.to_owned());
+        }
         if flags.ack == Some(Ack::Sync) {
             document["ack"] = "sync".into();
         }
@@ -245,6 +267,19 @@ impl Given<'_> {
             self.errors.push(format!("--metrics-port: {port} is the port of --port"));
         }
         Some(Listener { address, tls })
+    }
+
+    fn networks(&mut self, flags: &Flags) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for text in &flags.dynamic_backend_networks {
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(error) => {
+                    self.errors.push(format!("--dynamic-backend-network: {text:?} {error}"));
+                }
+            }
+        }
+        networks
     }
 
     /// Where backends were named, and each once.

@@ -32,7 +32,7 @@ pub(super) struct Intake {
 }
 
 /// How senders say what their webhooks are, by source.
-type Schemes = BTreeMap<Arc<str>, Scheme>;
+pub type Schemes = BTreeMap<Arc<str>, Scheme>;
 
 /// What is to be done with one event.
 pub(super) type Decisions = Vec<(Arc<Lane>, Decision)>;
@@ -60,6 +60,10 @@ impl Intake {
 
     pub(super) fn lanes(&self) -> Arc<Vec<Arc<Lane>>> {
         self.lanes.load_full()
+    }
+
+    pub(super) fn schemes(&self) -> Arc<Schemes> {
+        self.schemes.load_full()
     }
 
     pub(super) fn has_backend(&self, source: &str) -> bool {

@@ -6,11 +6,13 @@
 //! log/           events
 //! state/         what became of them
 //! backends.json  those that were added while it ran
-//! audit/         what operators did
+//! purged         events whose bodies are not given out any more
+//! audit/         what operators did, where no hub keeps that
+//! audit-head     how far
 //! ```
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strait_runtime::{Context, DataDir, DataDirError, Layout, random_16};
@@ -29,7 +31,10 @@ const LAYOUT: Layout =
 
 /// An open directory.
 pub(super) struct Disk {
+    /// Held for its lock.
     pub(super) directory: Directory,
+    /// Where it is.
+    pub(super) path: PathBuf,
     pub(super) log: Log,
     pub(super) state: Arc<State>,
 }
@@ -55,7 +60,7 @@ impl Disk {
         let fail = Box::new(|error: &io::Error| end("the deliveries' state", error));
         let (state, recovered) = State::open(&directory.join("state"), fail)?;
         tell(&recovery, recovered);
-        Ok(Self { directory, log, state: Arc::new(state) })
+        Ok(Self { directory, path: path.to_owned(), log, state: Arc::new(state) })
     }
 
     /// What deliveries need of it.

@@ -44,14 +44,24 @@ impl Bound {
         context: &Context,
         handler: Handler,
     ) -> Task<()> {
-        let server = Server {
-            tls: self.tls,
-            limits,
-            metrics: metrics.clone(),
-            tasks: context.tasks.clone(),
-            shutdown: context.shutdown.clone(),
-        };
-        context.tasks.spawn("hooks-listener", server.serve(self.listener, handler))
+        let served = server(self.tls, limits, metrics, context).serve(self.listener, handler);
+        context.tasks.spawn("hooks-listener", served)
+    }
+}
+
+/// A server of this process.
+pub(super) fn server(
+    tls: Option<Arc<ServerConfig>>,
+    limits: Limits,
+    metrics: &ServerMetrics,
+    context: &Context,
+) -> Server {
+    Server {
+        tls,
+        limits,
+        metrics: metrics.clone(),
+        tasks: context.tasks.clone(),
+        shutdown: context.shutdown.clone(),
     }
 }
 

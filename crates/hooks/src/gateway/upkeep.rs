@@ -9,6 +9,7 @@ use strait_runtime::Context;
 use strait_types::Report;
 
 use super::change::merge;
+use super::operators::Operators;
 use super::{Changed, StartError, Variable};
 use crate::config::{Config, Source};
 use crate::deliver::Deliveries;
@@ -24,6 +25,7 @@ pub(super) struct Upkeep {
     config: Config,
     ingest: Ingest,
     deliveries: Deliveries,
+    pub(super) operators: Arc<Operators>,
     pub(super) changed: Option<Changed>,
     pub(super) variable: Variable,
     /// By source: one that stays as it is keeps its secrets.
@@ -33,11 +35,17 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// Of a configuration that does not change, without variables.
-    pub(super) fn new(config: Config, ingest: Ingest, deliveries: Deliveries) -> Self {
+    pub(super) fn new(
+        config: Config,
+        ingest: Ingest,
+        deliveries: Deliveries,
+        operators: Arc<Operators>,
+    ) -> Self {
         Self {
             config,
             ingest,
             deliveries,
+            operators,
             changed: None,
             variable: |_| None,
             secrets: BTreeMap::new(),
@@ -116,8 +124,7 @@ impl Upkeep {
             tracing::warn!(waits, "the configuration changed where that needs a restart");
         }
         // First, as a source without backends refuses.
-        if let Err(error) = self.deliveries.apply(&merged.sources, &merged.backends).await {
-            let err = Report(&error).to_string();
+        if let Err(err) = self.operators.apply(&merged, &self.deliveries).await {
             tracing::error!(err, "the configuration stays as it was");
             return self;
         }
@@ -134,9 +141,7 @@ impl Upkeep {
                 let err = Report(&error).to_string();
                 tracing::error!(err, "the configuration stays as it was");
                 this.config = old;
-                let Config { sources, backends, .. } = &this.config;
-                if let Err(error) = this.deliveries.apply(sources, backends).await {
-                    let err = Report(&error).to_string();
+                if let Err(err) = this.operators.apply(&this.config, &this.deliveries).await {
                     tracing::error!(err, "cannot go back to the backends of before");
                 }
             }

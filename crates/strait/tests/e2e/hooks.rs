@@ -9,7 +9,7 @@ use std::process::Command;
 use aws_lc_rs::hmac;
 use tempfile::TempDir;
 
-use crate::harness::{Message, Process, Recorder, ask};
+use crate::harness::{Message, Output, Process, Recorder, ask};
 
 const SECRET: &str = "known to the sender alone";
 const BODY: &str = r#"{"action":"opened","repository":{"full_name":"acme/site"}}"#;
@@ -250,6 +250,10 @@ fn a_hub_takes_webhooks_beside_its_work() {
     let address = ([127, 0, 0, 1], hooks).into();
     assert_eq!(send(address, "/forge", "d-1", SECRET).status(), 202);
     assert_eq!(backend.next().body, BODY);
+    // The hub's own credentials and rights are the operators'.
+    let kubeconfig = home.path().join("hub/admin.kubeconfig");
+    let server = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    assert!(operate(&server, &["list"]).succeeded().contains("acme/site"));
     assert_eq!(process.terminate().code, Some(0));
 
     let mut command = strait();
@@ -257,4 +261,105 @@ fn a_hub_takes_webhooks_beside_its_work() {
     let ended = Process::start(&mut command).finish();
     assert_eq!(ended.code, Some(64), "{ended:?}");
     assert!(ended.stderr.contains("--hooks-config is missing"), "{}", ended.stderr);
+}
+
+/// Runs a command of operators.
+fn operate(server: &[&str], arguments: &[&str]) -> Output {
+    let mut command = strait();
+    command.arg("hook").args(arguments).args(server);
+    Process::start(&mut command).finish()
+}
+
+#[test]
+fn operators_see_and_repair_over_a_socket() {
+    let home = tempfile::tempdir().unwrap();
+    let backend = Recorder::start();
+    let secret = home.path().join("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let refuses = free_port();
+    let rest = format!(
+        "admin: {{listen: 'unix:{}'}}\n{}backends:\n\
+         - {{name: good, url: 'http://{}', sources: [forge], allowPrivate: true}}\n\
+         - {{name: down, url: 'http://127.0.0.1:{refuses}', sources: [forge], allowPrivate: true}}\n",
+        home.path().join("admin.sock").display(),
+        source(&secret),
+        backend.address
+    );
+    let config = write_config(home.path(), &rest);
+    let (process, address) = ready(strait().args(["hooks", "serve", "--config"]).arg(config));
+    assert_eq!(send(address, "/forge", "d-1", SECRET).status(), 202);
+    assert_eq!(backend.next().body, BODY);
+    let socket = format!("unix:{}", home.path().join("admin.sock").display());
+    let server = ["--server", &*socket];
+
+    let list = operate(&server, &["list", "-o", "wide"]).succeeded();
+    for expected in ["forge", "pull_request", "acme/site", "down"] {
+        assert!(list.contains(expected), "{expected} in\n{list}");
+    }
+    let id = operate(&server, &["list", "-o", "name"]).succeeded();
+    let id = id.trim();
+    assert_eq!(operate(&server, &["show", id, "--payload"]).succeeded(), BODY);
+    let dry = operate(&server, &["replay", "--backend", "good", "--dry-run"]).succeeded();
+    assert!(dry.contains('1'), "{dry}");
+    operate(&server, &["replay", "--id", id, "--backend", "good"]).succeeded();
+    assert_eq!(backend.next().field("x-github-delivery"), Some("d-1"));
+    let ended = operate(&server, &["replay"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+
+    operate(&server, &["purge", "--id", id]).succeeded();
+    operate(&server, &["show", id, "--payload"]).failed();
+    assert_eq!(process.terminate().code, Some(0));
+
+    let mut command = strait();
+    command.args(["audit", "list", "--data-dir"]).arg(home.path().join("data"));
+    let audit = Process::start(&mut command).finish().succeeded();
+    for expected in ["replay", "purge", "payload"] {
+        assert!(audit.contains(expected), "{expected} in\n{audit}");
+    }
+    let mut command = strait();
+    command.args(["audit", "verify", "--data-dir"]).arg(home.path().join("data"));
+    assert!(Process::start(&mut command).finish().succeeded().starts_with("intact"));
+}
+
+#[test]
+fn backends_come_and_go_for_those_who_may() {
+    let home = tempfile::tempdir().unwrap();
+    let (one, other) = (Recorder::start(), Recorder::start());
+    fs::write(home.path().join("token"), "an operator's").unwrap();
+    let data = home.path().join("data");
+    let run = || {
+        let (port, metrics) = (free_port().to_string(), free_port().to_string());
+        let mut command = sprayproxy(&home, &["--host=127.0.0.1", "--enable-dynamic-backends"]);
+        command.args(["--port", &port, "--metrics-port", &metrics, "--admin-listen=127.0.0.1:0"]);
+        command.args(["--dynamic-backend-network", "127.0.0.0/8", "--backend"]);
+        command.arg(format!("http://{}", one.address)).arg("--data-dir").arg(&data);
+        ready(command.arg("--admin-token-file").arg(home.path().join("token")))
+    };
+    let (process, address) = run();
+    let ask_backends = |address, method: &str, token: &str, url: &str| {
+        let token = format!("Bearer {token}");
+        let fields = [("authorization", &*token), ("content-type", "application/json")];
+        let body = if url.is_empty() { String::new() } else { format!("{{\"url\":\"{url}\"}}") };
+        ask(address, &format!("{method} /backends"), &fields, &body)
+    };
+    let url = format!("http://{}", other.address);
+    assert_eq!(ask_backends(address, "POST", "a stranger's", &url).status(), 401);
+    let answer = ask_backends(address, "POST", "an operator's", &url);
+    assert_eq!((answer.status(), &*answer.body), (200, "registered the backend server"));
+    let again = ask_backends(address, "POST", "an operator's", &format!("{url}/"));
+    assert_eq!(again.status(), 302);
+    let metadata = ask_backends(address, "POST", "an operator's", "http://169.254.169.254/");
+    assert_eq!(metadata.status(), 400, "{metadata:?}");
+    assert_eq!(send(address, "/proxy", "d-1", SECRET).status(), 200);
+    assert_eq!((one.next().body, other.next().body), (BODY.to_owned(), BODY.to_owned()));
+    assert_eq!(process.terminate().code, Some(0));
+
+    let (process, address) = run();
+    let listed = ask_backends(address, "GET", "an operator's", "").body;
+    assert!(listed.contains(&url), "{listed}");
+    assert_eq!(send(address, "/proxy", "d-2", SECRET).status(), 200);
+    assert_eq!(other.next().field("x-github-delivery"), Some("d-2"));
+    assert_eq!(ask_backends(address, "DELETE", "an operator's", &url).status(), 200);
+    assert_eq!(ask_backends(address, "DELETE", "an operator's", &url).status(), 404);
+    assert_eq!(process.terminate().code, Some(0));
 }

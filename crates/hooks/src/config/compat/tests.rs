@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::AdminListener;
 
 fn made(flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let variables: BTreeMap<_, _> = variables.iter().copied().collect();
@@ -83,8 +84,14 @@ fn flags_hide_variables_and_both_say_the_same() {
         metrics_key: Some("/k2".into()),
         data_dir: Some("/data".into()),
         ack: Some(Ack::Sync),
+        admin_listen: Some("unix:/run/hooks.sock".into()),
+        admin_token_file: None,
+        admin_kubeconfig: None,
+        dynamic_backend_networks: Vec::new(),
     };
     let config = made(&flags, &variables).unwrap();
+    let socket = AdminListener::Unix("/run/hooks.sock".into());
+    assert_eq!(config.admin.as_ref().map(|admin| &admin.listen), Some(&socket));
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:0");
     let metrics = config.metrics.as_ref().unwrap();
     assert_eq!(metrics.address.to_string(), "127.0.0.1:1");
@@ -154,6 +161,16 @@ fn what_cannot_be_read_refuses_by_name() {
         (Flags { metrics_port: Some(8080), ..default() }, vec![SET], "--metrics-port: 8080 is the"),
         (Flags { metrics_cert: Some("/c".into()), ..default() }, vec![SET], "--metrics-cert and"),
         (Flags { data_dir: Some("data".into()), ..default() }, vec![SET], "--data-dir: must"),
+        (
+            Flags { admin_token_file: Some("/t".into()), ..default() },
+            vec![SET],
+            "--admin-token-file and",
+        ),
+        (
+            Flags { dynamic_backend_networks: vec!["10/8".into()], ..default() },
+            vec![SET],
+            "--dynamic-backend-network: \"10/8\"",
+        ),
     ] {
         let errors = made(&flags, &variables).unwrap_err();
         assert!(errors[0].starts_with(expected), "{errors:?}");

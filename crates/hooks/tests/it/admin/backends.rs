@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use strait_hooks::admin::Backends;
 use strait_hooks::config::DynamicBackends;
 
-use super::scene::Scene;
+use super::scene::{Scene, sources};
 
 #[tokio::test]
 async fn backends_come_and_go_with_sprayproxys_answers() {
@@ -78,11 +78,10 @@ async fn what_was_added_is_there_after_a_restart() {
         let dynamic = DynamicBackends { networks: Vec::new(), timeout: None, insecure: false };
         Backends::open(dynamic, Some(scene.directory.path()), scene.fake.clone(), None)
     };
-    open().unwrap().apply(vec!["forge".into()], Vec::new()).await.unwrap();
+    open().unwrap().apply(sources(), Vec::new()).await.unwrap();
     let backends = scene.fake.backends.lock().clone();
     let dynamic = DynamicBackends { networks: Vec::new(), timeout: None, insecure: false };
-    let sources = vec!["forge".into()];
-    let known = Backends::known(&dynamic, scene.directory.path(), sources, Vec::new()).unwrap();
+    let known = Backends::known(&dynamic, scene.directory.path(), sources(), Vec::new()).unwrap();
     assert_eq!(*known, *backends);
     assert_eq!(backends.len(), 1);
     assert_eq!(backends[0].url.to_string(), "https://b.example/");

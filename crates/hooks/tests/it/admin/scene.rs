@@ -15,8 +15,10 @@ use serde_json::Value;
 use strait_audit::{AuditLog, Head, Mirror};
 use strait_hooks::admin::{Admin, Authorizer, Backends, Deliveries, Kept, Parts, Purged};
 use strait_hooks::breaker::Breaker;
-use strait_hooks::config::{self, AdminListener, Backend, DynamicBackends, Listener, Permission};
-use strait_hooks::deliver::Status;
+use strait_hooks::config::{
+    self, AdminListener, Answers, Backend, DynamicBackends, Listener, Permission, Source,
+};
+use strait_hooks::deliver::{Schemes, Status};
 use strait_hooks::log::{Log, Options};
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
@@ -80,6 +82,10 @@ impl Deliveries for Fake {
         self.backends.lock().clone()
     }
 
+    fn schemes(&self) -> Arc<Schemes> {
+        Arc::new(BTreeMap::from([(Arc::from("forge"), Scheme::Github)]))
+    }
+
     fn status(&self) -> BoxFuture<'_, Vec<Status>> {
         let count = |backend: &Backend| {
             self.state.read(|table| table.dead(state::Backend::of(&backend.name)).count())
@@ -114,7 +120,11 @@ impl Deliveries for Fake {
         Box::pin(async move { self.set(backends, positions, Became::Purged) })
     }
 
-    fn apply<'a>(&'a self, backends: &'a [Backend]) -> BoxFuture<'a, Result<(), BoxError>> {
+    fn apply<'a>(
+        &'a self,
+        _: &'a [Source],
+        backends: &'a [Backend],
+    ) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move {
             if backends.iter().any(|backend| backend.url.host() == Some("fails.example")) {
                 return Err("it cannot be delivered to".into());
@@ -123,6 +133,19 @@ impl Deliveries for Fake {
             Ok(())
         })
     }
+}
+
+/// The one source.
+pub(super) fn sources() -> Vec<Source> {
+    vec![Source {
+        name: "forge".into(),
+        path: "/forge".into(),
+        scheme: Scheme::Github,
+        secrets: Vec::new(),
+        dedupe: Duration::from_secs(60),
+        addresses: Vec::new(),
+        answers: Answers::Strait,
+    }]
 }
 
 pub(super) fn now() -> Timestamp {
@@ -191,16 +214,14 @@ impl Scene {
         let data_dir = Some(directory.path());
         let audit = Some(kept.audit.clone());
         let dynamic = Backends::open(dynamic, data_dir, fake.clone(), audit).unwrap();
-        dynamic.apply(vec!["forge".into()], backends).await.unwrap();
+        dynamic.apply(sources(), backends).await.unwrap();
         let dynamic = Arc::new(dynamic);
         let (tasks, shutdown) = (TaskSet::new(&metrics), Shutdown::new());
         let ready = Checks::new();
-        let schemes = BTreeMap::from([(Arc::from("forge"), Scheme::Github)]);
         let admin = Admin::new(Parts {
             kept: Some(kept.clone()),
             deliveries: fake.clone(),
             backends: Some(dynamic.clone()),
-            schemes,
             metrics: metrics.clone(),
             ready,
             clock: clock.clone(),
