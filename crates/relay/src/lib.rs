@@ -14,6 +14,7 @@
 
 pub mod agent;
 mod agents;
+pub mod http;
 pub mod hub;
 mod limiter;
 pub mod token;
