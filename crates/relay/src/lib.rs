@@ -14,6 +14,7 @@
 
 pub mod agent;
 mod agents;
+pub mod credential;
 pub mod http;
 pub mod hub;
 mod limiter;
