@@ -18,6 +18,7 @@ pub mod credential;
 pub mod http;
 pub mod hub;
 mod limiter;
+pub mod message;
 pub mod token;
 
 pub use agents::{AgentSpec, Agents, LOST_AFTER};

@@ -1,0 +1,298 @@
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue};
+use strait_machinery::json;
+
+use super::*;
+
+fn name() -> ServiceName {
+    ServiceName { agent: "smith".into(), service: "ci".into() }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Number, failure, status, reason, text.
+type Row = (u8, Failure, u16, &'static str, &'static str);
+
+fn refusals() -> Vec<Row> {
+    let scope = Scope::Service { is_for: "smith/argo".into(), this: "smith/ci".into() };
+    vec![
+        (
+            1,
+            Failure::CredentialMissing,
+            401,
+            "CredentialMissing",
+            "needs a bearer token, basic password or client certificate for smith/ci: `strait service token smith/ci`",
+        ),
+        (
+            2,
+            Failure::CredentialExpired { id: "01H".into(), ago: secs(10_800), life: secs(3600) },
+            401,
+            "CredentialExpired",
+            "token 01H expired 3h ago; lifetime 60m",
+        ),
+        (
+            3,
+            Failure::CredentialRevoked { ago: secs(12), by: Some("root".into()) },
+            401,
+            "CredentialRevoked",
+            "revoked 12s ago",
+        ),
+        (
+            4,
+            Failure::CredentialScope(scope),
+            403,
+            "CredentialScope",
+            "token is for smith/argo, this is smith/ci",
+        ),
+        (
+            5,
+            Failure::Forbidden {
+                user: "alice".into(),
+                verb: "create",
+                workspace: "root:acme".into(),
+            },
+            403,
+            "Forbidden",
+            "alice needs verb create on services/connect \"ci.smith\" in root:acme",
+        ),
+        (
+            6,
+            Failure::AgentRule {
+                method: "POST".into(),
+                path: "/script".into(),
+                rule: "allow.paths",
+                detail: Some("/job/*".into()),
+            },
+            403,
+            "AgentRule",
+            "agent smith refuses POST /script by allow.paths",
+        ),
+        (
+            7,
+            Failure::IdentityUnmapped { user: "alice".into(), groups: vec!["acme:dev".into()] },
+            403,
+            "IdentityUnmapped",
+            "agent smith has no identity rule for alice (groups acme:dev)",
+        ),
+        (8, Failure::NotFound, 404, "NotFound", "no service ci.smith here, or you may not see it"),
+        (
+            9,
+            Failure::AgentOffline { seen: Some((secs(240), "203.0.113.7".parse().unwrap())) },
+            503,
+            "AgentOffline",
+            "agent smith last seen 4m ago from 203.0.113.7; on its side: `strait agent status`",
+        ),
+        (
+            10,
+            Failure::ServiceWithdrawn { since: "2026-01-02T10:02:00Z".parse().unwrap() },
+            503,
+            "ServiceWithdrawn",
+            "smith is connected but no longer offers ci since 2026-01-02T10:02:00Z",
+        ),
+    ]
+}
+
+fn executions() -> Vec<Row> {
+    let issuer = "is not signed by tls.caFile (issuer: Corp CA 2)";
+    vec![
+        (
+            11,
+            Failure::ConnectFailed(ConnectError::Refused),
+            502,
+            "ConnectFailed",
+            "smith could not connect to ci: connection refused (address only in the agent's log)",
+        ),
+        (
+            12,
+            Failure::UpstreamTls { why: issuer.into() },
+            502,
+            "UpstreamTLS",
+            "certificate of ci is not signed by tls.caFile (issuer: Corp CA 2)",
+        ),
+        (
+            13,
+            Failure::ConnectTimeout(secs(10)),
+            504,
+            "ConnectTimeout",
+            "smith had no connection to ci in 10s",
+        ),
+        (
+            13,
+            Failure::HeadTimeout(secs(60)),
+            504,
+            "HeadTimeout",
+            "no answer from ci in 1m; `headTimeout` in the services file",
+        ),
+        (
+            15,
+            Failure::TooLarge { length: Some(12 << 20), limit: 10 << 20 },
+            413,
+            "TooLarge",
+            "12 MiB > maxBody 10 MiB of ci",
+        ),
+        (
+            16,
+            Failure::UpgradeNotAllowed,
+            501,
+            "UpgradeNotAllowed",
+            "ci does not upgrade connections; `upgrade` in the services file",
+        ),
+        (
+            17,
+            Failure::AmbiguousPath("%2f"),
+            400,
+            "BadTarget",
+            "path contains %2f and ci has path rules",
+        ),
+        (
+            17,
+            Failure::BadHead(BadHead::TargetForm("a URL or an authority")),
+            400,
+            "BadTarget",
+            "the request target must be a path that begins with /, not a URL or an authority",
+        ),
+        (
+            18,
+            Failure::Overloaded { running: 256, of: "ci".into() },
+            503,
+            "Overloaded",
+            "256 requests already run on ci",
+        ),
+        (
+            0,
+            Failure::ConnectionLost,
+            502,
+            "ConnectionLost",
+            "the connection to smith broke after the request was sent; it may have been executed",
+        ),
+        (
+            0,
+            Failure::TooManyRequests(3),
+            429,
+            "TooManyRequests",
+            "too many requests; the next one in 3 s",
+        ),
+    ]
+}
+
+#[test]
+fn a48_each_mistake_has_its_status_reason_and_text() {
+    for (number, failure, status, reason, text) in refusals().into_iter().chain(executions()) {
+        let reader = Reader { request_id: "r1", json: false, administrator: false };
+        let response = failure.respond(&name(), &reader);
+        assert_eq!(response.status(), status, "{number}");
+        assert_eq!(response.headers()["x-strait-error"], reason, "{number}");
+        assert_eq!(response.headers()["x-request-id"], "r1", "{number}");
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+        assert_eq!(&**response.body(), format!("{text}\n").as_bytes(), "{number}");
+        let challenged = response.headers().contains_key(WWW_AUTHENTICATE);
+        assert_eq!(challenged, status == 401, "{number}");
+
+        let response = failure.respond(&name(), &Reader { json: true, ..reader });
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let body = json::parse(response.body()).unwrap();
+        assert_eq!(body.str_at(&["kind"]), Some("Status"), "{number}");
+        assert_eq!(body.str_at(&["reason"]), Some(reason), "{number}");
+        assert_eq!(body.str_at(&["message"]), Some(text), "{number}");
+        assert_eq!(body.at(&["code"]), Some(&i64::from(status).into()), "{number}");
+    }
+}
+
+#[test]
+fn a48_14_a_services_own_refusal_passes_with_a_hint() {
+    for (status, expected) in [
+        (StatusCode::UNAUTHORIZED, Some("401 came from ci, not from the hub")),
+        (StatusCode::FORBIDDEN, Some("403 came from ci, not from the hub")),
+        (StatusCode::OK, None),
+        (StatusCode::BAD_GATEWAY, None),
+    ] {
+        let hint = hint(status, "ci");
+        assert_eq!(hint.as_ref().map(|hint| hint.to_str().unwrap()), expected);
+    }
+}
+
+#[test]
+fn a48_19_20_an_agent_that_cannot_join_is_told_why() {
+    let expected = "ab12".repeat(16);
+    for (mistake, status, exit, text) in [
+        (
+            Joining::WrongAuthority {
+                hub: "hub.saas.example".into(),
+                issuer: "Corp Proxy CA".into(),
+                expected,
+            },
+            None,
+            78,
+            "hub.saas.example presented a certificate by \"Corp Proxy CA\"; expected hub CA ab12ab12ab12ab12: an inspecting proxy is in the way",
+        ),
+        (
+            Joining::TokenUsed {
+                at: "2026-01-02T10:01:00Z".parse().unwrap(),
+                by: "agent-7f9".into(),
+            },
+            Some(StatusCode::FORBIDDEN),
+            77,
+            "token was used at 2026-01-02T10:01:00Z by agent-7f9; make a new one",
+        ),
+        (
+            Joining::TokenExpired { ago: secs(60) },
+            Some(StatusCode::FORBIDDEN),
+            77,
+            "token expired 60s ago; make a new one",
+        ),
+        (
+            Joining::Clock { off: secs(540), ahead: true },
+            None,
+            78,
+            "this machine's clock is 9m ahead of the hub",
+        ),
+    ] {
+        assert_eq!((mistake.status(), mistake.exit_status()), (status, exit));
+        assert_eq!(mistake.to_string(), text);
+    }
+}
+
+#[test]
+fn administrators_see_who_and_which_rule() {
+    for (number, hidden) in [(3, " by root"), (6, " (/job/*)")] {
+        let (.., failure, _, _, _) = refusals().swap_remove(number - 1);
+        assert!(!failure.text(&name(), false).contains(hidden));
+        assert!(failure.text(&name(), true).ends_with(hidden));
+    }
+}
+
+#[test]
+fn who_may_try_again_is_told_when() {
+    for (failure, expected) in [
+        (Failure::Overloaded { running: 1, of: "ci".into() }, Some("1")),
+        (Failure::NotAccepted, Some("1")),
+        (Failure::TooManyRequests(3), Some("3")),
+        (Failure::ConnectionLost, None),
+        (Failure::Aborted, None),
+    ] {
+        let reader = Reader { request_id: "r1", json: true, administrator: false };
+        let response = failure.respond(&name(), &reader);
+        let after = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+        assert_eq!(after, expected, "{failure:?}");
+    }
+}
+
+#[test]
+fn json_goes_to_those_who_list_it() {
+    for (accept, expected) in [
+        ("", false),
+        ("*/*", false),
+        ("text/html, */*", false),
+        ("application/json", true),
+        ("text/plain, Application/JSON;q=0.5", true),
+        ("application/json;as=Table;v=v1;g=meta.k8s.io", true),
+        ("application/json;q=0", false),
+        ("application/jsonp", false),
+    ] {
+        let mut fields = HeaderMap::new();
+        fields.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+        assert_eq!(prefers_json(&fields), expected, "{accept}");
+    }
+}
