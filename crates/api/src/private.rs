@@ -12,6 +12,7 @@
 mod kinds;
 mod read;
 mod schema;
+mod single;
 
 pub use kinds::ClassSpec;
 pub use kinds::{
@@ -21,6 +22,7 @@ pub use kinds::{
     ResultMapping, ResultPath, Rule, TextSource,
 };
 pub use read::{Documents, Located, Source, read};
+pub use single::{Read, Single, read_agent_config};
 
 /// The group of these kinds.
 pub const GROUP: &str = "requests.strait.dev";

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use strait_machinery::field::FieldError;
 use strait_machinery::json::{Path, Value};
-use strait_machinery::schema::{default, prune, validate};
+use strait_machinery::schema::{Schema, default, prune, validate};
 use strait_machinery::yaml::{self, Document, Mistake, Places, Position};
 use strait_types::is_dns1123_subdomain;
 
@@ -103,19 +103,31 @@ fn understand(
         let error = FieldError::not_supported(path, version, supported);
         found.push((places.nearest(&error.path), error.to_string()));
     }
-    for unknown in prune::prune(&mut value, &kind.schema) {
-        let message = format!("unknown field \"{unknown}\"");
-        found.push((places.nearest(&unknown), message));
-    }
-    // Its only failure is too much text, which is then wrong anyway.
-    let defaulted = default::apply(&mut value, &kind.schema);
-    let mut errors = validate::validate(&value, &kind.schema, &Path::root());
-    errors.extend(bad_name(&value));
-    for error in &errors {
+    let (told, defaulted) = conform(&mut value, &kind.schema);
+    found.extend(told.into_iter().map(|(path, message)| (places.nearest(&path), message)));
+    if let Some(error) = bad_name(&value) {
         found.push((places.nearest(&error.path), error.to_string()));
     }
-    defaulted.ok()?;
+    if !defaulted {
+        return None;
+    }
     typed(kind, &value)
+}
+
+/// Drops what a schema does not know, fills its defaults in, and finds what it forbids. False
+/// where defaults could not be filled in, for there was too much text, which is then told.
+pub(super) fn conform(value: &mut Value, schema: &Schema) -> (Vec<(Path, String)>, bool) {
+    let unknown = prune::prune(value, schema).into_iter();
+    let mut found: Vec<(Path, String)> = unknown
+        .map(|path| {
+            let message = format!("unknown field \"{path}\"");
+            (path, message)
+        })
+        .collect();
+    let defaulted = default::apply(value, schema).is_ok();
+    let errors = validate::validate(value, schema, &Path::root());
+    found.extend(errors.into_iter().map(|error| (error.path.clone(), error.to_string())));
+    (found, defaulted)
 }
 
 fn unknown_kind(value: &Value, places: &Places) -> (Position, String) {
