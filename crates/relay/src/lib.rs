@@ -19,6 +19,7 @@ pub mod http;
 pub mod hub;
 mod limiter;
 pub mod message;
+pub mod services;
 pub mod token;
 
 pub use agents::{AgentSpec, Agents, LOST_AFTER};
