@@ -12,6 +12,7 @@
 //! Limits: 16 tokens per agent outstanding, 100 uses and 7 days per token, 10 attempts to join
 //! per minute and address, 64 instances per agent.
 
+pub mod access;
 pub mod agent;
 mod agents;
 pub mod credential;
