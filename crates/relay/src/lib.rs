@@ -15,6 +15,7 @@
 pub mod access;
 pub mod agent;
 mod agents;
+pub mod choice;
 pub mod credential;
 pub mod http;
 pub mod hub;
