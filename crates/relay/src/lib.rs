@@ -1,4 +1,4 @@
-//! Agents and their hub: joining, renewing, presence.
+//! Agents and their hub: joining, renewing, presence, and what is decided about a crossing.
 //!
 //! ```text
 //! strait agent token create NAME ─► sj1.… ─► agent: POST /relay/v1/join ─► certificate
@@ -8,6 +8,10 @@
 //!
 //! A token's use is burnt, durably, before anything is signed. A certificate is honoured only
 //! while its Agent object exists, lists the installation, and refuses it in no other way.
+//!
+//! The decisions about a crossing ([`http`], [`access`], [`credential`], [`choice`], [`message`],
+//! [`services`]) are functions without sockets and clocks; `docs/design/relay-decisions.md` has
+//! their order.
 //!
 //! Limits: 16 tokens per agent outstanding, 100 uses and 7 days per token, 10 attempts to join
 //! per minute and address, 64 instances per agent.

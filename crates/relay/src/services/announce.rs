@@ -14,6 +14,8 @@ use crate::token::hex;
 
 /// Most bytes of one message.
 pub const MESSAGE_MAX: usize = 64 << 10;
+/// Most bytes of a message that one service may take.
+pub(super) const ENTRY_MAX: usize = 32 << 10;
 /// Bytes of a hash that come from what is announced anyway.
 const PUBLIC: usize = 8;
 /// Bytes that come from the rest.
@@ -70,6 +72,11 @@ pub fn announcement(
         message.to_bytes()
     };
     (1..).zip(parts).map(message).collect()
+}
+
+/// Bytes that a service takes in an announcement, about.
+pub(super) fn announced_length(service: &Service) -> usize {
+    public(service).to_bytes().len()
 }
 
 /// Everything of a service that anybody outside may know.

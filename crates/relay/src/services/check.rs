@@ -10,6 +10,7 @@ use strait_machinery::field::FieldError;
 use strait_machinery::json::{Path, Value};
 use strait_machinery::yaml::Mistake;
 
+use super::announce::{ENTRY_MAX, announced_length};
 use super::files::Files;
 use super::problems::Problems;
 use super::{AgentConfig, HubConfig, Incoming, Policy, Service, ServiceLimits, ServiceType};
@@ -186,13 +187,17 @@ fn service(
         ServiceType::Tcp => tcp(path, raw, problems),
         kind => web::target(path, raw, kind, problems).map(|it| Target::Http(Box::new(it))),
     };
-    Some(Service {
+    let service = Service {
         kind: kind?,
         target: target?,
         users: raw.allow.users.clone(),
         limits: limits?,
         annotations: raw.annotations.clone(),
-    })
+    };
+    if announced_length(&service) > ENTRY_MAX {
+        problems.add(FieldError::too_long(path.field("allow"), ENTRY_MAX));
+    }
+    Some(service)
 }
 
 fn service_type(path: &Path, text: &str, problems: &mut Problems<'_>) -> Option<ServiceType> {

@@ -259,6 +259,21 @@ fn many_services_are_announced_in_parts() {
 }
 
 #[test]
+fn a_service_that_no_message_could_hold_is_a_mistake() {
+    let paths = |count: usize| {
+        let path = format!("/{}", "x".repeat(1000));
+        let list = vec![path; count].join(", ");
+        format!(
+            "services:\n- {{name: a, type: http, url: \"https://x\", allow: {{paths: [{list}]}}}}\n"
+        )
+    };
+    let messages = announcement(&config(&paths(32)), 1, |_| true);
+    assert!(messages.len() == 1 && messages[0].len() < MESSAGE_MAX);
+    let mistakes = try_read(&paths(33), false).unwrap_err();
+    assert!(mistakes[0].contains("services[0].allow: Too long"), "{mistakes:?}");
+}
+
+#[test]
 fn settings_that_differ_have_hashes_that_differ() {
     let hash = |more: &str| {
         let body = format!("services:\n- {{name: a, type: http, {more}}}\n");
