@@ -5,9 +5,10 @@
 //! struct each, which holds what was checked. Every member that a schema declares has its effect
 //! in this release; one that it does not declare is a mistake.
 //!
-//! [`read`] does no I/O and finds every mistake that a document has by itself. What several
+//! [`read()`] does no I/O and finds every mistake that a document has by itself. What several
 //! documents or the machine have to do with each other is for whoever uses them
-//! ([`Located::mistake`] says where).
+//! ([`Located::mistake`] says where). [`read_agent_config`] does the same for the one document
+//! that says what an agent offers through the relay.
 
 mod kinds;
 mod read;

@@ -1,3 +1,5 @@
+//! Every mistake with its number, and who reads what of it.
+
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use strait_machinery::json;

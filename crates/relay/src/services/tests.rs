@@ -1,3 +1,5 @@
+//! Whole files, their mistakes, reloads, announcements and credentials.
+
 use std::collections::HashMap;
 use std::path::Path;
 
