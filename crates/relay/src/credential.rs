@@ -15,7 +15,7 @@ mod revoked;
 mod scope;
 
 pub use claims::{Claims, LIFE_DEFAULT, LIFE_MAX, clipped_life};
-pub use jws::{KeyError, KeyRing, Rejected, TokenKey, is_ours};
+pub use jws::{KeyRing, Rejected, SignError, TokenKey, is_ours};
 pub use live::{Live, StreamId};
 pub use revoked::{ENTRIES_MAX, Full, Outcome, Revocation, Revoked, Subject, Subjects};
 pub use scope::{Asked, Scope};

@@ -21,6 +21,7 @@ pub mod framing;
 pub mod pattern;
 pub mod rules;
 pub mod target;
+pub mod trailers;
 pub mod upgrade;
 pub mod url;
 pub mod way;

@@ -27,14 +27,23 @@ const HEADER_START: &str = r#"{"typ":"strait-relay+jwt"#;
 /// Bytes of a signature.
 const SIGNATURE_LENGTH: usize = 64;
 
-/// A key cannot sign tokens, or the crypto library refused.
+/// A token cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the crypto library cannot {0}")]
-pub struct KeyError(&'static str);
+pub enum SignError {
+    /// The crypto library refused.
+    #[error("the crypto library cannot {0}")]
+    Crypto(&'static str),
+    /// It would be too long to be shown in a request: too many groups.
+    #[error("the token would be longer than {LENGTH_MAX} bytes")]
+    TooLong,
+}
 
-impl Classified for KeyError {
+impl Classified for SignError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Internal
+        match self {
+            Self::Crypto(_) => ErrorKind::Internal,
+            Self::TooLong => ErrorKind::TooLarge,
+        }
     }
 }
 
@@ -49,13 +58,13 @@ impl TokenKey {
     ///
     /// # Errors
     /// The crypto library refused.
-    pub fn new(key: &PrivateKey) -> Result<Self, KeyError> {
-        let pem = key.to_pem().map_err(|_| KeyError("write a private key"))?;
+    pub fn new(key: &PrivateKey) -> Result<Self, SignError> {
+        let pem = key.to_pem().map_err(|_| SignError::Crypto("write a private key"))?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose().as_bytes())
-            .map_err(|_| KeyError("read a private key"))?;
+            .map_err(|_| SignError::Crypto("read a private key"))?;
         let der = Redacted::new(der.secret_pkcs8_der().to_vec());
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.expose())
-            .map_err(|_| KeyError("use a private key"))?;
+            .map_err(|_| SignError::Crypto("use a private key"))?;
         let mut id = key.spki_sha256().to_string();
         id.truncate(16);
         Ok(Self { pair, id })
@@ -147,11 +156,11 @@ impl KeyRing {
     /// Makes a token. Issuer and audience are this hub's, whatever the claims say.
     ///
     /// # Errors
-    /// The crypto library refused.
+    /// See [`SignError`].
     ///
     /// # Panics
     /// Never: claims are texts and numbers.
-    pub fn sign(&self, mut claims: Claims) -> Result<Redacted<String>, KeyError> {
+    pub fn sign(&self, mut claims: Claims) -> Result<Redacted<String>, SignError> {
         claims.iss.clone_from(&self.issuer);
         AUDIENCE.clone_into(&mut claims.aud);
         let claims = serde_json::to_vec(&claims).expect("claims are texts and numbers");
@@ -159,10 +168,10 @@ impl KeyRing {
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = self.current.pair.sign(&SystemRandom::new(), token.as_bytes());
-        let signature = signature.map_err(|_| KeyError("sign"))?;
+        let signature = signature.map_err(|_| SignError::Crypto("sign"))?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
-        Ok(Redacted::new(token))
+        if token.len() > LENGTH_MAX { Err(SignError::TooLong) } else { Ok(Redacted::new(token)) }
     }
 
     /// Checks a token: who made it, then whether it is its time. The id of its key comes with
@@ -271,6 +280,16 @@ pub(super) mod tests {
         assert_eq!(verify(4_600 + 10_800), Err(expired(10_800)));
         assert_eq!(verify(940), Ok(()));
         assert_eq!(verify(939), Err(Rejected::Early { id: "01H".into() }));
+    }
+
+    #[test]
+    fn a_token_that_no_request_could_show_is_not_made() {
+        let ring = KeyRing::new("hub-1", key(), &[]);
+        let groups = |count: usize| (0..count).map(|n| format!("acme:group-{n:04}")).collect();
+        let sign = |count| ring.sign(Claims { groups: groups(count), ..claims() });
+        let token = sign(256).unwrap();
+        assert!(ring.verify(token.expose(), at(2_000)).is_ok());
+        assert_eq!(sign(2_000).map(drop), Err(SignError::TooLong));
     }
 
     #[test]

@@ -7,6 +7,10 @@ use http::{HeaderMap, HeaderValue};
 
 use super::url::ServiceUrl;
 
+/// Fields that speak for the whole host, which in the path form is the hub.
+const OF_HOST: [&str; 4] =
+    ["alt-svc", "clear-site-data", "service-worker-allowed", "strict-transport-security"];
+
 /// Under what a service is seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Public<'a> {
@@ -26,6 +30,9 @@ pub struct Public<'a> {
 impl Public<'_> {
     /// Rewrites what needs it.
     pub fn rewrite(&self, fields: &mut HeaderMap) {
+        for name in OF_HOST {
+            fields.remove(name);
+        }
         if let Some(location) = fields.get(LOCATION).and_then(|location| self.location(location)) {
             fields.insert(LOCATION, location);
         }
@@ -208,6 +215,20 @@ mod tests {
         public.rewrite(&mut fields);
         let cookies: Vec<_> = fields.get_all(SET_COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; Path=/services/relay/smith/ci/", "b=2"]);
+    }
+
+    #[test]
+    fn a_service_does_not_speak_for_the_host() {
+        let service = ServiceUrl::parse("http://ci").unwrap();
+        let host = service.host();
+        let public =
+            Public { service: &service, host: &host, prefix: PREFIX, bare: false, domain: false };
+        let mut fields = HeaderMap::new();
+        for name in OF_HOST {
+            fields.append(name, HeaderValue::from_static("x"));
+        }
+        public.rewrite(&mut fields);
+        assert!(fields.is_empty());
     }
 
     proptest! {

@@ -119,7 +119,7 @@ pub fn remove_identity(fields: &mut HeaderMap) {
     });
 }
 
-/// Removes from an answer, or from trailers of either direction, what only we may say.
+/// Removes from an answer what only we may say.
 pub fn remove_claims(fields: &mut HeaderMap) {
     remove(fields, |name| name.starts_with("x-strait-") || name == REQUEST_ID.as_str());
 }
