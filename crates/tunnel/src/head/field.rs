@@ -1,0 +1,144 @@
+//! Fields: name, sensitivity, value.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{HeadError, MAX_BLOCK, MAX_FIELDS, MAX_NAME};
+use crate::names;
+use crate::wire::Reader;
+
+/// The value must not be logged.
+const SENSITIVE: u8 = 1;
+
+/// One field of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// A lower-case token.
+    pub name: &'a str,
+    /// No control characters but TAB, no blanks at its ends.
+    pub value: &'a [u8],
+    /// Its value is never logged.
+    pub sensitive: bool,
+}
+
+impl<'a> Field<'a> {
+    /// A field that may be logged.
+    #[must_use]
+    pub const fn new(name: &'a str, value: &'a [u8]) -> Self {
+        Self { name, value, sensitive: false }
+    }
+}
+
+/// The fields of a head in their order, repetitions included.
+#[derive(Clone, Debug)]
+pub struct Fields<'a>(Reader<'a>);
+
+impl<'a> Fields<'a> {
+    /// Over fields that were checked.
+    pub(super) const fn checked(bytes: &'a [u8]) -> Self {
+        Self(Reader(bytes))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        read(&mut self.0).ok()
+    }
+}
+
+/// Checks everything up to the end of a block: count limit, each field.
+pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
+    let mut rest = Reader(bytes);
+    let mut found = 0;
+    while !rest.0.is_empty() {
+        if found == MAX_FIELDS {
+            return Err(HeadError::TooManyFields);
+        }
+        read(&mut rest)?;
+        found += 1;
+    }
+    match count {
+        Some(count) if usize::from(count) > MAX_FIELDS => Err(HeadError::TooManyFields),
+        Some(count) if usize::from(count) != found => Err(HeadError::Length),
+        _ => Ok(()),
+    }
+}
+
+/// Appends a field; blanks around its value are left out.
+pub(super) fn put(out: &mut BytesMut, field: Field<'_>) -> Result<(), HeadError> {
+    let value = field.value.trim_ascii();
+    if !is_name(field.name) {
+        return Err(HeadError::Name);
+    }
+    if !is_value(value) {
+        return Err(HeadError::Value);
+    }
+    match names::index(field.name) {
+        Some(index) => out.put_u8(index),
+        None => {
+            out.put_u8(0);
+            out.put_u8(u8::try_from(field.name.len()).map_err(|_| HeadError::Name)?);
+            out.put_slice(field.name.as_bytes());
+        }
+    }
+    out.put_u8(if field.sensitive { SENSITIVE } else { 0 });
+    out.put_u16(u16::try_from(value.len()).map_err(|_| HeadError::TooLarge)?);
+    out.put_slice(value);
+    if out.len() > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(()) }
+}
+
+fn read<'a>(rest: &mut Reader<'a>) -> Result<Field<'a>, HeadError> {
+    let name = match rest.u8().ok_or(HeadError::Length)? {
+        0 => {
+            let length = rest.u8().ok_or(HeadError::Length)?;
+            let name = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
+            let name = str::from_utf8(name).map_err(|_| HeadError::Name)?;
+            if !is_name(name) {
+                return Err(HeadError::Name);
+            }
+            name
+        }
+        index => names::name(index).ok_or(HeadError::Name)?,
+    };
+    let flags = rest.u8().ok_or(HeadError::Length)?;
+    let length = rest.u16().ok_or(HeadError::Length)?;
+    let value = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
+    if !is_value(value) || value.trim_ascii().len() != value.len() {
+        return Err(HeadError::Value);
+    }
+    Ok(Field { name, value, sensitive: flags & SENSITIVE != 0 })
+}
+
+/// A token (RFC 9110 §5.6.2) in lower case.
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|byte| is_token(byte) && !byte.is_ascii_uppercase())
+}
+
+/// Visible characters, blanks, TAB and bytes over 127 (RFC 9110 §5.5).
+fn is_value(value: &[u8]) -> bool {
+    value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
+}
+
+/// A character of a token (RFC 9110 §5.6.2).
+pub(super) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}

@@ -1,0 +1,411 @@
+//! Requests, and what the hub says of them beside their fields.
+
+use std::net::SocketAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::field::{self, Field, Fields, is_token};
+use super::{HeadError, MAX_AUTHORITY, MAX_BLOCK, MAX_PATH};
+use crate::tlv;
+use crate::wire::Reader;
+
+/// Bytes of a method without a number at most.
+const MAX_METHOD: usize = 32;
+
+const SERVICE_TYPE: u16 = 1;
+const TRACE: u16 = 2;
+const SERVICE: u16 = 3;
+const DEADLINE: u16 = 4;
+const IDENTITY: u16 = 5;
+const CLIENT: u16 = 6;
+const UPGRADE: u16 = 7;
+const BODY: u16 = 8;
+const REQUEST_ID: u16 = 10;
+
+/// A method that may cross: CONNECT and TRACE never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method<'a>(&'a str);
+
+/// Methods with a number, from 1.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+
+impl<'a> Method<'a> {
+    /// Checks a method as it stands in a message: case counts.
+    ///
+    /// # Errors
+    /// [`HeadError::Method`]: not a token of at most 32 bytes, or one that never crosses.
+    pub fn new(text: &'a str) -> Result<Self, HeadError> {
+        let length = (1..=MAX_METHOD).contains(&text.len());
+        let barred = ["CONNECT", "TRACE"].iter().any(|bar| text.eq_ignore_ascii_case(bar));
+        let valid = length && text.bytes().all(is_token) && !barred;
+        if valid { Ok(Self(text)) } else { Err(HeadError::Method) }
+    }
+
+    /// The method's text.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    fn put(self, out: &mut BytesMut) {
+        match (1..).zip(METHODS).find(|(_, known)| *known == self.0) {
+            Some((number, _)) => out.put_u8(number),
+            None => {
+                out.put_u8(0);
+                out.put_u8(u8::try_from(self.0.len()).expect("at most 32 bytes"));
+                out.put_slice(self.0.as_bytes());
+            }
+        }
+    }
+
+    fn read(rest: &mut Reader<'a>) -> Result<Self, HeadError> {
+        match rest.u8().ok_or(HeadError::Length)? {
+            0 => {
+                let length = rest.u8().ok_or(HeadError::Length)?;
+                let text = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
+                Self::new(str::from_utf8(text).map_err(|_| HeadError::Method)?)
+            }
+            number => {
+                METHODS.get(usize::from(number) - 1).map(|text| Self(text)).ok_or(HeadError::Method)
+            }
+        }
+    }
+}
+
+/// What an OPEN says beside the message: no field of a client can forge these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tlvs<'a> {
+    /// Type of the service, e.g. `http`.
+    pub service_type: &'a str,
+    /// Name of the service.
+    pub service: &'a str,
+    /// Who asks, as JSON; empty if nobody was told.
+    pub identity: &'a [u8],
+    /// Trace context; empty if there is none.
+    pub trace: &'a [u8],
+    /// From when it was sent.
+    pub deadline_ms: Option<u32>,
+    /// Whom the hub saw.
+    pub client: Option<SocketAddr>,
+    /// The protocol that the client wants to go on with; empty if none.
+    pub upgrade: &'a str,
+    /// Length of the body, where the client told it.
+    pub body_length: Option<u64>,
+    /// Id of the request in all logs; empty if it has none.
+    pub request_id: &'a str,
+}
+
+impl<'a> Tlvs<'a> {
+    fn put(&self, out: &mut BytesMut) -> Result<(), HeadError> {
+        let deadline = self.deadline_ms.map(u32::to_be_bytes);
+        let body = self.body_length.map(u64::to_be_bytes);
+        let client = self.client.map(|client| client.to_string());
+        let all: [(u16, &[u8]); 9] = [
+            (SERVICE_TYPE, self.service_type.as_bytes()),
+            (TRACE, self.trace),
+            (SERVICE, self.service.as_bytes()),
+            (DEADLINE, deadline.as_ref().map_or(&[], |bytes| &bytes[..])),
+            (IDENTITY, self.identity),
+            (CLIENT, client.as_deref().unwrap_or_default().as_bytes()),
+            (UPGRADE, self.upgrade.as_bytes()),
+            (BODY, body.as_ref().map_or(&[], |bytes| &bytes[..])),
+            (REQUEST_ID, self.request_id.as_bytes()),
+        ];
+        for (kind, value) in all.into_iter().filter(|(_, value)| !value.is_empty()) {
+            tlv::put(out, kind, value).ok_or(HeadError::TooLarge)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, HeadError> {
+        let mut found = Self::default();
+        tlv::read(bytes, |kind, value| {
+            match kind {
+                SERVICE_TYPE => found.service_type = visible(value)?,
+                TRACE => found.trace = value,
+                SERVICE => found.service = visible(value)?,
+                DEADLINE => {
+                    found.deadline_ms = Some(u32::from_be_bytes(value.try_into().map_err(|_| ())?));
+                }
+                IDENTITY => found.identity = value,
+                CLIENT => found.client = Some(visible(value)?.parse().map_err(|_| ())?),
+                UPGRADE => found.upgrade = visible(value)?,
+                BODY => {
+                    found.body_length = Some(u64::from_be_bytes(value.try_into().map_err(|_| ())?));
+                }
+                REQUEST_ID => found.request_id = visible(value)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+        .map_err(|_| HeadError::Extension)?;
+        Ok(found)
+    }
+
+    /// The block of a stream without a message.
+    pub(crate) fn block(&self) -> Result<Bytes, HeadError> {
+        let mut out = BytesMut::with_capacity(64);
+        self.put(&mut out)?;
+        if out.len() > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(out.freeze()) }
+    }
+}
+
+fn visible(value: &[u8]) -> Result<&str, ()> {
+    let text = str::from_utf8(value).map_err(|_| ())?;
+    if text.chars().any(char::is_control) { Err(()) } else { Ok(text) }
+}
+
+/// The parts of a request's head, but for its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestParts<'a> {
+    /// What is asked for.
+    pub method: Method<'a>,
+    /// Host and optional port; may be empty.
+    pub authority: &'a str,
+    /// Path and query in origin form, or `*` with OPTIONS.
+    pub path: &'a str,
+    /// What the hub says.
+    pub tlvs: Tlvs<'a>,
+}
+
+/// A request's head, as a block that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    block: Bytes,
+    /// Where the fields begin.
+    fields: u32,
+}
+
+impl Request {
+    /// Makes one of its parts.
+    ///
+    /// # Errors
+    /// What the parts break; see [`HeadError`].
+    pub fn new<'a>(
+        parts: &RequestParts<'_>,
+        fields: impl IntoIterator<Item = Field<'a>>,
+    ) -> Result<Self, HeadError> {
+        check_target(parts)?;
+        let mut out = BytesMut::with_capacity(512);
+        parts.method.put(&mut out);
+        for text in [parts.authority, parts.path] {
+            out.put_u16(u16::try_from(text.len()).map_err(|_| HeadError::TooLarge)?);
+            out.put_slice(text.as_bytes());
+        }
+        let tlvs = patched(&mut out, |out| parts.tlvs.put(out).map(|()| None))?;
+        visible_tlvs(&out[tlvs..])?;
+        let fields_at = patched(&mut out, |out| {
+            let mut count = 0;
+            for one in fields {
+                if usize::from(count) == super::MAX_FIELDS {
+                    return Err(HeadError::TooManyFields);
+                }
+                field::put(out, one)?;
+                count += 1;
+            }
+            Ok(Some(count))
+        })?;
+        if out.len() > MAX_BLOCK {
+            return Err(HeadError::TooLarge);
+        }
+        Ok(Self { block: out.freeze(), fields: offset(fields_at) })
+    }
+
+    /// Checks a block from the peer.
+    pub(crate) fn parse(block: Bytes) -> Result<Self, HeadError> {
+        if block.len() > MAX_BLOCK {
+            return Err(HeadError::TooLarge);
+        }
+        let mut rest = Reader(&block);
+        let parts = read_parts(&mut rest)?;
+        check_target(&parts)?;
+        let count = rest.u16().ok_or(HeadError::Length)?;
+        field::check(rest.0, Some(count))?;
+        let fields = offset(block.len() - rest.0.len());
+        Ok(Self { block, fields })
+    }
+
+    pub(crate) fn block(&self) -> &Bytes {
+        &self.block
+    }
+
+    /// Everything but the fields.
+    ///
+    /// # Panics
+    /// Never: the block was checked.
+    #[must_use]
+    pub fn parts(&self) -> RequestParts<'_> {
+        read_parts(&mut Reader(&self.block)).expect("the block was checked")
+    }
+
+    /// In the order of the message.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::checked(&self.block[self.fields as usize..])
+    }
+
+    /// A part of this head as bytes of its own, without a copy.
+    ///
+    /// # Panics
+    /// If `part` is not of this head.
+    #[must_use]
+    pub fn bytes_of(&self, part: &[u8]) -> Bytes {
+        self.block.slice_ref(part)
+    }
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("a block has at most 64 KiB")
+}
+
+/// Writes something behind a u16 that is its length, or the count that it answers; returns where
+/// it begins.
+fn patched(
+    out: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut) -> Result<Option<u16>, HeadError>,
+) -> Result<usize, HeadError> {
+    out.put_u16(0);
+    let start = out.len();
+    let count = write(out)?;
+    let length = u16::try_from(out.len() - start).map_err(|_| HeadError::TooLarge)?;
+    out[start - 2..start].copy_from_slice(&count.unwrap_or(length).to_be_bytes());
+    Ok(start)
+}
+
+/// What is sent must be what the peer accepts.
+fn visible_tlvs(bytes: &[u8]) -> Result<(), HeadError> {
+    Tlvs::parse(bytes).map(|_| ())
+}
+
+fn read_parts<'a>(rest: &mut Reader<'a>) -> Result<RequestParts<'a>, HeadError> {
+    let method = Method::read(rest)?;
+    let mut slice = || {
+        let length = rest.u16().ok_or(HeadError::Length)?;
+        rest.take(usize::from(length)).ok_or(HeadError::Length)
+    };
+    let (authority, path, tlvs) = (slice()?, slice()?, slice()?);
+    Ok(RequestParts {
+        method,
+        authority: str::from_utf8(authority).map_err(|_| HeadError::Authority)?,
+        path: str::from_utf8(path).map_err(|_| HeadError::Path)?,
+        tlvs: Tlvs::parse(tlvs)?,
+    })
+}
+
+fn check_target(parts: &RequestParts<'_>) -> Result<(), HeadError> {
+    let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
+    if parts.authority.len() > MAX_AUTHORITY || parts.path.len() > MAX_PATH {
+        return Err(HeadError::TooLarge);
+    }
+    if !parts.authority.bytes().all(host) {
+        return Err(HeadError::Authority);
+    }
+    let origin = parts.path.starts_with('/')
+        && parts.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let asterisk = parts.path == "*" && parts.method.as_str() == "OPTIONS";
+    if origin || asterisk { Ok(()) } else { Err(HeadError::Path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts<'a>(method: &'a str, authority: &'a str, path: &'a str) -> RequestParts<'a> {
+        RequestParts { method: Method(method), authority, path, tlvs: Tlvs::default() }
+    }
+
+    #[test]
+    fn what_is_made_is_parsed() {
+        let tlvs = Tlvs {
+            service_type: "http",
+            service: "web",
+            identity: br#"{"user":"u"}"#,
+            trace: b"t",
+            deadline_ms: Some(5_000),
+            client: Some("[::1]:5".parse().unwrap()),
+            upgrade: "websocket",
+            body_length: Some(1 << 40),
+            request_id: "r-1",
+        };
+        let parts = RequestParts { tlvs, ..parts("PURGE", "h.example:8080", "/a?b=c%20d") };
+        let fields = [Field::new("accept", b"*/*"), Field::new("x-own", b"1")];
+        let request = Request::new(&parts, fields).unwrap();
+        let read = Request::parse(request.block().clone()).unwrap();
+        assert_eq!(read, request);
+        assert_eq!(read.parts(), parts);
+        assert_eq!(read.fields().collect::<Vec<_>>(), fields);
+        assert_eq!(read.bytes_of(read.parts().path.as_bytes()), "/a?b=c%20d");
+        assert_eq!(Tlvs::parse(&tlvs.block().unwrap()), Ok(tlvs));
+    }
+
+    #[test]
+    fn numbered_methods_take_one_byte() {
+        for (number, method) in (1..).zip(METHODS) {
+            let request = Request::new(&parts(method, "", "/"), []).unwrap();
+            assert_eq!(request.block()[0], number);
+            assert_eq!(request.parts().method.as_str(), method);
+        }
+    }
+
+    #[test]
+    fn targets_are_in_origin_form() {
+        let (path, authority) = (Err(HeadError::Path), Err(HeadError::Authority));
+        let table = [
+            ("GET", "h", "/", Ok(())),
+            ("GET", "[::1]:80", "/%00;..//x?y=\"{}\"", Ok(())),
+            ("OPTIONS", "h", "*", Ok(())),
+            ("GET", "h", "*", path),
+            ("GET", "h", "", path),
+            ("GET", "h", "http://other/", path),
+            ("GET", "h", "other:80", path),
+            ("GET", "h", "/a b", path),
+            ("GET", "h", "/a\r\nX: y", path),
+            ("GET", "h", "/a#b", path),
+            ("GET", "h", "/ä", path),
+            ("GET", "user@h", "/", authority),
+            ("GET", "h/x", "/", authority),
+            ("GET", "h\\x", "/", authority),
+            ("GET", "h x", "/", authority),
+        ];
+        for (method, host, target, expected) in table {
+            let made = Request::new(&parts(method, host, target), []).map(|_| ());
+            assert_eq!(made, expected, "{host} {target}");
+        }
+    }
+
+    #[test]
+    fn connect_and_trace_never_cross() {
+        for text in ["CONNECT", "connect", "TRACE", "", "G T", &"X".repeat(33)] {
+            assert_eq!(Method::new(text), Err(HeadError::Method), "{text:?}");
+        }
+        let literal = b"\x00\x07CONNECT\0\0\0\x01/\0\0\0\0";
+        assert_eq!(Request::parse(Bytes::from_static(literal)), Err(HeadError::Method));
+        assert_eq!(
+            Request::parse(Bytes::from_static(b"\x08\0\0\0\x01/\0\0\0\0")),
+            Err(HeadError::Method)
+        );
+    }
+
+    #[test]
+    fn a_count_that_is_not_that_of_the_fields_is_refused() {
+        let request = Request::new(&parts("GET", "h", "/"), [Field::new("age", b"1")]).unwrap();
+        let mut bytes = BytesMut::from(&request.block()[..]);
+        let at = request.fields as usize - 1;
+        for (count, expected) in [(0, HeadError::Length), (2, HeadError::Length)] {
+            bytes[at] = count;
+            assert_eq!(Request::parse(bytes.clone().freeze()), Err(expected));
+        }
+        bytes[at] = 1;
+        for cut in 0..bytes.len() {
+            assert!(Request::parse(bytes.clone().freeze().slice(..cut)).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn extensions_that_must_be_understood_are_not_skipped() {
+        let odd = b"\x01\0\0\0\x01/\0\x04\0\x09\0\0\0\0";
+        assert_eq!(Request::parse(Bytes::from_static(odd)), Err(HeadError::Extension));
+        let even = b"\x01\0\0\0\x01/\0\x04\0\x0c\0\0\0\0";
+        assert!(Request::parse(Bytes::from_static(even)).is_ok());
+    }
+}

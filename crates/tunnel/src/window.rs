@@ -1,0 +1,199 @@
+//! Receive windows: how much the peer may send, and when it is granted more.
+//!
+//! Credit is absolute: the number of bytes since the start. It only grows, so repeating it or
+//! losing the race with a newer one is harmless.
+
+use std::time::Duration;
+
+/// A stream that received nothing for so long starts again with the window that it began with.
+const IDLE: Duration = Duration::from_secs(2);
+/// No round trip is taken for shorter: below it the time to process a batch counts more.
+const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
+
+/// One receive window. `taken` bytes are out of the way: consumed for a stream, placed for the
+/// connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    granted: u64,
+    received: u64,
+    taken: u64,
+    size: u32,
+    /// When the last grant was made.
+    granted_at: Duration,
+    received_at: Duration,
+}
+
+/// How far a window may grow now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    /// What it begins with and falls back to.
+    pub(crate) floor: u32,
+    /// What it never exceeds.
+    pub(crate) ceiling: u32,
+    /// Bytes that it may grow by now.
+    pub(crate) room: u64,
+    /// The smallest round trip seen lately.
+    pub(crate) round_trip: Option<Duration>,
+}
+
+impl Window {
+    pub(crate) fn new(size: u32, now: Duration) -> Self {
+        let granted = u64::from(size);
+        Self { granted, received: 0, taken: 0, size, granted_at: now, received_at: now }
+    }
+
+    /// Absolute credit that the peer has, or will have once it is told.
+    pub(crate) const fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Bytes that arrived and are not out of the way.
+    pub(crate) const fn unconsumed(&self) -> u64 {
+        self.received - self.taken
+    }
+
+    pub(crate) const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Bytes that the peer may still send.
+    pub(crate) const fn outstanding(&self) -> u64 {
+        self.granted.saturating_sub(self.received)
+    }
+
+    /// Counts what arrived; false if it was more than granted.
+    pub(crate) fn receive(&mut self, now: Duration, bytes: u64) -> bool {
+        if bytes > self.outstanding() {
+            return false;
+        }
+        if now.saturating_sub(self.received_at) > IDLE {
+            self.received_at = Duration::MAX;
+        }
+        self.received += bytes;
+        if self.received_at != Duration::MAX {
+            self.received_at = now;
+        }
+        true
+    }
+
+    /// Counts what is out of the way; never more than what arrived.
+    pub(crate) fn take(&mut self, bytes: u64) {
+        self.taken = self.taken.saturating_add(bytes).min(self.received);
+    }
+
+    /// Decides whether to grant more: once half the window is used up. Answers true if the peer
+    /// must be told, and by how much the window changed.
+    pub(crate) fn grant(&mut self, now: Duration, growth: Growth) -> Option<i64> {
+        if self.taken.saturating_add(self.size.into()) < self.granted + u64::from(self.size / 2) {
+            return None;
+        }
+        let before = self.size;
+        if self.received_at == Duration::MAX {
+            self.size = growth.floor;
+            self.received_at = now;
+        } else if let Some(round_trip) = growth.round_trip {
+            let fast = now.saturating_sub(self.granted_at) < round_trip.max(ROUND_TRIP_MIN);
+            let next = self.size.saturating_mul(2).min(growth.ceiling).max(self.size);
+            if fast && u64::from(next - self.size) <= growth.room {
+                self.size = next;
+            }
+        }
+        self.granted_at = now;
+        let granted = self.taken.saturating_add(self.size.into());
+        let grew = granted > self.granted;
+        self.granted = self.granted.max(granted);
+        grew.then(|| i64::from(self.size) - i64::from(before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROWTH: Growth = Growth {
+        floor: 1_000,
+        ceiling: 8_000,
+        room: u64::MAX,
+        round_trip: Some(Duration::from_millis(40)),
+    };
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn more_than_granted_is_not_taken() {
+        let mut window = Window::new(1_000, at(0));
+        assert!(window.receive(at(0), 1_000));
+        assert!(!window.receive(at(0), 1));
+        assert_eq!((window.outstanding(), window.received()), (0, 1_000));
+    }
+
+    #[test]
+    fn credit_is_granted_once_half_is_used_up() {
+        let mut window = Window::new(1_000, at(0));
+        window.receive(at(0), 1_000);
+        window.take(499);
+        assert_eq!(window.grant(at(90), GROWTH), None);
+        window.take(1);
+        assert_eq!(window.grant(at(90), GROWTH), Some(0));
+        assert_eq!(window.granted(), 1_500);
+        assert_eq!(window.grant(at(90), GROWTH), None);
+        // Nobody can take what never came.
+        window.take(u64::MAX);
+        assert_eq!(window.grant(at(190), GROWTH), Some(0));
+        assert_eq!(window.granted(), 2_000);
+    }
+
+    /// Half a window within a round trip means that the window, not the line, was the limit.
+    #[test]
+    fn windows_grow_to_what_the_line_can_carry() {
+        let table = [(10, 40, 2_000), (39, 40, 2_000), (41, 40, 1_000), (90, 40, 1_000)];
+        for (took, round_trip, expected) in table {
+            let mut window = Window::new(1_000, at(0));
+            window.receive(at(0), 500);
+            window.take(500);
+            let growth = Growth { round_trip: Some(at(round_trip)), ..GROWTH };
+            assert!(window.grant(at(took), growth).is_some());
+            assert_eq!(window.size(), expected, "{took} {round_trip}");
+        }
+    }
+
+    #[test]
+    fn windows_grow_no_further_than_they_may() {
+        let mut window = Window::new(1_000, at(0));
+        for _ in 0..20 {
+            let bytes = window.outstanding();
+            window.receive(at(0), bytes);
+            window.take(bytes);
+            window.grant(at(0), GROWTH);
+        }
+        assert_eq!(window.size(), 8_000);
+        let mut braked = Window::new(1_000, at(0));
+        braked.receive(at(0), 1_000);
+        braked.take(1_000);
+        assert_eq!(braked.grant(at(0), Growth { room: 999, ..GROWTH }), Some(0));
+        assert_eq!(braked.size(), 1_000);
+    }
+
+    #[test]
+    fn an_idle_stream_starts_small_again_and_loses_nothing_that_it_had() {
+        let mut window = Window::new(1_000, at(0));
+        for _ in 0..4 {
+            let bytes = window.outstanding();
+            window.receive(at(0), bytes);
+            window.take(bytes);
+            window.grant(at(0), GROWTH);
+        }
+        assert_eq!(window.size(), 8_000);
+        let granted = window.granted();
+        window.receive(at(2_001), 7_500);
+        window.take(7_500);
+        assert_eq!(window.grant(at(2_001), GROWTH), Some(-7_000));
+        assert_eq!(window.granted(), granted + 500);
+    }
+}

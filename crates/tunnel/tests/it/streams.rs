@@ -1,0 +1,200 @@
+//! Exchanges as the protocol describes them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use strait_tunnel::{
+    Class, Code, Directions, Event, Field, Method, OpenHead, Read, Request, RequestParts, Response,
+    StreamId, Tlvs, Trailers,
+};
+
+use crate::net::{ACCEPTOR, DIALLER, Line, Net};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn request(method: &str, tlvs: Tlvs<'_>) -> OpenHead {
+    let method = Method::new(method).unwrap();
+    let parts = RequestParts { method, authority: "h", path: "/", tlvs };
+    OpenHead::Http(Request::new(&parts, [Field::new("accept", b"*/*")]).unwrap())
+}
+
+pub(crate) fn response(status: u16) -> Response {
+    Response::new(status, [Field::new("server", b"s")]).unwrap()
+}
+
+/// Runs until nothing is in flight.
+fn quiet(net: &mut Net) {
+    net.settle();
+    net.run(SECOND, |net| !net.in_flight());
+}
+
+/// Opens an exchange from the hub, and lets it arrive.
+fn arrive(net: &mut Net, head: &OpenHead, end: bool) -> StreamId {
+    let now = net.now;
+    let id = net.ends[ACCEPTOR].connection.open(now, head, Class::Normal, end).unwrap();
+    net.carry();
+    id
+}
+
+fn events(net: &mut Net, end: usize) -> Vec<Event> {
+    std::iter::from_fn(|| net.ends[end].connection.poll_event()).collect()
+}
+
+fn reads(net: &mut Net, end: usize, id: StreamId) -> Vec<Read> {
+    let mut all = Vec::new();
+    loop {
+        let read = net.ends[end].connection.read(id);
+        let last = matches!(read, Read::Pending | Read::End | Read::Broken(_));
+        all.push(read);
+        if last {
+            return all;
+        }
+    }
+}
+
+fn closed(events: &[Event]) -> Option<(Code, bool)> {
+    events.iter().find_map(|event| match event {
+        Event::Closed(_, end) => Some((end.code, end.truncated)),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_exchange_has_heads_bytes_and_trailers_in_their_order() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let id = arrive(&mut net, &request("POST", Tlvs::default()), false);
+    let incoming = events(&mut net, DIALLER);
+    let Event::Incoming(theirs, incoming) = &incoming[0] else { panic!("{incoming:?}") };
+    assert_eq!((*theirs, &incoming.head), (id, &request("POST", Tlvs::default())));
+
+    let agent = &mut net.ends[DIALLER].connection;
+    agent.accept(id);
+    agent.send_head(id, &response(100), false).unwrap();
+    agent.send_head(id, &response(200), false).unwrap();
+    assert_eq!(agent.write(id, &mut Bytes::from_static(b"body")), 4);
+    let trailers = Trailers::new([Field::new("grpc-status", b"0")]).unwrap();
+    agent.send_trailers(id, &trailers).unwrap();
+    net.carry();
+    let first = events(&mut net, ACCEPTOR);
+    assert!(matches!(first[0], Event::Accepted(_)), "{first:?}");
+    let expected = [
+        Read::Head(response(100)),
+        Read::Head(response(200)),
+        Read::Data(Bytes::from_static(b"body")),
+        Read::Trailers(trailers),
+        Read::End,
+    ];
+    assert_eq!(reads(&mut net, ACCEPTOR, id), expected);
+
+    let hub = &mut net.ends[ACCEPTOR].connection;
+    hub.write(id, &mut Bytes::from_static(b"ask"));
+    hub.finish(id).unwrap();
+    net.carry();
+    assert_eq!(reads(&mut net, DIALLER, id), [Read::Data(Bytes::from_static(b"ask")), Read::End]);
+    for end in [DIALLER, ACCEPTOR] {
+        assert_eq!(closed(&events(&mut net, end)), Some((Code::None, false)));
+        net.ends[end].connection.release(id);
+    }
+    assert!(net.all_ended());
+}
+
+/// An answer before the request's end: the rest is not wanted, and the exchange still ends well.
+#[test]
+fn an_early_answer_stops_the_upload() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let id = arrive(&mut net, &request("PUT", Tlvs::default()), false);
+    net.ends[ACCEPTOR].connection.write(id, &mut Bytes::from(vec![1; 30_000]));
+    net.carry();
+    events(&mut net, DIALLER);
+    let agent = &mut net.ends[DIALLER].connection;
+    agent.accept(id);
+    agent.send_head(id, &response(413), true).unwrap();
+    agent.reset(id, Directions::Receive, Code::None, "");
+    net.carry();
+    let told = events(&mut net, ACCEPTOR);
+    assert!(told.iter().any(|event| matches!(event, Event::Stopped(..))), "{told:?}");
+    assert_eq!(reads(&mut net, ACCEPTOR, id), [Read::Head(response(413)), Read::End]);
+    net.carry();
+    assert_eq!(closed(&events(&mut net, DIALLER)), Some((Code::None, false)));
+    assert_eq!(closed(&events(&mut net, ACCEPTOR)), Some((Code::None, false)));
+}
+
+/// A body that breaks off never looks complete.
+#[test]
+fn a_broken_answer_is_not_an_end() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let id = arrive(&mut net, &request("GET", Tlvs::default()), true);
+    events(&mut net, DIALLER);
+    let agent = &mut net.ends[DIALLER].connection;
+    agent.accept(id);
+    agent.send_head(id, &response(200), false).unwrap();
+    agent.write(id, &mut Bytes::from_static(b"part"));
+    net.carry();
+    net.ends[DIALLER].connection.reset(id, Directions::Send, Code::UpstreamReset, "gone");
+    net.carry();
+    events(&mut net, ACCEPTOR);
+    let found = reads(&mut net, ACCEPTOR, id);
+    assert_eq!(found.last(), Some(&Read::Broken(Code::UpstreamReset)));
+    assert_eq!(closed(&events(&mut net, ACCEPTOR)), Some((Code::UpstreamReset, true)));
+}
+
+/// After ACCEPT nothing proves that nothing ran: a refusal becomes ABORTED.
+#[test]
+fn what_was_accepted_is_never_refused() {
+    for (accept, expected) in [(false, (Code::Draining, true)), (true, (Code::Aborted, false))] {
+        let mut net = Net::ready(Line::default(), 1);
+        quiet(&mut net);
+        let id = arrive(&mut net, &request("POST", Tlvs::default()), true);
+        events(&mut net, DIALLER);
+        let agent = &mut net.ends[DIALLER].connection;
+        if accept {
+            agent.accept(id);
+        }
+        agent.reset(id, Directions::Both, Code::Draining, "");
+        net.carry();
+        let found = events(&mut net, ACCEPTOR);
+        let end = found.iter().find_map(|event| match event {
+            Event::Closed(_, end) => Some((end.code, end.unexecuted)),
+            _ => None,
+        });
+        assert_eq!(end, Some(expected));
+    }
+}
+
+/// 101 turns an exchange into bytes both ways, and only where it was asked for.
+#[test]
+fn an_upgrade_must_have_been_asked_for() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let plain = arrive(&mut net, &request("GET", Tlvs::default()), false);
+    let tlvs = Tlvs { upgrade: "websocket", ..Tlvs::default() };
+    let upgrade = arrive(&mut net, &request("GET", tlvs), false);
+    events(&mut net, DIALLER);
+    let agent = &mut net.ends[DIALLER].connection;
+    assert!(agent.send_head(plain, &response(101), false).is_err());
+    agent.accept(upgrade);
+    agent.send_head(upgrade, &response(101), false).unwrap();
+    assert_eq!(agent.write(upgrade, &mut Bytes::from_static(b"frame")), 5);
+    assert!(agent.send_trailers(upgrade, &Trailers::new([]).unwrap()).is_err());
+    net.carry();
+    events(&mut net, ACCEPTOR);
+    let expected =
+        [Read::Head(response(101)), Read::Data(Bytes::from_static(b"frame")), Read::Pending];
+    assert_eq!(reads(&mut net, ACCEPTOR, upgrade), expected);
+}
+
+/// An opening that nobody takes ends after 15 s.
+#[test]
+fn an_opening_is_not_waited_for_for_ever() {
+    let mut net = Net::ready(Line::default(), 1);
+    net.ends[DIALLER].app.mute = true;
+    let now = net.now;
+    let id = net.ends[ACCEPTOR].open(now, Class::Normal, 10, 10).unwrap();
+    assert!(net.run(20 * SECOND, |net| net.ends[ACCEPTOR].app.ends.contains_key(&id)));
+    let end = &net.ends[ACCEPTOR].app.ends[&id];
+    assert_eq!((end.code, end.unexecuted), (Code::Timeout, false));
+    assert_eq!(net.now - now, 15 * SECOND);
+}
