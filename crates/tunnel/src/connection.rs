@@ -129,6 +129,8 @@ pub struct Connection {
     refusals: VecDeque<(StreamId, Code)>,
     /// A head block that has not all been sent.
     block: Option<Block>,
+    /// What the last batch held when it was given out: less now means that some was taken.
+    left: usize,
     /// When control frames began to wait while the transport took nothing.
     blocked_since: Option<Duration>,
     late: Late,
@@ -174,6 +176,7 @@ impl Connection {
             slots: Slots::default(),
             refusals: VecDeque::new(),
             block: None,
+            left: 0,
             blocked_since: None,
             late: Late::default(),
             abuse: Abuse::default(),

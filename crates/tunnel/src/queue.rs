@@ -71,7 +71,7 @@ mod tests {
         for id in 0..1_000 {
             queue.push(StreamId(id));
         }
-        let live = |id: StreamId| id.0 % 100 == 0;
+        let live = |id: StreamId| id.0.is_multiple_of(100);
         assert_eq!(queue.front(live), Some(StreamId(0)));
         for _ in 0..990 {
             queue.forget(live);

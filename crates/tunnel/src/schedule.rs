@@ -2,7 +2,8 @@
 //!
 //! Openings go first and in order, for their ids must grow on the wire. Heads and streams with
 //! little to say (express) come next, but take at most a quarter of the line while others wait.
-//! The others share the rest by deficit round robin, weighed by class. A stream without credit of
+//! The others share the rest by round robin with quanta, weighed by class; what is left of a
+//! quantum is lost, so that a round is never longer than four frames a stream. A stream without credit of
 //! the connection waits aside.
 
 use std::time::Duration;
@@ -19,8 +20,8 @@ const EXPRESS_RECENT: u64 = 64 << 10;
 const EXPRESS_FREE: u64 = 16 << 10;
 /// A stream that sent more than this in 2 s counts as bulk.
 const HEAVY: u64 = 1 << 20;
-/// Bytes that weight 1 may send in a round.
-const QUANTUM: u32 = wire::FRAME;
+/// Bytes that weight 1 may send in a round: one full frame.
+const QUANTUM: u32 = wire::FRAME + 8;
 
 /// Where a stream waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Turn {
                 Class::Normal if !heavy => 2,
                 _ => 1,
             };
-            self.deficit = self.deficit.min(QUANTUM) + QUANTUM * weight;
+            self.deficit = QUANTUM * weight;
         }
     }
 

@@ -18,8 +18,9 @@ pub(crate) struct Window {
     received: u64,
     taken: u64,
     size: u32,
-    /// When the last grant was made.
+    /// When the last grant was made, and what was taken by then.
     granted_at: Duration,
+    granted_taken: u64,
     received_at: Duration,
 }
 
@@ -39,7 +40,15 @@ pub(crate) struct Growth {
 impl Window {
     pub(crate) fn new(size: u32, now: Duration) -> Self {
         let granted = u64::from(size);
-        Self { granted, received: 0, taken: 0, size, granted_at: now, received_at: now }
+        Self {
+            granted,
+            received: 0,
+            taken: 0,
+            size,
+            granted_at: now,
+            granted_taken: 0,
+            received_at: now,
+        }
     }
 
     /// Absolute credit that the peer has, or will have once it is told.
@@ -85,6 +94,15 @@ impl Window {
         self.taken = self.taken.saturating_add(bytes).min(self.received);
     }
 
+    /// Whether more could come than the window lets: it is used up within two round trips, and
+    /// smaller than two round trips at the rate since the last grant.
+    fn limits_the_line(&self, now: Duration, round_trip: Duration) -> bool {
+        let took = now.saturating_sub(self.granted_at).as_nanos();
+        let taken = u128::from(self.taken - self.granted_taken);
+        let trips = 2 * round_trip.as_nanos();
+        took < trips && u128::from(self.size) * took < taken * trips
+    }
+
     /// Decides whether to grant more: once half the window is used up. Answers true if the peer
     /// must be told, and by how much the window changed.
     pub(crate) fn grant(&mut self, now: Duration, growth: Growth) -> Option<i64> {
@@ -96,13 +114,13 @@ impl Window {
             self.size = growth.floor;
             self.received_at = now;
         } else if let Some(round_trip) = growth.round_trip {
-            let fast = now.saturating_sub(self.granted_at) < round_trip.max(ROUND_TRIP_MIN);
             let next = self.size.saturating_mul(2).min(growth.ceiling).max(self.size);
-            if fast && u64::from(next - self.size) <= growth.room {
+            let fits = u64::from(next - self.size) <= growth.room;
+            if fits && self.limits_the_line(now, round_trip.max(ROUND_TRIP_MIN)) {
                 self.size = next;
             }
         }
-        self.granted_at = now;
+        (self.granted_at, self.granted_taken) = (now, self.taken);
         let granted = self.taken.saturating_add(self.size.into());
         let grew = granted > self.granted;
         self.granted = self.granted.max(granted);
@@ -149,17 +167,26 @@ mod tests {
         assert_eq!(window.granted(), 2_000);
     }
 
-    /// Half a window within a round trip means that the window, not the line, was the limit.
+    /// Half a window within a round trip, or a whole one within two, means that the window and
+    /// not the line was the limit.
     #[test]
     fn windows_grow_to_what_the_line_can_carry() {
-        let table = [(10, 40, 2_000), (39, 40, 2_000), (41, 40, 1_000), (90, 40, 1_000)];
-        for (took, round_trip, expected) in table {
+        let table = [
+            (500, 10, 40, 2_000),
+            (500, 39, 40, 2_000),
+            (500, 41, 40, 1_000),
+            (500, 90, 40, 1_000),
+            (1_000, 41, 40, 2_000),
+            (1_000, 79, 40, 2_000),
+            (1_000, 80, 40, 1_000),
+        ];
+        for (bytes, took, round_trip, expected) in table {
             let mut window = Window::new(1_000, at(0));
-            window.receive(at(0), 500);
-            window.take(500);
+            window.receive(at(0), bytes);
+            window.take(bytes);
             let growth = Growth { round_trip: Some(at(round_trip)), ..GROWTH };
             assert!(window.grant(at(took), growth).is_some());
-            assert_eq!(window.size(), expected, "{took} {round_trip}");
+            assert_eq!(window.size(), expected, "{bytes} {took} {round_trip}");
         }
     }
 

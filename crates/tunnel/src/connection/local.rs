@@ -18,6 +18,11 @@ use crate::stream::{
 use crate::window::{Growth, Window};
 use crate::wire;
 
+/// Bytes that a stream may always queue while the last part of the connection's queue has room:
+/// so bulk delays nobody who has little to say.
+const SHORT: usize = 4 << 10;
+/// That last part.
+const QUEUES_SHORT: usize = QUEUES / 4;
 /// Streams with at least this credit may queue four times as much.
 const WIDE: u64 = 1 << 20;
 
@@ -168,14 +173,10 @@ impl Connection {
     #[must_use]
     pub fn writable(&self, id: StreamId) -> usize {
         let Some(stream) = self.streams.get(id) else { return 0 };
-        let half = &stream.send;
-        if half.state != SendState::Open || !half.stage.takes_bytes() || stream.end.is_some() {
-            return 0;
-        }
-        let credit = half.credit.saturating_sub(half.written);
-        let queue = if credit >= WIDE { 4 * QUEUE } else { QUEUE };
-        let room = queue.saturating_sub(half.data.len()).min(QUEUES.saturating_sub(self.queued));
-        usize::try_from(credit).unwrap_or(usize::MAX).min(room)
+        let shared = (QUEUES - QUEUES_SHORT).saturating_sub(self.queued);
+        let short = SHORT.saturating_sub(stream.send.data.len());
+        let short = short.min(QUEUES.saturating_sub(self.queued));
+        own_room(stream).min(shared.max(short))
     }
 
     /// Takes bytes off the front of `bytes`, as many as credit and queues allow, and returns how
@@ -345,7 +346,7 @@ impl Connection {
             stream.send.waits = false;
             stream.notices.writable = true;
             self.queue_notices(id);
-        } else if self.queued >= QUEUES && !stream.send.starved {
+        } else if own_room(stream) > 0 && !stream.send.starved {
             stream.send.starved = true;
             self.starved.push(id);
         }
@@ -372,4 +373,15 @@ impl Connection {
             stream.turn = turn;
         }
     }
+}
+
+/// Bytes that a stream's credit and its own queue have room for.
+fn own_room(stream: &Stream) -> usize {
+    let half = &stream.send;
+    if half.state != SendState::Open || !half.stage.takes_bytes() || stream.end.is_some() {
+        return 0;
+    }
+    let credit = half.credit.saturating_sub(half.written);
+    let queue = if credit >= WIDE { 4 * QUEUE } else { QUEUE };
+    usize::try_from(credit).unwrap_or(usize::MAX).min(queue.saturating_sub(half.data.len()))
 }

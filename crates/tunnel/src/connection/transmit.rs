@@ -73,12 +73,13 @@ impl Connection {
     pub fn poll_transmit(&mut self, now: Duration, out: &mut Out) -> usize {
         self.now = self.now.max(now);
         let before = out.remaining();
+        let took = before < self.left;
         self.fill(out);
-        let wrote = out.remaining() - before;
-        if wrote > 0 {
+        self.left = out.remaining();
+        if took || self.left > before {
             self.blocked_since = self.has_control().then_some(self.now);
         }
-        wrote
+        self.left - before
     }
 
     fn fill(&mut self, out: &mut Out) {
@@ -239,7 +240,7 @@ impl Connection {
         if let Some(stream) = self.streams.find(id) {
             stream.turn.sent(self.now, bytes);
             let next = stream.send.data.len().min(wire::FRAME as usize);
-            let stays = place == Place::Ring && next > 0 && stream.turn.goes_on(next);
+            let stays = place == Place::Ring && next > 0 && stream.turn.goes_on(next + HEADER);
             if !stays && stream.turn.place != Place::Nowhere {
                 self.schedule.take(&mut stream.turn);
                 self.schedule.end_of_round(self.now, id, &stream.send, &mut stream.turn);

@@ -3,5 +3,8 @@
 //! designed against.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod frames;
+mod hostile;
 mod net;
+mod properties;
 mod streams;

@@ -113,7 +113,7 @@ pub(crate) struct App {
 
 pub(crate) fn pattern(id: StreamId, side: Side, offset: u64) -> u8 {
     let side = u64::from(matches!(side, Side::Dialler));
-    (u64::from(id.get()) * 31 + offset * 7 + offset / 251 + side) as u8
+    (u64::from(id.get()) * 31 + offset * 7 + offset / 251 + side).to_le_bytes()[0]
 }
 
 pub(crate) struct Endpoint {
@@ -229,9 +229,8 @@ pub(crate) struct Net {
     pub(crate) ends: [Endpoint; 2],
     pipes: [Pipe; 2],
     seed: Seed,
-    pub(crate) lost: bool,
     /// Called after each step.
-    pub(crate) check: fn(&Net),
+    pub(crate) check: fn(&Self),
 }
 
 pub(crate) const DIALLER: usize = 0;
@@ -264,7 +263,6 @@ impl Net {
             ends: [end(Side::Dialler, agent), end(Side::Acceptor, hub)],
             pipes: [pipe(), pipe()],
             seed: Seed(seed),
-            lost: false,
             check: |_| {},
         }
     }
@@ -283,7 +281,6 @@ impl Net {
 
     /// The transport is lost with everything in it.
     pub(crate) fn lose(&mut self) {
-        self.lost = true;
         for pipe in &mut self.pipes {
             pipe.queue.clear();
             pipe.stuck = true;
@@ -336,7 +333,7 @@ impl Net {
                     let most = if cut == usize::MAX {
                         usize::MAX
                     } else {
-                        1 + self.seed.below(cut as u64) as usize
+                        1 + usize::try_from(self.seed.below(cut as u64)).unwrap()
                     };
                     let part = bytes.split_to(most.min(bytes.len()));
                     self.ends[1 - from].connection.receive(self.now, part);

@@ -1,0 +1,516 @@
+//! M1–M18: peers that break the protocol. Each ends with its code, in bounded memory.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use strait_tunnel::{
+    Brake, Class, Code, Config, EndedBy, Event, Limits, OpenHead, RawHead, Read, Side, Tlvs,
+};
+
+use crate::frames::{
+    ACCEPT, CREDIT, CUT, DATA, END, GOAWAY, HEAD, MORE, OPEN, PING, PONG, RESET, Raw, credit,
+    frame, greeting, open_raw,
+};
+use crate::net::hub;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the connection must end with, if it must.
+fn check(name: &str, raw: &mut Raw, expected: Option<Code>) {
+    let end = raw.end();
+    assert_eq!(end.as_ref().map(|close| close.code), expected, "{name}: {end:?}");
+    if let Some(expected) = expected {
+        assert_eq!(end.unwrap().by, EndedBy::Us, "{name}");
+        let last = raw.frames().pop().unwrap();
+        let code = expected.to_wire().to_be_bytes();
+        assert_eq!((last.kind, &last.payload[..2]), (CUT, &code[..]), "{name}");
+        assert!(raw.connection.is_closed(), "{name}");
+    }
+}
+
+fn data(id: u32, length: usize) -> Vec<u8> {
+    frame(DATA, 0, id, &vec![1; length])
+}
+
+fn reset(id: u32, directions: u8) -> Vec<u8> {
+    frame(RESET, 0, id, &[directions, 0, 0, 1])
+}
+
+/// Single mistakes: bytes after the handshake, and the code.
+#[test]
+fn mistakes_end_the_connection_with_their_code() {
+    let three = [data(1, 16_376), data(1, 16_376), data(1, 17)].concat();
+    let open = open_raw(1, 0);
+    let goaway = |last: u32| frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0; 8]].concat());
+    let table: Vec<(&str, Vec<u8>, Option<Code>)> = vec![
+        ("M1 DATA beyond credit", [&open[..], &three].concat(), Some(Code::FlowControl)),
+        ("M1 all of the credit", [&open[..], &three[..three.len() - 25]].concat(), None),
+        ("M3 CREDIT 2^64-1", [&open[..], &credit(1, u64::MAX)].concat(), None),
+        ("M3 CREDIT falls", [&open[..], &credit(1, 9), &credit(1, 3)].concat(), None),
+        ("M3 CREDIT, unknown id", credit(9, 1 << 20), Some(Code::Protocol)),
+        ("M3 CREDIT, idle id", credit(2, 1 << 20), Some(Code::Protocol)),
+        (
+            "M5 block interleaved",
+            [frame(OPEN, MORE, 1, &[1; 9]), open_raw(3, 0)].concat(),
+            Some(Code::Protocol),
+        ),
+        (
+            "M5 block and DATA",
+            [&open[..], &frame(OPEN, MORE, 3, &[1; 9]), &data(1, 1)].concat(),
+            Some(Code::Protocol),
+        ),
+        ("M7 even id", open_raw(2, 0), Some(Code::Protocol)),
+        ("M7 falling id", [open_raw(3, 0), open_raw(1, 0)].concat(), Some(Code::Protocol)),
+        ("M7 id again", [open_raw(3, 0), open_raw(3, 0)].concat(), Some(Code::Protocol)),
+        ("M7 id 0", open_raw(0, 0), Some(Code::Protocol)),
+        ("M7 id 2^32-1", open_raw(u32::MAX, 0), Some(Code::Protocol)),
+        ("M10 HELLO twice", frame(1, 0, 0, &[]), Some(Code::Protocol)),
+        ("M14 RESET, never opened", reset(7, 3), Some(Code::Protocol)),
+        ("RESET of nothing", [&open[..], &reset(1, 0)].concat(), Some(Code::Protocol)),
+        ("M15 GOAWAY, never opened", goaway(2), Some(Code::Protocol)),
+        ("M15 GOAWAY of none", goaway(0), None),
+        ("M18 HEAD, never opened", frame(HEAD, 0, 2, &[0, 200]), Some(Code::Protocol)),
+        ("M18 ACCEPT, never opened", frame(ACCEPT, 0, 2, &[0; 4]), Some(Code::Protocol)),
+        (
+            "ACCEPT of its own stream",
+            [&open[..], &frame(ACCEPT, 0, 1, &[0; 4])].concat(),
+            Some(Code::Protocol),
+        ),
+        ("DATA, never opened", data(1, 1), Some(Code::Protocol)),
+        ("unknown type", frame(12, 0, 0, &[]), Some(Code::Protocol)),
+        ("unknown type to be ignored", frame(128, 0xff, 77, &[1; 99]), None),
+        ("OPEN cut short", frame(OPEN, 0, 1, &[1; 7]), Some(Code::FrameSize)),
+        ("a frame too long", frame(DATA, 0, 1, &[0; 16_377]), Some(Code::FrameSize)),
+        ("PING of seven bytes", frame(PING, 0, 0, &[0; 7]), Some(Code::FrameSize)),
+    ];
+    for (name, bytes, expected) in table {
+        for cut in [usize::MAX, 1, 7] {
+            let mut raw = Raw::ready(Side::Acceptor);
+            for part in bytes.chunks(cut) {
+                raw.send(part);
+            }
+            check(name, &mut raw, expected);
+        }
+    }
+}
+
+/// M2: a first frame that is longer than all the credit there is.
+#[test]
+fn m2_a_first_frame_beyond_the_first_credit() {
+    let limits = Limits { frame: 65_528, ..Limits::default() };
+    let mut raw = Raw::with(Side::Acceptor, Config { limits, ..hub() });
+    raw.send(&greeting(1, b""));
+    raw.bytes();
+    raw.send(&open_raw(1, 0));
+    raw.send(&frame(DATA, 0, 1, &[0; 32_769])[..8]);
+    check("M2", &mut raw, Some(Code::FlowControl));
+}
+
+/// M12, M13 and others: mistakes on a stream end the stream, and only that.
+#[test]
+fn mistakes_of_a_stream_end_the_stream() {
+    let ok = |flags| frame(HEAD, flags, 2, &[0, 200]);
+    let trailers = |flags| frame(HEAD, flags, 2, &[0, 0]);
+    let info = frame(HEAD, 0, 2, &[0, 100]);
+    let table: Vec<(&str, Vec<u8>)> = vec![
+        ("M12 HEAD after END", [ok(END), ok(0)].concat()),
+        ("M12 two final heads", [ok(0), ok(0)].concat()),
+        ("M12 trailers first", trailers(END)),
+        ("M12 trailers without END", [ok(0), trailers(0)].concat()),
+        ("M12 101 without a request for it", frame(HEAD, 0, 2, &[0, 101])),
+        ("M12 status 99", frame(HEAD, 0, 2, &[0, 99])),
+        ("M12 status 1000", frame(HEAD, 0, 2, &[3, 232])),
+        ("M12 informational with END", frame(HEAD, END, 2, &[0, 100])),
+        ("nine informational heads", info.repeat(9)),
+        ("M13 a value with LF", frame(HEAD, 0, 2, &[0, 200, 1, 0, 0, 1, b'\n'])),
+        ("M13 a name in capitals", frame(HEAD, 0, 2, &[0, 200, 0, 1, b'A', 0, 0, 0])),
+        (
+            "M13 257 fields",
+            frame(HEAD, 0, 2, &[&[0, 200][..], &[14, 0, 0, 0].repeat(257)].concat()),
+        ),
+        ("DATA before the head", data(2, 1)),
+        ("END before the head", frame(DATA, END, 2, &[])),
+        ("DATA after END", [ok(END), data(2, 1)].concat()),
+        ("END twice", [ok(END), frame(DATA, END, 2, &[])].concat()),
+        ("ACCEPT twice", frame(ACCEPT, 0, 2, &[0, 0, 1, 0]).repeat(2)),
+        ("ACCEPT after HEAD", [ok(0), frame(ACCEPT, 0, 2, &[0; 4])].concat()),
+    ];
+    for (name, bytes) in table {
+        let mut raw = Raw::ready(Side::Acceptor);
+        let head = crate::streams::request("POST", Tlvs::default());
+        let id = raw.connection.open(raw.now, &head, Class::Normal, false).unwrap();
+        raw.bytes();
+        raw.send(&bytes);
+        while !matches!(raw.connection.read(id), Read::Pending | Read::End | Read::Broken(_)) {}
+        let sent = raw.frames();
+        let resets = sent.iter().filter(|frame| frame.kind == RESET);
+        let codes: Vec<_> = resets.map(|frame| (frame.payload[0], frame.payload[3])).collect();
+        assert_eq!(codes, [(3, 17)], "{name}: {sent:?}");
+        let events = raw.events();
+        let ends = events.iter().filter(|event| matches!(event, Event::Closed(..))).count();
+        assert_eq!(ends, 1, "{name}: {events:?}");
+        assert!(!events.iter().any(|event| matches!(event, Event::Ended(_))), "{name}");
+        assert_eq!(raw.connection.usage().streams, 0, "{name}");
+    }
+}
+
+/// A body that is longer or shorter than was said is never whole.
+#[test]
+fn a_body_has_the_length_that_was_announced() {
+    let open = |flags| {
+        let block = b"\x03\0\0\0\x01/\0\x0c\0\x08\0\x08\0\0\0\0\0\0\0\x03\0\0";
+        frame(OPEN, flags, 1, &[&[1, 1, 0, 0, 0, 0, 0, 0][..], block].concat())
+    };
+    let end = frame(DATA, END, 1, &[]);
+    let table = [
+        ([open(0), data(1, 3), end.clone()].concat(), 0),
+        ([open(0), data(1, 2), end].concat(), 1),
+        ([open(0), data(1, 4)].concat(), 1),
+        (open(END), 1),
+    ];
+    for (bytes, resets) in table {
+        let mut raw = Raw::ready(Side::Acceptor);
+        raw.send(&bytes);
+        let found = raw.frames().iter().filter(|frame| frame.kind == RESET).count();
+        assert_eq!(found, resets);
+    }
+}
+
+/// M4: floods of OPEN are refused, and the work that runs keeps its place until it ends.
+#[test]
+fn m4_open_floods_are_refused() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    let mut refused = 0;
+    for round in 0..100_u32 {
+        for at in 0..100 {
+            raw.send(&open_raw(1 + 2 * (round * 100 + at), 0));
+        }
+        refused += raw.frames().iter().filter(|frame| frame.kind == RESET).count();
+        assert!(raw.connection.memory() < 2 << 20);
+    }
+    assert_eq!(refused, 10_000 - 256);
+    check("M4", &mut raw, None);
+}
+
+/// M4: OPEN and RESET in a row. The application still works for the streams that it was told of:
+/// they count until it says that it is done.
+#[test]
+fn m4_resets_do_not_free_the_places_of_work_that_runs() {
+    let limits = Limits { streams: 16, ..Limits::default() };
+    let mut raw = Raw::with(Side::Acceptor, Config { limits, ..hub() });
+    raw.send(&greeting(1, b""));
+    raw.bytes();
+    let mut told = Vec::new();
+    for at in 0..40 {
+        raw.send(&open_raw(1 + 2 * at, 0));
+        told.extend(raw.events().into_iter().filter_map(|event| match event {
+            Event::Incoming(id, _) => Some(id),
+            _ => None,
+        }));
+        raw.send(&reset(1 + 2 * at, 3));
+    }
+    assert_eq!(told.len(), 16);
+    let refused = raw.frames().iter().filter(|frame| frame.kind == RESET).count();
+    assert_eq!(refused, 24);
+    raw.events();
+    for id in told {
+        raw.connection.release(id);
+    }
+    assert_eq!(raw.connection.usage().streams, 0);
+}
+
+/// M4: ten times what is refused ends the connection; refusals that nobody takes do, too.
+#[test]
+fn m4_frantic_floods_end_the_connection() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    for at in 0..30_000 {
+        raw.send(&[open_raw(1 + 2 * at, 0), reset(1 + 2 * at, 3)].concat());
+        raw.bytes();
+        if raw.connection.is_closed() {
+            break;
+        }
+    }
+    // Beyond 2,000 they are refused, so that there is nothing left to reset.
+    assert_eq!(raw.end(), None);
+    let mut raw = Raw::ready(Side::Acceptor);
+    for at in 0..600 {
+        raw.send(&open_raw(1 + 2 * at, 0));
+    }
+    check("refusals", &mut raw, Some(Code::EnhanceCalm));
+}
+
+/// M5: parts without end.
+#[test]
+fn m5_a_block_has_few_parts_and_a_length() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    raw.send(&frame(OPEN, MORE, 1, &[1; 8]).repeat(1));
+    for _ in 0..8 {
+        raw.send(&frame(OPEN, MORE, 1, &[]));
+    }
+    check("parts", &mut raw, Some(Code::EnhanceCalm));
+    let mut raw = Raw::ready(Side::Acceptor);
+    for _ in 0..5 {
+        raw.send(&frame(OPEN, MORE, 1, &[1; 16_376]));
+    }
+    check("length", &mut raw, Some(Code::FrameSize));
+}
+
+/// M6: floods of cheap frames.
+#[test]
+fn m6_floods_of_cheap_frames_end_the_connection() {
+    let floods = [
+        ("PING", frame(PING, 0, 0, &[9; 8])),
+        ("PONG", frame(PONG, 0, 0, &[9; 8])),
+        ("empty DATA", frame(DATA, 0, 1, &[])),
+        ("small CREDIT", frame(CREDIT, 0, 1, &[0; 8])),
+        ("GOAWAY", frame(GOAWAY, 0, 0, &[0; 12])),
+    ];
+    for (name, flood) in floods {
+        let mut raw = Raw::ready(Side::Acceptor);
+        raw.send(&open_raw(1, 0));
+        for _ in 0..3_000 {
+            raw.send(&flood);
+            assert!(raw.connection.memory() < 64 << 10);
+        }
+        check(name, &mut raw, Some(Code::EnhanceCalm));
+        // As often as is allowed, for a minute.
+        let mut raw = Raw::ready(Side::Acceptor);
+        raw.send(&open_raw(1, 0));
+        for _ in 0..600 {
+            raw.now += SECOND / 10;
+            raw.send(&flood);
+            raw.bytes();
+        }
+        check(name, &mut raw, None);
+    }
+}
+
+/// M8: 2,048 streams of a peer that grants nothing and takes nothing.
+#[test]
+fn m8_a_peer_that_never_reads_holds_little() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    for at in 0..2_048_u32 {
+        raw.send(&open_raw(1 + 2 * at, 0));
+        for event in raw.events() {
+            if let Event::Incoming(id, _) = event {
+                raw.connection.accept(id);
+                assert_eq!(raw.connection.write(id, &mut Bytes::from_static(b"bytes")), 0);
+            }
+        }
+    }
+    let usage = raw.connection.usage();
+    assert_eq!((usage.streams, usage.queued), (2_048, 0));
+    assert!(raw.connection.memory() < 2 << 20, "{}", raw.connection.memory());
+    raw.pass(14 * SECOND);
+    assert!(!raw.connection.is_closed());
+    raw.pass(SECOND);
+    assert_eq!(raw.end().unwrap().code, Code::Lost);
+}
+
+/// M8: it sends signs of life, and takes no control frame for 30 s.
+#[test]
+fn m8_a_peer_that_talks_and_never_listens_is_cut() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    for at in 0..31 {
+        raw.send(&frame(PING, 0, 0, &[at; 8]));
+        raw.pass(SECOND);
+    }
+    assert_eq!(raw.end().unwrap().code, Code::EnhanceCalm);
+}
+
+/// M9: a peer that takes a byte a second costs no more than its streams, and is let live.
+#[test]
+fn m9_a_slow_peer_is_let_live() {
+    use bytes::Buf;
+    let mut raw = Raw::ready(Side::Acceptor);
+    let mut out = strait_tunnel::Out::new(0);
+    raw.send(&credit(0, u64::MAX));
+    for at in 0..40_u32 {
+        raw.send(&open_raw(1 + 2 * at, 1 << 20));
+        for event in raw.events() {
+            if let Event::Incoming(id, _) = event {
+                raw.connection.accept(id);
+                raw.connection.write(id, &mut Bytes::from(vec![1; 1 << 20]));
+            }
+        }
+    }
+    for _ in 0..120 {
+        raw.connection.poll_transmit(raw.now, &mut out);
+        out.advance(1);
+        raw.send(&frame(128, 0, 0, &[]));
+        raw.pass(SECOND);
+        assert!(raw.connection.usage().queued <= 1 << 20);
+    }
+    assert_eq!(raw.end(), None);
+}
+
+/// M10, M11: the handshake has its time, its size, and nothing else in it.
+#[test]
+fn m10_m11_the_handshake_is_short() {
+    let hello = &greeting(1, b"")[16..];
+    let preface = &greeting(1, b"")[..16];
+    let huge = frame(1, 0, 0, &vec![0; 4_097]);
+    let odd = &greeting(1, &[0, 99, 0, 0])[16..];
+    let claims = &greeting(2, b"")[16..];
+    let table = [
+        ("M10 huge", &huge[..], Code::FrameSize),
+        ("M10 odd TLV", odd, Code::Version),
+        ("M19 another role", claims, Code::Auth),
+        ("a frame before", &open_raw(1, 0), Code::Protocol),
+        ("DATA before", &data(1, 1), Code::Protocol),
+    ];
+    for (name, bytes, code) in table {
+        let mut raw = Raw::fresh(Side::Acceptor);
+        raw.send(preface);
+        raw.bytes();
+        raw.send(bytes);
+        check(name, &mut raw, Some(code));
+    }
+    // Late, or never: by the byte.
+    for (sent, code) in
+        [(5, Code::Timeout), (20, Code::Timeout), (16 + hello.len() - 1, Code::Timeout)]
+    {
+        let mut raw = Raw::fresh(Side::Acceptor);
+        let all = greeting(1, b"");
+        for byte in &all[..sent] {
+            raw.send(&[*byte]);
+        }
+        raw.pass(9 * SECOND);
+        raw.send(&all[sent..sent + 1].repeat(usize::from(sent == 5)));
+        assert!(!raw.connection.is_closed());
+        raw.pass(SECOND);
+        assert_eq!(raw.end().unwrap().code, code);
+        raw.bytes();
+        assert!(raw.connection.is_closed());
+    }
+    let mut raw = Raw::fresh(Side::Acceptor);
+    raw.send(b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!((raw.bytes(), raw.connection.is_closed()), (vec![], true));
+}
+
+/// M16: half a frame, and silence.
+#[test]
+fn m16_half_a_frame_and_silence() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    raw.send(&data(1, 100)[..5]);
+    raw.pass(16 * SECOND);
+    assert_eq!(raw.end().unwrap().code, Code::Lost);
+}
+
+/// Data for streams that were reset here may come for a while, up to their credit.
+#[test]
+fn late_data_is_dropped_up_to_the_credit_of_what_was_reset() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    raw.send(&open_raw(1, 0));
+    let Some(Event::Incoming(id, _)) = raw.connection.poll_event() else { panic!() };
+    raw.connection.reset(id, strait_tunnel::Directions::Both, Code::Forbidden, "no");
+    raw.connection.release(id);
+    raw.bytes();
+    raw.send(&[data(1, 16_376), data(1, 16_376), data(1, 16)].concat());
+    assert_eq!(raw.end(), None);
+    raw.send(&data(1, 1));
+    check("late", &mut raw, Some(Code::FlowControl));
+}
+
+/// With the brake on nothing more is granted, and a peer that honours that is not cut.
+#[test]
+fn the_brake_withholds_the_credit_of_the_connection() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    raw.connection.set_brake(Brake::Full);
+    for at in 0..8 {
+        raw.send(&open_raw(1 + 2 * at, 0));
+    }
+    assert!(raw.frames().iter().all(|frame| frame.kind == RESET), "no stream is taken");
+    raw.connection.set_brake(Brake::NoGrowth);
+    for at in 8..16 {
+        raw.send(&[open_raw(1 + 2 * at, 0), data(1 + 2 * at, 10_000)].concat());
+    }
+    raw.connection.set_brake(Brake::Full);
+    for at in 8..16 {
+        raw.send(&data(1 + 2 * at, 10_000));
+    }
+    let granted = |raw: &mut Raw| {
+        let frames = raw.frames();
+        let credit = frames.into_iter().rfind(|frame| frame.kind == CREDIT && frame.id == 0);
+        credit.map(|frame| u64::from_be_bytes(frame.payload.try_into().unwrap()))
+    };
+    assert_eq!(granted(&mut raw), None);
+    assert_eq!(raw.connection.usage().outstanding, (256 << 10) - 160_000);
+    raw.connection.set_brake(Brake::Free);
+    assert_eq!(granted(&mut raw), Some((256 << 10) + 160_000));
+}
+
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![8 => 2_u8..8, 1 => 1_u8..12, 1 => any::<u8>()];
+    let id = prop_oneof![8 => 0_u32..40, 1 => any::<u32>()];
+    let payload = prop_oneof![
+        Just(vec![1, 1, 0, 0, 0, 0, 0x80, 0, 1, 0, 1, b'h', 0, 1, b'/', 0, 0, 0, 0]),
+        Just(vec![2, 1, 0, 0, 0, 1, 0, 0]),
+        Just(vec![0, 0, 0, 0, 0, 1, 0, 0]),
+        Just(vec![3, 0, 0, 1]),
+        Just(vec![0, 200]),
+        Just(vec![0; 12]),
+        prop::collection::vec(any::<u8>(), 0..64),
+        (0_usize..16_000).prop_map(|length| vec![7; length]),
+    ];
+    (kind, any::<u8>(), id, payload)
+        .prop_map(|(kind, flags, id, payload)| frame(kind, flags & 3, id, &payload))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// T9: whatever comes, nothing panics, and memory stays in proportion to what was granted.
+    #[test]
+    fn no_input_panics_or_grows_memory(
+        sequence in prop::collection::vec(any_frame(), 0..120),
+        noise in prop::collection::vec(any::<u8>(), 0..100),
+        acts in prop::collection::vec(0_u8..12, 0..120),
+        side in prop_oneof![Just(Side::Dialler), Just(Side::Acceptor)],
+        cut in 1_usize..30_000,
+    ) {
+        let mut raw = Raw::ready(side);
+        let head = OpenHead::Raw(RawHead::new(&Tlvs::default()).unwrap());
+        let http = crate::streams::request("POST", Tlvs { upgrade: "x", ..Tlvs::default() });
+        let mut ids = Vec::new();
+        for open in [&head, &http, &http] {
+            ids.push(raw.connection.open(raw.now, open, Class::Normal, false).unwrap());
+        }
+        let mut acts = acts.into_iter().cycle();
+        for part in sequence.iter().chain([&noise]).flat_map(|bytes| bytes.chunks(cut)) {
+            raw.send(part);
+            let usage = raw.connection.usage();
+            let bound = (256 << 10) + usage.streams as u64 * 1_536
+                + 5 * (usage.unconsumed + (usage.queued + usage.heads) as u64);
+            prop_assert!(raw.connection.memory() as u64 <= bound, "{:?}", usage);
+            prop_assert!(usage.unconsumed <= usage.streams as u64 * (32 << 10) + (32 << 20));
+            prop_assert!(usage.heads <= 2 << 20 && usage.queued <= 1 << 20);
+            let Some(act) = acts.next() else { continue };
+            for event in raw.events() {
+                match event {
+                    Event::Incoming(id, _) => ids.push(id),
+                    Event::Closed(id, _) if act > 3 => raw.connection.release(id),
+                    _ => {}
+                }
+            }
+            let id = ids[usize::from(act) % ids.len()];
+            match act {
+                0 => raw.connection.accept(id),
+                1 => drop(raw.connection.send_head(id, &crate::streams::response(200), false)),
+                2 => drop(raw.connection.write(id, &mut Bytes::from(vec![1; 9_000]))),
+                3 => drop(raw.connection.finish(id)),
+                4 => raw.connection.reset(id, strait_tunnel::Directions::Receive, Code::Cancel, "x"),
+                5 => raw.connection.reset(id, strait_tunnel::Directions::Both, Code::Refused, "x"),
+                6 => raw.connection.reset(id, strait_tunnel::Directions::Send, Code::Cancel, "x"),
+                7 => raw.pass(SECOND),
+                8 => drop(raw.frames()),
+                _ => {
+                    if let Read::Data(bytes) = raw.connection.read(id) {
+                        raw.connection.consumed(raw.now, id, bytes.len());
+                    }
+                }
+            }
+        }
+    }
+}
