@@ -10,6 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// Shorter payloads are copied.
 const COPIED: usize = 1 << 10;
+/// Room for copies that is made at a time: for 500 headers, so that most frames need none.
+const TAIL: usize = 4 << 10;
 
 /// A batch of frames. Read it as a [`Buf`]; fill it again at any time.
 #[derive(Debug)]
@@ -39,6 +41,9 @@ impl Out {
 
     pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
         self.length += bytes.len();
+        if self.tail.capacity() - self.tail.len() < bytes.len() {
+            self.tail.reserve(bytes.len().max(TAIL));
+        }
         self.tail.extend_from_slice(bytes);
     }
 

@@ -55,7 +55,14 @@ pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
         if found == MAX_FIELDS {
             return Err(HeadError::TooManyFields);
         }
-        read(&mut rest)?;
+        let literal = rest.0.first() == Some(&0);
+        let field = read(&mut rest)?;
+        if literal && !is_name(field.name) {
+            return Err(HeadError::Name);
+        }
+        if !is_value(field.value) || field.value.trim_ascii().len() != field.value.len() {
+            return Err(HeadError::Value);
+        }
         found += 1;
     }
     match count {
@@ -88,25 +95,19 @@ pub(super) fn put(out: &mut BytesMut, field: Field<'_>) -> Result<(), HeadError>
     if out.len() > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(()) }
 }
 
+/// Takes a field off the front; what it says is not looked at but for its form.
 fn read<'a>(rest: &mut Reader<'a>) -> Result<Field<'a>, HeadError> {
     let name = match rest.u8().ok_or(HeadError::Length)? {
         0 => {
             let length = rest.u8().ok_or(HeadError::Length)?;
             let name = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
-            let name = str::from_utf8(name).map_err(|_| HeadError::Name)?;
-            if !is_name(name) {
-                return Err(HeadError::Name);
-            }
-            name
+            str::from_utf8(name).map_err(|_| HeadError::Name)?
         }
         index => names::name(index).ok_or(HeadError::Name)?,
     };
     let flags = rest.u8().ok_or(HeadError::Length)?;
     let length = rest.u16().ok_or(HeadError::Length)?;
     let value = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
-    if !is_value(value) || value.trim_ascii().len() != value.len() {
-        return Err(HeadError::Value);
-    }
     Ok(Field { name, value, sensitive: flags & SENSITIVE != 0 })
 }
 
