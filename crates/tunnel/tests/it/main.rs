@@ -3,8 +3,10 @@
 //! designed against.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod arbitrary;
 mod frames;
 mod hostile;
 mod net;
 mod properties;
 mod streams;
+mod vectors;
