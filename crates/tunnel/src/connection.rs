@@ -67,6 +67,17 @@ pub struct Usage {
     pub streams: usize,
 }
 
+/// A stream that holds memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heavy {
+    /// Which.
+    pub id: StreamId,
+    /// Bytes received and not consumed.
+    pub bytes: u64,
+    /// Those bytes, by the milliseconds since the peer was last granted more.
+    pub weight: u64,
+}
+
 #[derive(Debug)]
 enum Phase {
     Preface(preface::Collector),
@@ -297,10 +308,13 @@ impl Connection {
     /// The streams that hold most for longest, heaviest first, at most `count`: whom to reset
     /// when memory is short. Looks at every stream.
     #[must_use]
-    pub fn heaviest(&self, count: usize) -> Vec<(StreamId, u64)> {
-        let mut all: Vec<_> = self.streams.iter().map(|(id, one)| (id, one.unconsumed())).collect();
-        all.retain(|(_, bytes)| *bytes > 0);
-        all.sort_unstable_by_key(|(id, bytes)| (std::cmp::Reverse(*bytes), *id));
+    pub fn heaviest(&self, now: Duration, count: usize) -> Vec<Heavy> {
+        let weighed = self.streams.iter().map(|(id, one)| {
+            let window = &one.recv.window;
+            Heavy { id, bytes: window.unconsumed(), weight: window.weight(now) }
+        });
+        let mut all: Vec<_> = weighed.filter(|heavy| heavy.bytes > 0).collect();
+        all.sort_unstable_by_key(|heavy| (std::cmp::Reverse(heavy.weight), heavy.id));
         all.truncate(count);
         all
     }

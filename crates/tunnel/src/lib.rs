@@ -13,6 +13,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may"))]
 
+mod budget;
 mod chunks;
 mod code;
 mod connection;
@@ -33,8 +34,9 @@ mod tlv;
 mod window;
 mod wire;
 
+pub use budget::{Budget, Verdict};
 pub use code::Code;
-pub use connection::{Brake, Connection, Usage};
+pub use connection::{Brake, Connection, Heavy, Usage};
 pub use event::{
     Close, Drain, Draining, EndedBy, Event, Incoming, OpenError, OpenHead, RawHead, Read, SendError,
 };

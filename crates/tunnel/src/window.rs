@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// A stream that received nothing for so long starts again with the window that it began with.
 const IDLE: Duration = Duration::from_secs(2);
+/// From here on more is granted after a quarter of the window: then a window of 8 MiB fills a
+/// line that has 6 MiB in flight, and not 4.
+const WIDE: u32 = 1 << 20;
 /// No round trip is taken for shorter: below it the time to process a batch counts more.
 const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
 
@@ -65,6 +68,12 @@ impl Window {
         self.received - self.taken
     }
 
+    /// What is not out of the way, by the milliseconds since the last grant.
+    pub(crate) fn weight(&self, now: Duration) -> u64 {
+        let age = u64::try_from(now.saturating_sub(self.granted_at).as_millis());
+        self.unconsumed().saturating_mul(age.unwrap_or(u64::MAX))
+    }
+
     pub(crate) const fn size(&self) -> u32 {
         self.size
     }
@@ -103,10 +112,12 @@ impl Window {
         took < trips && u128::from(self.size) * took < taken * trips
     }
 
-    /// Decides whether to grant more: once half the window is used up. Answers true if the peer
+    /// Decides whether to grant more: once half the window is used up, or a quarter of a wide
+    /// one. Answers true if the peer
     /// must be told, and by how much the window changed.
     pub(crate) fn grant(&mut self, now: Duration, growth: Growth) -> Option<i64> {
-        if self.taken.saturating_add(self.size.into()) < self.granted + u64::from(self.size / 2) {
+        let part = if self.size >= WIDE { self.size / 4 } else { self.size / 2 };
+        if self.taken.saturating_add(self.size.into()) < self.granted + u64::from(part) {
             return None;
         }
         let before = self.size;

@@ -95,20 +95,20 @@ impl Connection {
     }
 
     /// Takes a stream that the peer opened. To be called before anything of it goes to the
-    /// service: from then on the peer must assume that it was executed.
+    /// service: from then on the peer must assume that it was executed. After a head it is late,
+    /// and does nothing.
     pub fn accept(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.find(id)
             && stream.origin == Origin::Remote
-            && !stream.committed
+            && !stream.accepted
             && stream.end.is_none()
         {
             let granted = stream.recv.window.granted();
             debug_assert!(granted <= u64::from(u32::MAX), "nothing was granted before");
             stream.committed = true;
             stream.control.accept = true;
-            if !std::mem::replace(&mut stream.accepted, true) {
-                self.accepted(Origin::Remote);
-            }
+            stream.accepted = true;
+            self.accepted(Origin::Remote);
             self.queue_control(id);
         }
     }

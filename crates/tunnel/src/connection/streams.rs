@@ -143,13 +143,6 @@ impl Streams {
     }
 }
 
-impl Stream {
-    /// Bytes received and not consumed.
-    pub(super) fn unconsumed(&self) -> u64 {
-        self.recv.window.unconsumed()
-    }
-}
-
 /// How long data for a stream that was reset may still arrive, in slots of 10 s.
 const LATE_SLOTS: usize = 7;
 const LATE_SLOT: Duration = Duration::from_secs(10);

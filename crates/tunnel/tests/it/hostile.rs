@@ -437,3 +437,17 @@ fn the_brake_withholds_the_credit_of_the_connection() {
     raw.connection.set_brake(Brake::Free);
     assert_eq!(granted(&mut raw), Some((256 << 10) + 160_000));
 }
+
+/// Who holds much for long is named first, so that it can be reset when memory is short.
+#[test]
+fn the_heaviest_streams_are_known() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    for (id, length) in [(1, 10), (3, 9_000), (5, 0), (7, 4_000)] {
+        raw.send(&[open_raw(id, 0), data(id, length)].concat());
+        raw.now += SECOND;
+    }
+    let heaviest = raw.connection.heaviest(raw.now, 2);
+    let ids: Vec<_> = heaviest.iter().map(|heavy| (heavy.id.get(), heavy.bytes)).collect();
+    assert_eq!(ids, [(3, 9_000), (7, 4_000)]);
+    assert_eq!(heaviest[0].weight, 9_000 * 3_000);
+}

@@ -8,5 +8,6 @@ mod frames;
 mod hostile;
 mod net;
 mod properties;
+mod speed;
 mod streams;
 mod vectors;

@@ -198,3 +198,18 @@ fn an_opening_is_not_waited_for_for_ever() {
     assert_eq!((end.code, end.unexecuted), (Code::Timeout, false));
     assert_eq!(net.now - now, 15 * SECOND);
 }
+
+/// ACCEPT never follows a head, not even when the application asks for it.
+#[test]
+fn an_acceptance_after_the_head_is_not_sent() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let id = arrive(&mut net, &request("GET", Tlvs::default()), true);
+    events(&mut net, DIALLER);
+    let agent = &mut net.ends[DIALLER].connection;
+    agent.send_head(id, &response(403), true).unwrap();
+    agent.accept(id);
+    net.carry();
+    assert_eq!(reads(&mut net, ACCEPTOR, id), [Read::Head(response(403)), Read::End]);
+    assert_eq!(closed(&events(&mut net, ACCEPTOR)), Some((Code::None, false)));
+}
