@@ -205,9 +205,8 @@ impl Connection {
             end: None,
         };
         if let OpenHead::Http(request) = &head {
-            let tlvs = request.parts().tlvs;
-            stream.upgrade = !tlvs.upgrade.is_empty();
-            stream.recv.expected = tlvs.body_length;
+            stream.upgrade = request.is_upgrade();
+            stream.recv.expected = request.body_length();
         }
         if header.has(END) && stream.recv.expected.is_some_and(|bytes| bytes > 0) {
             return self.refuse(id, Code::Protocol);

@@ -49,7 +49,7 @@ impl Connection {
             send.state = SendState::Finishing;
         }
         let upgrade = match head {
-            OpenHead::Http(request) => !request.parts().tlvs.upgrade.is_empty(),
+            OpenHead::Http(request) => request.is_upgrade(),
             OpenHead::Raw(_) | OpenHead::Control => false,
         };
         let stream = Stream {

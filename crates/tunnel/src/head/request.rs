@@ -174,6 +174,9 @@ pub struct Request {
     block: Bytes,
     /// Where the fields begin.
     fields: u32,
+    /// It asks for another protocol.
+    upgrade: bool,
+    body_length: Option<u64>,
 }
 
 impl Request {
@@ -208,7 +211,8 @@ impl Request {
         if out.len() > MAX_BLOCK {
             return Err(HeadError::TooLarge);
         }
-        Ok(Self { block: out.freeze(), fields: offset(fields_at) })
+        let (upgrade, body_length) = (!parts.tlvs.upgrade.is_empty(), parts.tlvs.body_length);
+        Ok(Self { block: out.freeze(), fields: offset(fields_at), upgrade, body_length })
     }
 
     /// Checks a block from the peer.
@@ -222,14 +226,27 @@ impl Request {
         let count = rest.u16().ok_or(HeadError::Length)?;
         field::check(rest.0, Some(count))?;
         let fields = offset(block.len() - rest.0.len());
-        Ok(Self { block, fields })
+        let (upgrade, body_length) = (!parts.tlvs.upgrade.is_empty(), parts.tlvs.body_length);
+        Ok(Self { block, fields, upgrade, body_length })
     }
 
     pub(crate) fn block(&self) -> &Bytes {
         &self.block
     }
 
-    /// Everything but the fields.
+    /// Whether it asks for another protocol.
+    #[must_use]
+    pub const fn is_upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// Length of the body, where the client told it.
+    #[must_use]
+    pub const fn body_length(&self) -> Option<u64> {
+        self.body_length
+    }
+
+    /// Everything but the fields. Reads the block anew: call it once.
     ///
     /// # Panics
     /// Never: the block was checked.
