@@ -34,18 +34,28 @@ use crate::{print, say};
 /// A measurement: its name on the command line, and what does it.
 type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 6] = [
+const MEASUREMENTS: [Measurement; 10] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
     ("crossing", crossing::measure),
     ("gets", gets::measure),
     ("creates", creates::measure),
-    ("hooks", hooks::measure),
+    ("hooks-rates", hooks::rates::measure),
+    ("hooks-bad-days", hooks::bad_days::measure),
+    ("hooks-memory", hooks::memory::measure),
+    ("hooks-slow", hooks::slow::measure),
+    ("hooks-restart", hooks::restart::measure),
 ];
 
 /// Whether there is such a measurement.
 pub(crate) fn knows(what: &str) -> bool {
-    what == "all" || MEASUREMENTS.iter().any(|(name, _)| *name == what)
+    MEASUREMENTS.iter().any(|(name, _)| is_meant(what, name))
+}
+
+/// Whether a word means a measurement: its name, that of its group, or all.
+fn is_meant(what: &str, name: &str) -> bool {
+    let group = name.split_once('-').map_or(name, |(group, _)| group);
+    [name, group, "all"].contains(&what)
 }
 
 /// Measures and prints a table.
@@ -64,7 +74,7 @@ pub(crate) fn run(what: &str) -> Result<()> {
     ground.sync = percentile(&syncs, 0.5);
     let mut rows = vec![disk::row(&syncs)];
     for (name, measure) in MEASUREMENTS {
-        if what == "all" || what == name {
+        if is_meant(what, name) {
             say(format_args!("measuring {name}"));
             rows.extend(measure(&ground).with_context(|| format!("cannot measure {name}"))?);
         }

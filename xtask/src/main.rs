@@ -23,7 +23,8 @@ cargo xtask COMMAND
   test          everything CI runs: format, tidy, clippy, tests, tools, release build, end to end
   tidy          the rules of CONTRIBUTING.md that no compiler checks
   bench [WHAT]  goals for speed and size beside measurements of the release build
-                WHAT: hub-start, rss, crossing, gets, creates, hooks, or all (the default)
+                WHAT: hub-start, rss, crossing, gets, creates, hooks (or one of
+                hooks-rates, hooks-bad-days, hooks-memory, hooks-slow, hooks-restart), or all (the default)
   fuzz [TARGET] [SECONDS]
                 runs one fuzz target or all, each for so many seconds (60); needs a C++ compiler
   help          this text

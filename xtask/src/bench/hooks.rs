@@ -5,27 +5,12 @@
 //! the same server when it only answers, which it does to a wrong signature after it has read and
 //! verified the whole body.
 
-mod bad_days;
+pub(super) mod bad_days;
 mod gate;
 mod load;
-mod memory;
-mod rates;
-mod restart;
+pub(super) mod memory;
+pub(super) mod rates;
+pub(super) mod restart;
 mod sinks;
-mod slow;
+pub(super) mod slow;
 mod webhook;
-
-use anyhow::Result;
-
-use super::Ground;
-use super::report::Row;
-
-/// Measures everything.
-pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
-    let mut rows = rates::measure(ground)?;
-    rows.extend(bad_days::measure(ground)?);
-    rows.extend(memory::measure(ground)?);
-    rows.extend(slow::measure(ground)?);
-    rows.extend(restart::measure(ground)?);
-    Ok(rows)
-}

@@ -65,8 +65,12 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Hundreds and more without decimals, with a comma before thousands.
+/// Hundreds and more without decimals, with a comma before thousands; parts of one with two.
 fn number(value: f64) -> String {
+    if value < 1.0 {
+        let short = format!("{value:.2}");
+        return short.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
     if value < 100.0 {
         let short = format!("{value:.1}");
         return short.strip_suffix(".0").unwrap_or(&short).to_owned();
@@ -132,6 +136,24 @@ disk             -          2 ms        d";
             text.lines().nth(1).unwrap().find("ok"),
             text.lines().nth(3).unwrap().find("ok")
         );
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_they_say_something() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.0012, "0"),
+            (0.01, "0.01"),
+            (0.246, "0.25"),
+            (0.5, "0.5"),
+            (1.0, "1"),
+            (7.25, "7.2"),
+            (99.94, "99.9"),
+            (150.4, "150"),
+            (12_345.0, "12,345"),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What waits to be written, bounded by its bytes.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use prometheus_client::metrics::gauge::Gauge;
@@ -63,14 +64,19 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for something to do; none when the queue was closed and everything was taken.
-    pub(super) fn take(&self) -> Option<Batch> {
+    /// Waits for something to do, and then for so long that others can come along; none when the
+    /// queue was closed and everything was taken.
+    pub(super) fn take(&self, gather: Duration) -> Option<Batch> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
             if state.closed {
                 return None;
             }
             self.changed.wait(&mut state);
+        }
+        if !gather.is_zero() && !state.closed && state.bytes < BATCH_BYTES {
+            // Not on the condition: each who comes would wake this thread.
+            parking_lot::MutexGuard::unlocked(&mut state, || std::thread::sleep(gather));
         }
         let mut batch = Batch::default();
         while let Some((event, _)) = state.waiting.front()

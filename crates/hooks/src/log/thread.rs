@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strait_runtime::{Clock, DirLock};
 use tokio::sync::oneshot;
@@ -10,6 +11,9 @@ use super::queue::{Batch, Queue};
 use super::store::Store;
 use super::writer::{Failure, Writer};
 use super::{AppendError, Fail};
+
+/// Longest wait for others to sync with.
+const GATHER_MAX: Duration = Duration::from_micros(500);
 
 /// What callers and the thread share.
 pub(super) struct Shared {
@@ -38,10 +42,22 @@ impl Drop for LogThread {
     }
 }
 
+/// How long the next batch is gathered: not at all for a sender that is alone, as nobody would
+/// come; otherwise as long as a sync takes, so that at most half of the time is waiting, but never
+/// so long that it matters beside a slow disk. Each sync costs as much as receiving several
+/// webhooks, whatever it covers.
+fn gathering(count: usize, took: Duration) -> Duration {
+    if count > 1 { took.min(GATHER_MAX) } else { Duration::ZERO }
+}
+
 impl LogThread {
     pub(super) fn run(mut self) {
-        while let Some(batch) = self.shared.queue.take() {
-            if let Err(error) = self.write(batch) {
+        let mut gather = Duration::ZERO;
+        while let Some(batch) = self.shared.queue.take(gather) {
+            let (count, begun) = (batch.events.len(), self.clock.monotonic());
+            let written = self.write(batch);
+            gather = gathering(count, self.clock.monotonic().saturating_sub(begun));
+            if let Err(error) = written {
                 tracing::error!(err = %error, "the event log cannot be written any more");
                 // Whoever waits or comes is refused before anything else happens.
                 self.shared.queue.abandon();
@@ -79,5 +95,20 @@ impl LogThread {
             let _ = answer.send(first.map(|first| crate::Position(first + index)));
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_who_are_not_alone_wait_for_others() {
+        let micros = Duration::from_micros;
+        for (count, took, expected) in
+            [(1, 150, 0), (2, 150, 150), (64, 150, 150), (2, 5_000, 500), (1, 5_000, 0)]
+        {
+            assert_eq!(gathering(count, micros(took)), micros(expected), "{count} {took}");
+        }
     }
 }

@@ -191,7 +191,12 @@ fn write(
     first: Position,
     added: &mut Vec<(Position, u64)>,
 ) -> io::Result<()> {
-    let (mut buffer, mut at) = (Vec::new(), current.end);
+    let copied = |encoded: &Encoded| match encoded.event.body.len() {
+        COPIED_BYTES_MAX.. => encoded.bytes() - encoded.event.body.len(),
+        _ => encoded.bytes(),
+    };
+    let mut buffer = Vec::with_capacity(batch.iter().map(copied).sum());
+    let mut at = current.end;
     for (position, Encoded { event, summary }) in (first.0..).map(Position).zip(batch) {
         added.push((position, at + buffer.len() as u64));
         buffer.extend(encode_header(current.segment.mark, position, summary, &event.body));

@@ -132,17 +132,17 @@ fn what_waits_is_bounded_and_synced_together() {
     };
     assert_eq!(push(10_000), Ok(()), "alone, anything");
     assert_eq!(push(0), Err(AppendError::Busy));
-    let batch = queue.take().unwrap();
+    let batch = queue.take(std::time::Duration::ZERO).unwrap();
     assert_eq!(push(0), Err(AppendError::Busy), "what is being written counts");
     queue.written(batch.bytes);
     for _ in 0..4 {
         assert_eq!(push(400), Ok(()));
     }
     assert_eq!(push(400), Err(AppendError::Busy));
-    assert_eq!(queue.take().unwrap().events.len(), 4);
+    assert_eq!(queue.take(std::time::Duration::ZERO).unwrap().events.len(), 4);
     queue.close();
     assert_eq!(push(0), Err(AppendError::Closed));
-    assert!(queue.take().is_none());
+    assert!(queue.take(std::time::Duration::ZERO).is_none());
 }
 
 #[test]
@@ -153,7 +153,8 @@ fn a_batch_ends_at_its_bytes_and_many_share_one_sync() {
         let summary = encode_summary(&event).unwrap();
         queue.push(Encoded { event, summary }, oneshot::channel().0).unwrap();
     }
-    let sizes: Vec<_> = (0..4).map(|_| queue.take().unwrap().events.len()).collect();
+    let sizes: Vec<_> =
+        (0..4).map(|_| queue.take(std::time::Duration::ZERO).unwrap().events.len()).collect();
     assert_eq!(sizes, [2, 1, 1, 1]);
 
     let sim = Sim::default();
