@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod ingest;
 pub mod log;
 pub mod order;
+pub mod path;
 pub mod pointer;
 pub mod schedule;
 pub mod secrets;

@@ -128,6 +128,29 @@ impl Framing {
     }
 }
 
+/// For fuzzing: bytes are taken or refused whatever pieces they come in.
+#[cfg(fuzzing)]
+pub fn fuzz_framing(bytes: &[u8]) {
+    let read = |pieces: usize| {
+        let mut framing = Framing::default();
+        let mut taken = 0;
+        for piece in bytes.chunks(pieces) {
+            match framing.take(piece) {
+                Ok(()) => taken += piece.len(),
+                Err(good) => {
+                    assert!(good <= piece.len());
+                    return (taken, None);
+                }
+            }
+        }
+        (taken, Some(framing.is_within()))
+    };
+    let whole = read(bytes.len().max(1)).1;
+    for pieces in [1, 2, 7] {
+        assert_eq!(read(pieces).1, whole, "in pieces of {pieces}");
+    }
+}
+
 impl Head {
     fn field(&mut self, line: &[u8]) -> Result<(), Refused> {
         let (name, value) = name_and_value(line)?;

@@ -29,6 +29,8 @@ pub use checks::{Check, Checks};
 pub use client::{CallError, CallLimits, Client};
 pub use connection::Connection;
 pub use egress::{Denied, EgressPolicy, Range};
+#[cfg(fuzzing)]
+pub use framing::fuzz_framing;
 pub use health::{NotLoopback, Probe, serve_health};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;

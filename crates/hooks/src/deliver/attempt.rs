@@ -10,6 +10,7 @@ use strait_net::{Answer, CallError};
 
 use crate::config::Backend;
 use crate::event::Event;
+use crate::path::climbs;
 use crate::schedule::{Outcome, RetryAfter};
 
 /// Beginnings of the names of headers that every backend gets.
@@ -41,7 +42,7 @@ pub(super) fn request(event: &Event, backend: &Backend) -> Result<Request<Bytes>
 
 /// The backend's own path and the rest of the sender's; the backend's own query and the sender's.
 fn path(event: &Event, backend: &Backend) -> Result<PathAndQuery, Unusable> {
-    if has_dot_segment(&event.path) {
+    if climbs(&event.path) {
         return Err(Unusable);
     }
     let own = backend.url.path();
@@ -55,15 +56,6 @@ fn path(event: &Event, backend: &Backend) -> Result<PathAndQuery, Unusable> {
         sign = '&';
     }
     PathAndQuery::try_from(whole).map_err(|_| Unusable)
-}
-
-/// Whether it could lead out of the backend's own path.
-fn has_dot_segment(path: &str) -> bool {
-    path.contains(['.', '%'])
-        && path.split(['/', '\\']).any(|segment| {
-            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-            plain == "." || plain == ".." || plain.contains("%2f") || plain.contains("%5c")
-        })
 }
 
 fn headers(event: &Event, backend: &Backend) -> HeaderMap {

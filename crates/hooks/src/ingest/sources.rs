@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use percent_encoding::percent_decode_str;
-
 use super::metrics::SourceMetrics;
 use crate::config::{Answers, Source};
+use crate::path::climbs;
 use crate::secrets::Secrets;
 
 /// A source with what verifies its webhooks.
@@ -48,7 +47,7 @@ impl Sources {
             let whole = rest.is_empty() || served.source.answers == Answers::Strait;
             whole.then_some((served, rest))
         });
-        found.filter(|(_, rest)| !rest.split('/').any(is_dots))
+        found.filter(|(_, rest)| !climbs(rest))
     }
 }
 
@@ -58,14 +57,6 @@ fn below<'p>(path: &'p str, base: &str) -> Option<&'p str> {
         return if path == "/" { Some("") } else { path.strip_prefix('/').map(|_| path) };
     }
     path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether a segment means this one or the one above, however it is written.
-fn is_dots(segment: &str) -> bool {
-    segment.len() <= 6 && {
-        let plain: Vec<u8> = percent_decode_str(segment).collect();
-        matches!(&plain[..], b"." | b"..")
-    }
 }
 
 #[cfg(test)]

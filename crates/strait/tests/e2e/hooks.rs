@@ -181,7 +181,7 @@ fn sync_acknowledgement_needs_no_disk_and_says_what_the_backends_said() {
         ready(command.args(backends.iter().map(|url| format!("--backend={url}"))))
     };
     let good = format!("http://{}", backend.address);
-    let (process, address) = run(&[good.clone()]);
+    let (process, address) = run(std::slice::from_ref(&good));
     let answer = send(address, "/proxy", "d-1", SECRET);
     assert_eq!((answer.status(), &*answer.body), (200, "proxied"));
     assert_eq!(backend.next().body, BODY);

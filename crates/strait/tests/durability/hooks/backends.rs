@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +34,7 @@ pub(crate) struct Backends {
     all: Vec<Backend>,
     hang: Arc<AtomicBool>,
     /// How much came more than once when that was last asked.
-    repeated: Mutex<Vec<usize>>,
+    repeated: Vec<usize>,
 }
 
 impl Backends {
@@ -49,7 +49,7 @@ impl Backends {
             tokio::spawn(accept(listener, got.clone(), hang.clone()));
             all.push(Backend { address, got });
         }
-        Self { all, hang, repeated: Mutex::new(vec![0; 3]) }
+        Self { all, hang, repeated: vec![0; 3] }
     }
 
     /// Where they are.
@@ -88,10 +88,8 @@ impl Backends {
     pub(crate) fn count_repeated(&mut self) -> Vec<usize> {
         let again = |backend: &Backend| backend.got.borrow().values().map(|times| times - 1).sum();
         let now: Vec<usize> = self.all.iter().map(again).collect();
-        let mut before = self.repeated.lock().unwrap();
-        let since = now.iter().zip(&*before).map(|(now, before)| now - before).collect();
-        *before = now;
-        since
+        let before = std::mem::replace(&mut self.repeated, now.clone());
+        now.iter().zip(before).map(|(now, before)| now - before).collect()
     }
 }
 
