@@ -211,15 +211,10 @@ impl Deliveries {
         }
         self.0.recent.put(position, event);
         let (shared, lanes) = (&self.0, self.0.intake.lanes());
-        if Intake::is_quick(event, &lanes) {
-            shared.intake.offer(position, shared.intake.decide(event, &lanes));
-            return;
-        }
-        let (shared, event) = (shared.clone(), event.clone());
-        shared.options.context.tasks.clone().spawn("hooks-offer", async move {
-            let decisions = shared.decide(&event, lanes).await;
-            shared.intake.offer(position, decisions);
-        });
+        // What takes long is decided when it is its turn, in memory that is counted.
+        let quick = Intake::is_quick(event, &lanes);
+        let decisions = if quick { shared.intake.decide(event, &lanes) } else { Vec::new() };
+        shared.intake.offer(position, decisions);
     }
 
     /// Tries an event once at each backend of its source, all at the same time, and returns how

@@ -70,9 +70,8 @@ pub trait Deliveries: Send + Sync + 'static {
     /// An event is in the log. Does not block.
     fn offer(&self, position: Position, event: &Arc<Event>);
 
-    /// Tries an event again wherever it is a dead letter; returns at how many backends. May
-    /// block.
-    fn redrive(&self, position: Position) -> usize;
+    /// Tries an event again wherever it is a dead letter; at how many backends.
+    fn redrive(&self, position: Position) -> BoxFuture<'static, usize>;
 
     /// Delivers an event to every backend at once; whether all took it.
     fn at_once(&self, event: &Arc<Event>) -> BoxFuture<'static, bool>;

@@ -39,8 +39,16 @@ mod tests {
     #[test]
     fn dots_are_found_however_they_are_written() {
         for path in [
-            "/..", "/a/../b", "/.", "/a/%2e%2E/b", "/a/.%2e", "/a%2f..%2fb", "/a%5C..", "/a\\..\\b",
-            "/..;x=1/b", "/%2e%2e%3bx/b",
+            "/..",
+            "/a/../b",
+            "/.",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/a%2f..%2fb",
+            "/a%5C..",
+            "/a\\..\\b",
+            "/..;x=1/b",
+            "/%2e%2e%3bx/b",
         ] {
             assert!(climbs(path), "{path}");
         }

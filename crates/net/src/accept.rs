@@ -216,7 +216,8 @@ impl Context {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if self.server.limits.strict {
-            let io = Strict::new(io, connection.clone(), self.server.metrics.clone());
+            let (metrics, time) = (self.server.metrics.clone(), self.server.limits.head_time);
+            let io = Strict::new(io, connection.clone(), metrics, time);
             return self.framed(io, connection).await;
         }
         self.framed(io, connection).await

@@ -57,7 +57,8 @@ pub struct Limits {
     pub read_bytes: Option<u32>,
     /// HTTP/1.1: whether a request is refused of which two programs could see the end at
     /// different places: 400, and closed. A connection that ends within a request is then
-    /// closed so that the client can see the answer. For listeners that upgrade nothing. Not by
+    /// closed so that the client can see the answer, and one that takes nothing of its answers
+    /// for [`head_time`](Self::head_time) is closed. For listeners that upgrade nothing. Not by
     /// default.
     pub strict: bool,
 }

@@ -34,6 +34,10 @@ pub(crate) struct Strict<T> {
     metrics: ServerMetrics,
     framing: Framing,
     refused: bool,
+    /// How long a client may take nothing of its answers.
+    write_time: Duration,
+    /// Since when it has.
+    stuck: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
 }
 
@@ -43,9 +47,40 @@ struct Linger {
 }
 
 impl<T> Strict<T> {
-    pub(crate) fn new(io: T, connection: Arc<Connection>, metrics: ServerMetrics) -> Self {
+    pub(crate) fn new(
+        io: T,
+        connection: Arc<Connection>,
+        metrics: ServerMetrics,
+        write_time: Duration,
+    ) -> Self {
         let framing = Framing::default();
-        Self { io, connection, metrics, framing, refused: false, linger: None }
+        Self {
+            io,
+            connection,
+            metrics,
+            framing,
+            refused: false,
+            write_time,
+            stuck: None,
+            linger: None,
+        }
+    }
+
+    /// Ends the connection of a client that takes nothing of its answers for too long: they are
+    /// short, and its place is another's.
+    fn progress<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let time = self.write_time;
+        let sleep = || Box::pin(tokio::time::sleep(time));
+        let over = self.stuck.get_or_insert_with(sleep).as_mut().poll(context);
+        over.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Whether the other side may be in the middle of something.
@@ -82,7 +117,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.progress(context, written)
     }
 
     fn poll_write_vectored(
@@ -90,7 +126,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
+        self.progress(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,7 +135,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        self.progress(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

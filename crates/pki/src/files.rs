@@ -87,8 +87,8 @@ impl fmt::Debug for FileCertificate {
     }
 }
 
-/// TLS 1.3, and 1.2 for clients that are older, with `certificate`; HTTP/2 or HTTP/1.1 by
-/// negotiation. No client certificate is asked for.
+/// TLS 1.3, and 1.2 for clients that are older, with `certificate`; HTTP/1.1 alone, whose requests
+/// a listener can bound one by one. No client certificate is asked for.
 ///
 /// # Errors
 /// The TLS library refused.
@@ -101,7 +101,7 @@ pub fn file_server_config(
         .map_err(PkiError::Tls)?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

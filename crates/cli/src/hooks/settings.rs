@@ -64,7 +64,7 @@ impl Again {
         Ok(Setup::new(config, environment).with_changes(again))
     }
 
-    /// What the file says, if that is not what it said before.
+    /// What the file says, if that is not what it said before, or what is wrong.
     fn changed(&mut self) -> Option<Result<Config, Vec<String>>> {
         let name = self.path.display().to_string();
         let text = read_file(&name, FILE_MAX);
@@ -76,7 +76,8 @@ impl Again {
             Ok(text) => config::read(&name, text, self.data_dir.as_deref(), &Disk)
                 .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect()),
         };
-        self.last = Some(text);
+        // What is wrong may be another file, such as a secret that is mounted a moment later.
+        self.last = Some(text).filter(|_| read.is_ok());
         Some(read.map(|mut config| {
             if let Some(listen) = self.listen {
                 config.listen.address = listen;
@@ -124,7 +125,7 @@ mod tests {
     const TEXT: &str = "apiVersion: hooks.strait.dev/v1alpha1\nkind: HooksConfig\n";
 
     #[test]
-    fn a_file_is_told_once_for_each_change() {
+    fn a_good_file_is_told_once_for_each_change() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hooks.yaml");
         std::fs::write(&path, TEXT).unwrap();
@@ -137,11 +138,10 @@ mod tests {
         std::fs::write(&path, format!("{TEXT}sorces: []\n")).unwrap();
         let mistakes = again.changed().unwrap().unwrap_err();
         assert!(mistakes[0].contains("hooks.yaml:3:1: unknown field \"sorces\""), "{mistakes:?}");
-        assert!(again.changed().is_none());
+        assert_eq!(again.changed().unwrap().unwrap_err(), mistakes, "it is read until it is right");
 
         std::fs::remove_file(&path).unwrap();
         assert!(again.changed().unwrap().is_err());
-        assert!(again.changed().is_none());
 
         std::fs::write(&path, format!("{TEXT}dataDir: /there\n")).unwrap();
         assert_eq!(again.changed().unwrap().unwrap().data_dir, PathBuf::from("/there"));

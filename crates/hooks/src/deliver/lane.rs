@@ -163,14 +163,20 @@ impl Lane {
     /// before the lane was there.
     pub(super) fn push_older(&self, runs: Vec<(Position, Position)>) {
         let mut inner = self.inner.lock();
+        // What was asked for anew since the lane is there waits in the state as well.
+        let is_older = |at: u64| {
+            let after = runs.partition_point(|(first, _)| first.0 <= at);
+            after.checked_sub(1).is_some_and(|before| at <= runs[before].1.0)
+        };
         let limit = self.outlet.backend.in_flight;
         let newer = std::mem::replace(&mut inner.queue, Queue::new(limit));
-        let backlog = std::mem::take(&mut inner.backlog);
-        for (first, last) in runs {
+        let mut backlog = std::mem::take(&mut inner.backlog);
+        backlog.retain(|(first, _)| !is_older(*first));
+        for (first, last) in &runs {
             self.push_unknown(&mut inner, first.0, last.0);
         }
         inner.backlog.extend(backlog);
-        for (position, key) in newer.into_ready() {
+        for (position, key) in newer.into_ready().filter(|(position, _)| !is_older(position.0)) {
             if inner.backlog.is_empty() {
                 inner.queue.push(position, key);
             } else {

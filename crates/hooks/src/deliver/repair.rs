@@ -16,10 +16,13 @@ pub(super) const SHOW_TICKS: u64 = 10;
 impl Deliveries {
     /// Tries anew what is a dead letter of an event, as when its sender sends it again. At how
     /// many backends.
-    pub fn redrive(&self, position: Position) -> usize {
+    pub async fn redrive(&self, position: Position) -> usize {
         let Some(kept) = &self.0.keep else {
             return 0;
         };
+        // What is found dead stays so until it is recorded and waits: nobody else tries it anew,
+        // and its lane is not replaced.
+        let _applying = self.0.applying.lock().await;
         let is_dead = |lane: &Arc<Lane>| {
             let became = kept.state.read(|table| table.became(lane.id, position));
             matches!(became, Some(Became::Dead { .. }))
@@ -29,24 +32,13 @@ impl Deliveries {
         if changes.is_empty() {
             return 0;
         }
-        let count = lanes.len();
-        let push = move || lanes.iter().for_each(|lane| lane.push_runs([(position, position)]));
-        match kept.state.try_record(&changes) {
-            Some(Ok(())) => push(),
-            _ => {
-                let record = self.0.clone().record(changes);
-                self.0.options.context.tasks.spawn("hooks-redrive", async move {
-                    match record.await {
-                        Ok(()) => push(),
-                        Err(error) => {
-                            let err = strait_types::Report(&error).to_string();
-                            tracing::error!(err, "cannot try dead letters anew");
-                        }
-                    }
-                });
-            }
+        if let Err(error) = self.0.clone().record(changes).await {
+            let err = strait_types::Report(&error).to_string();
+            tracing::error!(err, "cannot try dead letters anew");
+            return 0;
         }
-        count
+        lanes.iter().for_each(|lane| lane.push_runs([(position, position)]));
+        lanes.len()
     }
 
     /// Tries events anew at backends, whatever became of them there, unless they wait already.
@@ -61,6 +53,7 @@ impl Deliveries {
         positions: &[Position],
     ) -> Result<usize, DeliverError> {
         let kept = self.0.kept()?;
+        let _applying = self.0.applying.lock().await;
         let (floor, head) = (kept.log.floor(), kept.log.head());
         let mut count = 0;
         for lane in self.lanes(backends) {
@@ -87,9 +80,12 @@ impl Deliveries {
         positions: &[Position],
     ) -> Result<usize, DeliverError> {
         let kept = self.0.kept()?;
+        let _applying = self.0.applying.lock().await;
         let head = kept.log.head();
         let mut count = 0;
         for lane in self.lanes(backends) {
+            // What nobody wants is settled, and would be written over the purge later.
+            self.0.clone().record(lane.unwanted()).await?;
             let (waiting, dead): (Vec<_>, Vec<_>) = kept.state.read(|table| {
                 let all = positions.iter().copied().filter(|at| *at <= head);
                 let (waiting, settled): (Vec<_>, Vec<_>) =

@@ -46,6 +46,13 @@ pub(super) async fn apply(
 ) -> Result<(), DeliverError> {
     let _applying = shared.applying.lock().await;
     let old = shared.intake.lanes();
+    for backend in backends.iter().filter(|one| !old.iter().any(|lane| *lane.name() == *one.name)) {
+        // One of the same name that was removed has to be gone first, with its metrics.
+        let ending = shared.workers.lock().remove(&backend.name);
+        if let Some(ending) = ending {
+            drop(ending.task.await);
+        }
+    }
     let (mut lanes, mut fresh) = (Vec::new(), Vec::new());
     for backend in backends {
         let before = old.iter().find(|lane| *lane.name() == *backend.name);
@@ -90,11 +97,6 @@ async fn add(
     for (lane, before) in fresh {
         if before.is_some() {
             continue;
-        }
-        // One of the same name that was removed has to be gone first.
-        let ending = shared.workers.lock().remove(lane.name());
-        if let Some(ending) = ending {
-            drop(ending.task.await);
         }
         let from = Position(shared.keep().log.head().0 + 1);
         changes.push(Change::Added { backend: lane.id, from });

@@ -167,7 +167,11 @@ impl Worker {
         let (before, after) = lane.ended(done.pass, verdict, outcome, now);
         tell(&lane, before, after);
         let (became, until) = self.follow(done, now);
-        let counts = |became: &Became| *became == Became::Purged || !lane.was_purged(done.position);
+        // What is no longer in the log is not written of.
+        let there = done.position >= self.shared.keep().log.floor();
+        let counts = |became: &Became| {
+            there && (*became == Became::Purged || !lane.was_purged(done.position))
+        };
         if let Some(became) = became.filter(counts) {
             self.changes.push(Change::Became { backend: lane.id, position: done.position, became });
         }

@@ -19,8 +19,9 @@ impl ingest::Deliveries for Deliveries {
         Self::offer(self, position, event);
     }
 
-    fn redrive(&self, position: Position) -> usize {
-        Self::redrive(self, position)
+    fn redrive(&self, position: Position) -> BoxFuture<'static, usize> {
+        let this = self.clone();
+        async move { Self::redrive(&this, position).await }.boxed()
     }
 
     fn at_once(&self, event: &Arc<Event>) -> BoxFuture<'static, bool> {

@@ -20,6 +20,9 @@ use crate::secrets::Secrets;
 /// the file says nothing.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Time for attempts of backends that go to end, before their end is tried again.
+const APPLY_TIME: Duration = Duration::from_secs(60);
+
 /// Looks at files and applies what changed.
 pub(super) struct Upkeep {
     config: Config,
@@ -28,8 +31,11 @@ pub(super) struct Upkeep {
     pub(super) operators: Arc<Operators>,
     pub(super) changed: Option<Changed>,
     pub(super) variable: Variable,
-    /// By source: one that stays as it is keeps its secrets.
-    secrets: BTreeMap<Arc<str>, (Source, Arc<Secrets>)>,
+    secrets: Loaded,
+    /// What is not applied yet.
+    pending: Option<Config>,
+    /// What was said to be wrong.
+    told: Vec<String>,
     pub(super) certificates: Vec<Arc<FileCertificate>>,
 }
 
@@ -49,104 +55,156 @@ impl Upkeep {
             changed: None,
             variable: |_| None,
             secrets: BTreeMap::new(),
+            pending: None,
+            told: Vec::new(),
             certificates: Vec::new(),
         }
     }
 
     /// Receives from the sources of the configuration. Blocks on the file system.
     pub(super) fn receive(&mut self, context: &Context) -> Result<(), StartError> {
-        let mut fresh = BTreeMap::new();
-        for source in &self.config.sources {
+        let secrets = self.load(&self.config, context)?;
+        self.take(secrets);
+        Ok(())
+    }
+
+    /// The secrets of a configuration. Blocks on the file system.
+    fn load(&self, config: &Config, context: &Context) -> Result<Loaded, StartError> {
+        let mut loaded = BTreeMap::new();
+        for source in &config.sources {
             let kept = self.secrets.get(&source.name).filter(|(old, _)| old == source);
             let secrets = match kept {
                 Some((_, secrets)) => secrets.clone(),
                 None => Arc::new(load(source, self.variable, context)?),
             };
-            fresh.insert(source.name.clone(), (source.clone(), secrets));
+            loaded.insert(source.name.clone(), (source.clone(), secrets));
         }
-        let receiving = fresh.values().map(|(source, secrets)| Receiving {
+        Ok(loaded)
+    }
+
+    /// Receives with these secrets from now on.
+    fn take(&mut self, loaded: Loaded) {
+        let receiving = loaded.values().map(|(source, secrets)| Receiving {
             source: source.clone(),
             secrets: secrets.clone(),
         });
         self.ingest.serve(receiving.collect(), self.config.store_only);
-        self.secrets = fresh;
-        Ok(())
+        self.secrets = loaded;
     }
 
-    /// Looks every second, for ever.
+    /// Looks at files every second, for ever. What reads them does not wait for what applies
+    /// them: secrets are read whatever a backend does.
     pub(super) async fn run(mut self, context: Context) {
+        let (ingest, certificates) = (self.ingest.clone(), std::mem::take(&mut self.certificates));
+        context.tasks.spawn_daemon("hooks-refresh", refresh(ingest, certificates));
         loop {
             tokio::time::sleep(EVERY).await;
+            let surroundings = context.clone();
             let looked = tokio::task::spawn_blocking(move || {
-                let changed = self.look();
-                (self, changed)
+                let found = self.look(&surroundings);
+                (self, found)
             });
-            let Ok((this, changed)) = looked.await else {
-                tracing::error!("looking at files panicked; changes need a restart now");
+            let Ok((this, found)) = looked.await else {
+                tracing::error!(
+                    "looking at the configuration panicked; changes need a restart now"
+                );
                 return;
             };
             self = this;
-            if let Some(new) = changed {
-                self = self.apply(new, &context).await;
+            if let Some(found) = found {
+                self.apply(found).await;
             }
         }
     }
 
-    /// Reads what may have changed.
-    fn look(&mut self) -> Option<Config> {
-        self.ingest.refresh_secrets();
-        for certificate in &self.certificates {
-            match certificate.refresh() {
-                Ok(true) => tracing::info!("a listener's certificate changed"),
-                Ok(false) => {}
-                Err(error) => {
-                    let err = Report(&error).to_string();
-                    tracing::warn!(err, "a listener's certificate stays as it was");
-                }
+    /// What is to be applied, with its secrets.
+    fn look(&mut self, context: &Context) -> Option<Found> {
+        match self.changed.as_mut().and_then(|changed| changed()) {
+            None => {}
+            Some(Ok(config)) => self.pending = Some(config),
+            Some(Err(mistakes)) => {
+                self.pending = None;
+                self.tell(mistakes);
             }
         }
-        match self.changed.as_mut()?()? {
-            Ok(config) => Some(config),
-            Err(mistakes) => {
-                for mistake in mistakes {
-                    tracing::error!(mistake, "the configuration stays as it was");
-                }
+        let (config, waits) = merge(&self.config, self.pending.clone()?);
+        match self.load(&config, context) {
+            Ok(secrets) => Some(Found { config, secrets, waits }),
+            Err(error) => {
+                self.tell(vec![Report(&error).to_string()]);
                 None
             }
         }
     }
 
-    /// Applies a configuration whole or not at all.
-    async fn apply(mut self, new: Config, context: &Context) -> Self {
-        let (merged, waits) = merge(&self.config, new);
-        if !waits.is_empty() {
-            let waits = waits.join(", ");
-            tracing::warn!(waits, "the configuration changed where that needs a restart");
-        }
-        // First, as a source without backends refuses.
-        if let Err(err) = self.operators.apply(&merged, &self.deliveries).await {
-            tracing::error!(err, "the configuration stays as it was");
-            return self;
-        }
-        let old = std::mem::replace(&mut self.config, merged);
-        let context = context.clone();
-        let received = tokio::task::spawn_blocking(move || {
-            let received = self.receive(&context);
-            (self, received)
-        });
-        let (mut this, received) = received.await.expect("it does not panic");
-        match received {
-            Ok(()) => tracing::info!("the configuration changed"),
-            Err(error) => {
-                let err = Report(&error).to_string();
-                tracing::error!(err, "the configuration stays as it was");
-                this.config = old;
-                if let Err(err) = this.operators.apply(&this.config, &this.deliveries).await {
-                    tracing::error!(err, "cannot go back to the backends of before");
+    /// Applies a configuration whole or not at all; what fails is tried again.
+    async fn apply(&mut self, found: Found) {
+        let Found { config, secrets, waits } = found;
+        // Backends first, as a source without them refuses.
+        let applying = self.operators.apply(&config, &self.deliveries);
+        let applied = tokio::time::timeout(APPLY_TIME, applying).await;
+        match applied.unwrap_or_else(|_| Err("backends do not end in time".to_owned())) {
+            Ok(()) => {
+                self.config = config;
+                self.pending = None;
+                self.told.clear();
+                self.take(secrets);
+                tracing::info!("the configuration changed");
+                if !waits.is_empty() {
+                    let waits = waits.join(", ");
+                    tracing::warn!(waits, "a part of the change needs a restart");
                 }
             }
+            Err(why) => self.tell(vec![why]),
         }
-        this
+    }
+
+    /// Says once what is wrong.
+    fn tell(&mut self, mistakes: Vec<String>) {
+        if self.told == mistakes {
+            return;
+        }
+        for mistake in &mistakes {
+            tracing::error!(mistake, "the configuration stays as it was");
+        }
+        self.told = mistakes;
+    }
+}
+
+/// A configuration that can be applied.
+struct Found {
+    config: Config,
+    secrets: Loaded,
+    /// What of the change needs a restart.
+    waits: Vec<&'static str>,
+}
+
+/// By source: one that stays as it is keeps its secrets.
+type Loaded = BTreeMap<Arc<str>, (Source, Arc<Secrets>)>;
+
+/// Reads secrets and certificates again, every second, for ever.
+async fn refresh(ingest: Ingest, certificates: Vec<Arc<FileCertificate>>) {
+    let certificates = Arc::new(certificates);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let (ingest, certificates) = (ingest.clone(), certificates.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            ingest.refresh_secrets();
+            certificates.iter().for_each(|one| refresh_certificate(one));
+        });
+        // A panic was told; the next second is another try.
+        drop(read.await);
+    }
+}
+
+fn refresh_certificate(certificate: &FileCertificate) {
+    match certificate.refresh() {
+        Ok(true) => tracing::info!("a listener's certificate changed"),
+        Ok(false) => {}
+        Err(error) => {
+            let err = Report(&error).to_string();
+            tracing::warn!(err, "a listener's certificate stays as it was");
+        }
     }
 }
 

@@ -98,10 +98,8 @@ impl Keeper {
 
     /// A sender that sends again what was received gets what is dead tried again.
     async fn redrive(&self, position: Position) {
-        let deliveries = self.deliveries.clone();
-        // It waits for a disk.
-        let redriven = tokio::task::spawn_blocking(move || deliveries.redrive(position)).await;
-        if let Ok(count @ 1..) = redriven {
+        let count = self.deliveries.redrive(position).await;
+        if count > 0 {
             tracing::info!(position = position.0, count, "dead letters are tried again");
         }
     }

@@ -230,6 +230,15 @@ fn secrets_and_backends_change_while_it_runs() {
     assert_eq!(send(address, "/forge", "d-5", "the next one").status(), 202);
     assert_eq!(one.next().field("x-github-delivery"), Some("d-5"));
     assert_eq!(other.next().field("x-github-delivery"), Some("d-5"));
+
+    // A secret that is there a moment after the file that names it.
+    let late = home.path().join("late");
+    write_config(home.path(), &(source(&late) + &backends(&[&one])));
+    process.wait_for_log(|line| line.contains("stays as it was") && line.contains("late"));
+    fs::write(&late, "the last one").unwrap();
+    process.wait_for_log(|line| line.contains("the configuration changed"));
+    assert_eq!(send(address, "/forge", "d-6", "the last one").status(), 202);
+    assert_eq!(one.next().field("x-github-delivery"), Some("d-6"));
     assert_eq!(process.terminate().code, Some(0));
 }
 

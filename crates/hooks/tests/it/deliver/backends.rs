@@ -246,6 +246,6 @@ async fn without_a_log_events_are_tried_once_at_all_backends_at_the_same_time() 
     assert_eq!(outcomes, expected);
     assert_eq!((well.hits().len(), wrong.hits().len(), hung.hits().len()), (1, 1, 2));
     deliveries.offer(strait_hooks::Position(1), &event);
-    assert_eq!(deliveries.redrive(strait_hooks::Position(1)), 0);
+    assert_eq!(deliveries.redrive(strait_hooks::Position(1)).await, 0);
     deliveries.drain(Duration::ZERO).await;
 }

@@ -93,10 +93,10 @@ async fn replays_redrives_and_purges() {
     gateway.idle("two").await;
 
     // A sender sends one again: only where it is dead.
-    assert_eq!(gateway.deliveries.redrive(a), 1);
+    assert_eq!(gateway.deliveries.redrive(a).await, 1);
     server.came(3).await;
     gateway.until("one", |one| one.dead == 1 && one.in_flight == 0 && one.waiting == 0).await;
-    assert_eq!(gateway.deliveries.redrive(a), 0);
+    assert_eq!(gateway.deliveries.redrive(a).await, 0);
     assert_eq!(other.hits().len(), 2);
 
     // An operator takes the other out, which is then no dead letter any more.

@@ -48,6 +48,16 @@ async fn slow_heads_and_bodies_end_a_second_after_their_deadline() {
     assert_eq!(scene.metric("strait_hooks_budget_bytes"), "0");
 }
 
+/// Answers that nobody reads fill the kernel's buffers; then the client's place is another's.
+#[tokio::test]
+async fn who_takes_no_answers_is_closed() {
+    let scene = with(Limits { head_deadline: DEADLINE, ..limits() }).await;
+    let mut stream = scene.connect().await;
+    let asks = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1_000);
+    let writes = async { while stream.write_all(asks.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), writes).await.expect("the connection ends");
+}
+
 #[tokio::test]
 async fn what_announces_too_much_is_refused_unread_and_sees_why() {
     let scene = with(limits()).await;

@@ -96,9 +96,9 @@ impl Deliveries for FakeDeliveries {
         self.offered.lock().push((position, event.clone()));
     }
 
-    fn redrive(&self, position: Position) -> usize {
+    fn redrive(&self, position: Position) -> BoxFuture<'static, usize> {
         self.redriven.lock().push(position);
-        1
+        Box::pin(std::future::ready(1))
     }
 
     fn at_once(&self, event: &Arc<Event>) -> BoxFuture<'static, bool> {
