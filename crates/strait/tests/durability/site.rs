@@ -232,28 +232,37 @@ fn digest(number: usize) -> String {
 }
 
 /// Kills the supervisors that work below a directory, as a power cut does, and waits for their
-/// end and that of their programs. A program that ended first could still be told of.
+/// end and that of their programs. A program that ended first could still be told of: one that is
+/// not in its own directory yet is known by its parent.
 pub(crate) fn kill_all_below(directory: &Path) {
     for _ in 0..LOOKS {
-        let mut found = false;
-        for entry in fs::read_dir("/proc").unwrap() {
-            let path = entry.unwrap().path();
-            let cwd = fs::read_link(path.join("cwd")).unwrap_or_default();
-            let pid = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-            let Some(pid) = pid.and_then(Pid::from_raw).filter(|_| cwd.starts_with(directory))
-            else {
-                continue;
-            };
-            found = true;
+        let below: BTreeMap<i32, i32> = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| {
+                let path = entry.unwrap().path();
+                let pid = path.file_name()?.to_str()?.parse().ok()?;
+                let cwd = fs::read_link(path.join("cwd")).ok()?;
+                cwd.starts_with(directory).then(|| Some((pid, parent_of(&path)?)))?
+            })
+            .collect();
+        if below.is_empty() {
+            return;
+        }
+        for (pid, _) in below.iter().filter(|(_, parent)| !below.contains_key(parent)) {
+            let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
             if !cwd.ends_with("out") {
                 // It may have ended by itself.
-                let _ = kill_process(pid, Signal::KILL);
+                let _ = kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
             }
-        }
-        if !found {
-            return;
         }
         std::thread::sleep(LOOK);
     }
     panic!("something still works in {}", directory.display())
+}
+
+/// Field 4 of `/proc/PID/stat`; the second, the name, may hold anything but ends with `)`.
+fn parent_of(process: &Path) -> Option<i32> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
 }
