@@ -72,8 +72,8 @@ pub enum Stop {
 }
 
 impl Exit {
-    /// Puts the file in place after everything that it speaks of is durable: the outputs, and
-    /// the directory's own name.
+    /// Puts the file in place after everything that it speaks of is durable: the outputs, their
+    /// names, and the directory's own name.
     pub(super) fn write(&self, dir: &Path) -> Result<(), FsError> {
         for output in [STDOUT, STDERR] {
             let path = dir.join(output);
@@ -84,6 +84,7 @@ impl Exit {
                 _ => {}
             }
         }
+        sync_dir(dir)?;
         sync_dir(&dir.join(".."))?;
         let bytes = serde_json::to_vec(self).expect("an exit is plain data");
         write_atomic(&dir.join(EXIT), &bytes, 0o600)
