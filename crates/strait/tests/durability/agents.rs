@@ -65,7 +65,7 @@ async fn no_request_is_done_twice_or_lost_however_often_the_agent_loses_its_powe
     for (digest, phase) in &phases {
         match &**phase {
             "Succeeded" => assert!(done.contains_key(digest), "{digest} was not done"),
-            phase => assert_eq!(phase, "Indeterminate", "{digest}"),
+            phase => assert_eq!(phase, "Indeterminate", "{}", site.status(digest).await),
         }
     }
     for (digest, phase) in over {

@@ -8,6 +8,8 @@
  *   STRAIT_DISK_FAULT  a file of one letter: 0 none, 1 writes fail (ENOSPC), 2 syncs fail (EIO),
  *                      3 syncs of files named *.db do
  *
+ * Processes that a recorded one starts are recorded too, whatever environment they are given.
+ *
  * A record is written after its effect, by one call, so that whoever learns of an effect comes
  * after it in the log. A sync has two: what precedes the first is durable once there is the
  * second. Not recorded: the shared memory of SQLite, which is rebuilt, and modes.
@@ -17,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -227,4 +230,25 @@ int mkdir(const char *name, mode_t mode) {
     int done = REAL(mkdir)(name, mode);
     if (!done && resolve(AT_FDCWD, name, path)) record(MKDIR, path, NULL, 0, NULL, 0);
     return done;
+}
+
+/* The environment of a process that is started: what it is given, and what records it. */
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const arguments[],
+                 char *const environment[]) {
+    static const char *const names[] = {"LD_PRELOAD", "STRAIT_DISK_ROOT", "STRAIT_DISK_LOG",
+                                        "STRAIT_DISK_FAULT"};
+    enum { NAMES = sizeof names / sizeof *names };
+    size_t given = 0, count = 0;
+    while (environment && environment[given]) given++;
+    char *passed[given + NAMES + 1], made[NAMES][PATH_MAX + 32];
+    for (size_t name = 0; name < NAMES; name++) {
+        const char *value = getenv(names[name]);
+        if (!value) continue;
+        snprintf(made[name], sizeof made[name], "%s=%.4000s", names[name], value);
+        passed[count++] = made[name];
+    }
+    for (size_t at = 0; at < given; at++) passed[count++] = environment[at];
+    passed[count] = NULL;
+    return REAL(posix_spawnp)(pid, file, actions, attributes, arguments, passed);
 }

@@ -135,6 +135,13 @@ spec:
             .collect()
     }
 
+    /// What is said of the request for a digest.
+    pub(crate) async fn status(&self, digest: &str) -> Value {
+        let list = self.access.read(REQUESTS).await.unwrap();
+        let mut items = list["items"].as_array().unwrap().iter();
+        items.find(|item| item["spec"]["digest"] == digest).unwrap()["status"].clone()
+    }
+
     /// Waits until nothing is left to do.
     pub(crate) async fn settled(&self) -> BTreeMap<String, String> {
         let mut phases = BTreeMap::new();
