@@ -24,6 +24,7 @@ pub mod credential;
 pub mod http;
 pub mod hub;
 mod limiter;
+pub mod link;
 pub mod message;
 pub mod services;
 pub mod token;

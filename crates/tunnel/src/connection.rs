@@ -272,6 +272,11 @@ impl Connection {
         self.peer.as_ref()
     }
 
+    /// The smallest round trip of the last 5 to 10 s, if one was measured.
+    pub fn round_trip(&mut self, now: Duration) -> Option<Duration> {
+        self.life.round_trip(now.max(self.now))
+    }
+
     /// Nothing more comes in or goes out: the transport can be dropped.
     #[must_use]
     pub fn is_closed(&self) -> bool {

@@ -105,7 +105,10 @@ impl Connection {
         }
     }
 
-    pub(super) fn has_control(&self) -> bool {
+    /// Whether something is to be sent before everything else: after reading, whether there is
+    /// a reason to send.
+    #[must_use]
+    pub fn has_control(&self) -> bool {
         self.slots.pong.is_some()
             || self.slots.credit
             || self.slots.goaway

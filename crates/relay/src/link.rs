@@ -1,0 +1,232 @@
+//! A tunnel connection, driven: the protocol of [`strait_tunnel`] over a transport.
+//!
+//! ```text
+//! transport ◄──► Driver ──┐
+//!                         ├── one Connection, under a lock that nobody holds while waiting
+//! Link, Stream ◄──────────┘
+//! ```
+//!
+//! The [`Driver`] is a task: it moves bytes, keeps time, and tells streams what came. A [`Link`]
+//! is a handle of the connection, a [`Stream`] one of a stream. What a handle does is done at
+//! once on the state machine; the driver is woken to send what came of it. Whoever waits leaves
+//! a waker under the same lock under which it looked, so that none is missed.
+//!
+//! What is received and not consumed by all connections together is bounded by [`Memory`].
+
+mod driver;
+mod memory;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use strait_runtime::Clock;
+use strait_tunnel::{
+    Brake, Class, Close, Code, Config, Connection, Directions, Drain, Draining, End, OpenError,
+    OpenHead, Peer, Side, StreamId, Usage,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+pub use driver::Driver;
+pub use memory::Memory;
+pub use stream::{Part, Receiver, Sender, Stopped, Stream};
+
+/// Takes the streams that the peer opens. It is called by the driver's task and must not wait:
+/// work is for a task of its own.
+pub type Acceptor = Box<dyn FnMut(Stream, OpenHead) + Send>;
+
+/// A handle of a connection; clones are the same one.
+#[derive(Clone)]
+pub struct Link(Arc<Shared>);
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    life: watch::Sender<Life>,
+}
+
+/// The connection and whoever waits for it.
+struct State {
+    connection: Connection,
+    waiting: HashMap<StreamId, Waiting>,
+    driver: Option<Waker>,
+}
+
+/// Who waits for a stream, and what was told of it that does not come by reading.
+#[derive(Debug, Default)]
+struct Waiting {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// Who wants to know that the peer wants no more.
+    watcher: Option<Waker>,
+    accepted: bool,
+    stopped: Option<Code>,
+    end: Option<Box<End>>,
+}
+
+/// What a connection has gone through.
+#[derive(Clone, Debug, Default)]
+struct Life {
+    peer: Option<Arc<Peer>>,
+    draining: Option<Arc<Draining>>,
+    closed: Option<Arc<Close>>,
+}
+
+impl Link {
+    /// A connection over a transport that was just made. Nothing happens before the driver is
+    /// polled.
+    pub fn new<T>(
+        transport: T,
+        side: Side,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        acceptor: Acceptor,
+    ) -> (Self, Driver<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connection = Connection::new(side, config, clock.monotonic());
+        let state = State { connection, waiting: HashMap::new(), driver: None };
+        let life = watch::Sender::new(Life::default());
+        let shared = Arc::new(Shared { clock, state: Mutex::new(state), life });
+        (Self(shared.clone()), Driver::new(transport, shared, acceptor))
+    }
+
+    /// Counts what the connection holds into the process' memory, and bounds it by that.
+    pub fn account(&self, memory: &Arc<Memory>) {
+        memory.add(&self.0);
+    }
+
+    /// Waits for the peer's HELLO.
+    ///
+    /// # Errors
+    /// The connection ended before.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self) -> Result<Arc<Peer>, Arc<Close>> {
+        let mut life = self.0.life.subscribe();
+        // The sender is here: waiting does not fail.
+        let found = life.wait_for(|life| life.peer.is_some() || life.closed.is_some()).await;
+        let life = found.map(|life| life.clone()).unwrap_or_default();
+        match (life.peer, life.closed) {
+            (Some(peer), _) => Ok(peer),
+            (None, Some(close)) => Err(close),
+            (None, None) => unreachable!("one of them was waited for"),
+        }
+    }
+
+    /// Waits until the peer takes no new streams; `None` if the connection ended without it.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn draining(&self) -> Option<Arc<Draining>> {
+        let mut life = self.0.life.subscribe();
+        let found = life.wait_for(|life| life.draining.is_some() || life.closed.is_some()).await;
+        found.ok().and_then(|life| life.draining.clone())
+    }
+
+    /// Waits for the connection's end.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn closed(&self) -> Arc<Close> {
+        let mut life = self.0.life.subscribe();
+        let found = life.wait_for(|life| life.closed.is_some()).await;
+        let close = found.ok().and_then(|life| life.closed.clone());
+        close.unwrap_or_else(|| unreachable!("it was waited for"))
+    }
+
+    /// Whether streams can be opened, as far as is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let life = self.0.life.borrow();
+        life.peer.is_some() && life.draining.is_none() && life.closed.is_none()
+    }
+
+    /// Opens a stream; it can be written to at once. `end`: nothing will be.
+    ///
+    /// # Errors
+    /// Why no stream can be opened now.
+    pub fn open(&self, head: &OpenHead, class: Class, end: bool) -> Result<Stream, OpenError> {
+        let id = self.0.act(|state, now| {
+            let id = state.connection.open(now, head, class, end)?;
+            state.waiting.insert(id, Waiting::default());
+            Ok(id)
+        })?;
+        Ok(Stream::new(self.0.clone(), id, class, true, end))
+    }
+
+    /// Takes no new streams, lets those that are open run out, then ends the connection.
+    pub fn drain(&self, drain: Drain) {
+        self.0.act(|state, now| state.connection.drain(now, drain));
+    }
+
+    /// Ends the connection at once, and tells the peer.
+    pub fn cut(&self, code: Code, text: &str) {
+        self.0.act(|state, now| state.connection.cut(now, code, text));
+    }
+
+    /// What the connection holds.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.0.state.lock().connection.usage()
+    }
+
+    /// The smallest round trip of the last seconds, if one was measured.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        let now = self.0.clock.monotonic();
+        self.0.state.lock().connection.round_trip(now)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Does something that there may be something to send of.
+    fn act<R>(&self, act: impl FnOnce(&mut State, Duration) -> R) -> R {
+        let now = self.clock.monotonic();
+        let mut state = self.state.lock();
+        let result = act(&mut state, now);
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        result
+    }
+
+    /// Says what the process' memory allows, and resets streams that hold most of it.
+    fn brake(&self, brake: Brake, shed: u64) -> u64 {
+        self.act(|state, now| {
+            state.connection.set_brake(brake);
+            let mut freed = 0;
+            while freed < shed {
+                let Some(heavy) = state.connection.heaviest(now, 1).pop() else { break };
+                let text = "the process is short of memory";
+                state.connection.reset(heavy.id, Directions::Both, Code::Overloaded, text);
+                freed += heavy.bytes;
+            }
+            freed
+        })
+    }
+}
+
+/// Leaves a waker unless that one is there already.
+fn leave(slot: &mut Option<Waker>, waker: &Waker) {
+    if !slot.as_ref().is_some_and(|there| there.will_wake(waker)) {
+        *slot = Some(waker.clone());
+    }
+}
