@@ -59,6 +59,7 @@ pub(crate) fn run(args: &SignerArgs, log: &LogArgs) -> Result<Exit, Failure> {
         let address = listener.local_addr()?;
         let server = Server {
             tls: None,
+            protocol: None,
             limits: Limits { connections: 64, ..Limits::default() },
             metrics: ServerMetrics::new(&context.metrics),
             tasks: context.tasks.clone(),

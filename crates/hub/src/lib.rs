@@ -318,7 +318,7 @@ fn serve(
     let names = config.server_names(listener.local_addr().unwrap_or(config.listen));
     let names = ServerNames::new(names.iter().map(String::as_str))?;
     let certificate = ServingCertificate::new(authority.clone(), names, SERVING_LIFE)?;
-    let tls = server_config(certificate.clone(), context.clock.clone())?;
+    let tls = server_config(certificate.clone(), &[], context.clock.clone())?;
     let clock = context.clock.clone();
     context.tasks.spawn_daemon("serving-certificate", async move {
         loop {
@@ -338,6 +338,7 @@ fn serve(
     });
     let server = strait_net::Server {
         tls: Some(tls),
+        protocol: None,
         limits: Limits::default(),
         metrics: metrics.clone(),
         tasks: context.tasks.clone(),

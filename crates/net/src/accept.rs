@@ -12,6 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
+use socket2::SockRef;
 use strait_runtime::TaskSet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -42,6 +43,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// TCP: the same for HTTP/1.1, where a watch may be silent for long.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
+/// Of a connection that many share: bytes that the kernel keeps unsent, and how long a peer may
+/// acknowledge nothing.
+const UNSENT_MAX: u32 = 128 << 10;
+const USER_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// A pause when the kernel has no connection to give, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,6 +59,10 @@ pub(crate) trait Listen {
 
     /// Best effort: a connection that is not tuned is slower, or noticed later when it is gone.
     fn tune(stream: &Self::Stream) -> io::Result<()>;
+
+    /// The same for a connection that many share: what waits is to wait where its order can
+    /// still be changed, and a peer that takes nothing is gone.
+    fn tune_long(stream: &Self::Stream) -> io::Result<()>;
 }
 
 impl Listen for TcpListener {
@@ -67,6 +77,21 @@ impl Listen for TcpListener {
         sockopt::set_socket_keepalive(stream, true)?;
         Ok(sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?)
     }
+
+    fn tune_long(stream: &TcpStream) -> io::Result<()> {
+        tune_shared(stream)
+    }
+}
+
+/// Options of a connection that many share: what waits is to wait where its order can still be
+/// changed, and a peer that takes nothing for 15 s is gone.
+///
+/// # Errors
+/// The kernel does not know them.
+pub fn tune_shared(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)
 }
 
 impl Listen for UnixListener {
@@ -78,6 +103,10 @@ impl Listen for UnixListener {
     }
 
     fn tune(_: &UnixStream) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn tune_long(_: &UnixStream) -> io::Result<()> {
         Ok(())
     }
 }
@@ -128,7 +157,7 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
         }
         tasks.spawn("connection", async move {
             // Boxed: the task itself stays small while the handshake waits.
-            Box::pin(context.connection(stream, peer, (permit, place))).await;
+            Box::pin(context.connection::<L>(stream, peer, (permit, place))).await;
         });
     }
     drop(listener);
@@ -147,14 +176,12 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 impl Context {
-    async fn connection<T>(
+    async fn connection<L: Listen>(
         self: Arc<Self>,
-        stream: T,
+        stream: L::Stream,
         peer: SocketAddr,
         places: (OwnedSemaphorePermit, Place),
-    ) where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) {
         let _open = OpenConnection::new(&self.server.metrics);
         let served = match &self.server.tls {
             None => {
@@ -169,7 +196,15 @@ impl Context {
                 let (_, session) = stream.get_ref();
                 let chain = session.peer_certificates().unwrap_or_default();
                 let connection = Arc::new(Connection::new(peer, chain.to_vec()));
-                if session.alpn_protocol() == Some(b"h2") {
+                let other = self.server.protocol.as_ref();
+                let other = other.filter(|own| session.alpn_protocol() == Some(own.alpn));
+                if let Some(other) = other {
+                    if let Err(error) = L::tune_long(stream.get_ref().0) {
+                        tracing::debug!(err = %error, "cannot set options of a connection");
+                    }
+                    (other.serve)(connection, Box::new(stream)).await;
+                    Ok(())
+                } else if session.alpn_protocol() == Some(b"h2") {
                     self.clone().http2(stream, connection).await
                 } else {
                     self.clone().http1(stream, connection).await

@@ -45,6 +45,7 @@ pub async fn serve_health(
     let probes = Arc::new(probes);
     let server = Server {
         tls: None,
+        protocol: None,
         limits: Limits { connections: 64, ..Limits::default() },
         metrics,
         tasks,

@@ -23,6 +23,7 @@ mod strict;
 #[cfg(test)]
 mod testing;
 
+pub use accept::tune_shared;
 pub use address::{InvalidNetwork, Network};
 pub use body::{Body, BodyError, BoxError, read_body};
 pub use checks::{Check, Checks};
@@ -36,4 +37,4 @@ pub use metrics::ServerMetrics;
 pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
-pub use server::{Handler, Limits, Server, handler};
+pub use server::{Handler, Io, Limits, Protocol, Server, handler};

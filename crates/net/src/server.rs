@@ -1,5 +1,6 @@
 //! HTTP as a server: what it is made of, and how it is bounded.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
 use strait_runtime::{Shutdown, TaskSet};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::accept::accept;
@@ -35,6 +37,27 @@ where
     R: Future<Output = Response<Body>> + Send + 'static,
 {
     Arc::new(move |connection, request| answer(connection, request).boxed())
+}
+
+/// A connection whose handshake is over.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// What a listener speaks beside HTTP, where a client asks for it in the TLS handshake.
+#[derive(Clone)]
+pub struct Protocol {
+    /// Its ALPN name (RFC 7301).
+    pub alpn: &'static [u8],
+    /// Speaks it until the connection is over. When the server is to shut down, it must end by
+    /// itself.
+    pub serve: Arc<dyn Fn(Arc<Connection>, Box<dyn Io>) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Protocol").field(&String::from_utf8_lossy(self.alpn)).finish()
+    }
 }
 
 /// How much a server takes on.
@@ -84,6 +107,8 @@ impl Default for Limits {
 pub struct Server {
     /// TLS; without it, HTTP/1.1 in the clear. HTTP/2 only where TLS negotiated it.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What it speaks beside HTTP, over TLS.
+    pub protocol: Option<Protocol>,
     /// Its limits.
     pub limits: Limits,
     /// Where it counts.

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::client::{CallError, CallLimits, Client};
 use crate::egress::EgressPolicy;
 use crate::metrics::ServerMetrics;
-use crate::server::{Handler, Limits, Server};
+use crate::server::{Handler, Limits, Protocol, Server};
 
 /// Long enough for any machine.
 pub(crate) const LIMITS: CallLimits = CallLimits {
@@ -55,12 +55,32 @@ impl Scene {
 
     /// Starts a TLS server; its task ends when it has drained.
     pub(crate) async fn serve(&self, limits: Limits, handler: Handler) -> (SocketAddr, Task<()>) {
+        self.start(None, limits, handler).await
+    }
+
+    /// The same with another protocol beside HTTP.
+    pub(crate) async fn serve_beside(
+        &self,
+        protocol: Protocol,
+        handler: Handler,
+    ) -> (SocketAddr, Task<()>) {
+        self.start(Some(protocol), Limits::default(), handler).await
+    }
+
+    async fn start(
+        &self,
+        protocol: Option<Protocol>,
+        limits: Limits,
+        handler: Handler,
+    ) -> (SocketAddr, Task<()>) {
+        let others: Vec<&[u8]> = protocol.iter().map(|own| own.alpn).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let names = ServerNames::new(["localhost", "127.0.0.1"]).unwrap();
         let serving = ServingCertificate::new(self.authority.clone(), names, DAY).unwrap();
         let server = Server {
-            tls: Some(server_config(serving, clock()).unwrap()),
+            tls: Some(server_config(serving, &others, clock()).unwrap()),
+            protocol,
             limits,
             metrics: self.metrics.clone(),
             tasks: self.tasks.clone(),

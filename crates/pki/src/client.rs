@@ -285,7 +285,7 @@ mod tests {
     fn server_of(authority: &Arc<Authority>) -> Arc<ServerConfig> {
         let names = ServerNames::new(["hub.example"]).unwrap();
         let serving = ServingCertificate::new(authority.clone(), names, day()).unwrap();
-        server_config(serving, clock()).unwrap()
+        server_config(serving, &[], clock()).unwrap()
     }
 
     fn reason(error: rustls::Error) -> CertificateError {

@@ -95,7 +95,8 @@ impl fmt::Debug for ServingCertificate {
     }
 }
 
-/// TLS 1.3 with `certificate`, HTTP/2 or HTTP/1.1 by negotiation. A client may present a
+/// TLS 1.3 with `certificate`, HTTP/2 or HTTP/1.1 by negotiation, or one of `others` by their
+/// ALPN names. A client may present a
 /// certificate; it proves that it holds the key, and whoever authenticates requests judges the
 /// rest ([`PeerCertificate::verify`](crate::PeerCertificate::verify)).
 ///
@@ -103,6 +104,7 @@ impl fmt::Debug for ServingCertificate {
 /// The TLS library refused.
 pub fn server_config(
     certificate: Arc<ServingCertificate>,
+    others: &[&[u8]],
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ServerConfig>, PkiError> {
     let provider = provider();
@@ -112,7 +114,8 @@ pub fn server_config(
         .map_err(PkiError::Tls)?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let http: [&[u8]; 2] = [b"h2", b"http/1.1"];
+    config.alpn_protocols = http.iter().chain(others).map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
@@ -200,7 +203,7 @@ mod tests {
         let authority = Arc::new(authority_at(clock()));
         let bundle = authority.bundle().unwrap();
         let serving = ServingCertificate::new(authority.clone(), names(), day()).unwrap();
-        let server = server_config(serving, clock()).unwrap();
+        let server = server_config(serving, &[], clock()).unwrap();
 
         let anonymous = client_config(&bundle, None, clock()).unwrap();
         let (client, connection) = handshake(anonymous, server.clone(), "localhost").unwrap();
@@ -221,7 +224,7 @@ mod tests {
         let other = authority_at(clock());
         let bundle = authority.bundle().unwrap();
         let serving = ServingCertificate::new(authority, names(), day()).unwrap();
-        let server = server_config(serving, clock()).unwrap();
+        let server = server_config(serving, &[], clock()).unwrap();
         let stranger = client_config(&bundle, Some(client_of(&other)), clock()).unwrap();
         let (_, connection) = handshake(stranger, server, "localhost").unwrap();
         let chain = connection.peer_certificates().unwrap();
@@ -234,7 +237,7 @@ mod tests {
         let authority = Arc::new(authority_at(clock()));
         let bundle = authority.bundle().unwrap();
         let serving = ServingCertificate::new(authority, names(), day()).unwrap();
-        let server = server_config(serving, clock()).unwrap();
+        let server = server_config(serving, &[], clock()).unwrap();
         let old = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS12])
             .unwrap()

@@ -34,6 +34,7 @@ impl Service {
         let tasks = TaskSet::new(&metrics);
         let server = Server {
             tls: None,
+            protocol: None,
             limits: Limits::default(),
             metrics: ServerMetrics::new(&metrics),
             tasks: tasks.clone(),

@@ -58,6 +58,7 @@ pub(super) fn server(
 ) -> Server {
     Server {
         tls,
+        protocol: None,
         limits,
         metrics: metrics.clone(),
         tasks: context.tasks.clone(),

@@ -292,6 +292,7 @@ async fn a_socket_of_this_machine_is_served_alike() {
     let path = directory.path().join("admin.sock");
     let server = Server {
         tls: None,
+        protocol: None,
         limits: Limits::default(),
         metrics: scene.metrics.clone(),
         tasks: scene.tasks.clone(),
@@ -310,4 +311,28 @@ async fn a_socket_of_this_machine_is_served_alike() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("[::]:0"), "{answer}");
     scene.shutdown.ask();
     served.await.unwrap();
+}
+
+#[tokio::test]
+async fn another_protocol_is_spoken_where_the_client_asks_for_it() {
+    let scene = Scene::new();
+    let serve = |connection: Arc<Connection>, mut io: Box<dyn Io>| {
+        async move {
+            assert_eq!(connection.certificates().len(), 1);
+            let mut asked = [0; 4];
+            io.read_exact(&mut asked).await.unwrap();
+            assert_eq!(&asked, b"ping");
+            io.write_all(b"pong").await.unwrap();
+            io.shutdown().await.unwrap();
+        }
+        .boxed()
+    };
+    let protocol = Protocol { alpn: b"other/1", serve: Arc::new(serve) };
+    let (address, _served) = scene.serve_beside(protocol, ok()).await;
+    let config = scene.client_config_of("jo");
+    let mut stream = connect_tls((*config).clone(), address, "other/1").await;
+    stream.write_all(b"ping").await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, "pong");
+    let mut sender = connect_http2(&scene, (*config).clone(), address).await;
+    assert_eq!(text(sender.send_request(request("/")).await.unwrap()).await, "ok");
 }

@@ -72,6 +72,7 @@ impl FakeHub {
         let tasks = TaskSet::new(&metrics);
         let server = Server {
             tls: None,
+            protocol: None,
             limits: Limits::default(),
             metrics: ServerMetrics::new(&metrics),
             tasks: tasks.clone(),

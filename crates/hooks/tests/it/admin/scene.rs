@@ -257,6 +257,7 @@ impl Scene {
     pub(super) fn server(&self) -> Server {
         Server {
             tls: None,
+            protocol: None,
             limits: Limits::default(),
             metrics: ServerMetrics::new(&Metrics::new()),
             tasks: self.tasks.clone(),

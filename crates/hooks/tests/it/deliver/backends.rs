@@ -163,7 +163,8 @@ async fn a_private_authority_and_a_client_certificate() {
     let serving = ServingCertificate::new(authority.clone(), names, DAY).unwrap();
     let context = scene.context();
     let server = strait_net::Server {
-        tls: Some(server_config(serving, Arc::new(SystemClock)).unwrap()),
+        tls: Some(server_config(serving, &[], Arc::new(SystemClock)).unwrap()),
+        protocol: None,
         limits: Limits::default(),
         metrics: ServerMetrics::new(&context.metrics),
         tasks: context.tasks.clone(),

@@ -154,6 +154,7 @@ impl Scene {
         let address = listener.local_addr().unwrap();
         let server = Server {
             tls: None,
+            protocol: None,
             limits: listen,
             metrics: ServerMetrics::new(&context.metrics),
             tasks: context.tasks.clone(),
