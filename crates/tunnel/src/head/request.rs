@@ -21,6 +21,14 @@ const CLIENT: u16 = 6;
 const UPGRADE: u16 = 7;
 const BODY: u16 = 8;
 const REQUEST_ID: u16 = 10;
+const PREFIX: u16 = 12;
+const FLAGS: u16 = 14;
+const FORWARDED: u16 = 16;
+
+/// The client waits for 100 before it sends its body.
+const EXPECTS: u32 = 1;
+/// The client came without TLS.
+const PLAIN: u32 = 2;
 
 /// A method that may cross: CONNECT and TRACE never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +101,15 @@ pub struct Tlvs<'a> {
     pub body_length: Option<u64>,
     /// Id of the request in all logs; empty if it has none.
     pub request_id: &'a str,
+    /// The public path below which clients see the service, without a slash at its end; empty
+    /// where it has a host of its own.
+    pub prefix: &'a str,
+    /// Whether the client waits for 100 before it sends its body.
+    pub expects: bool,
+    /// Whether the client came without TLS.
+    pub plain: bool,
+    /// `X-Forwarded-For` of a proxy before the hub that is trusted with it; empty if none.
+    pub forwarded: &'a str,
 }
 
 impl<'a> Tlvs<'a> {
@@ -100,7 +117,9 @@ impl<'a> Tlvs<'a> {
         let deadline = self.deadline_ms.map(u32::to_be_bytes);
         let body = self.body_length.map(u64::to_be_bytes);
         let client = self.client.map(|client| client.to_string());
-        let all: [(u16, &[u8]); 9] = [
+        let flags = u32::from(self.expects) * EXPECTS | u32::from(self.plain) * PLAIN;
+        let flags = (flags != 0).then(|| flags.to_be_bytes());
+        let all: [(u16, &[u8]); 12] = [
             (SERVICE_TYPE, self.service_type.as_bytes()),
             (TRACE, self.trace),
             (SERVICE, self.service.as_bytes()),
@@ -110,6 +129,9 @@ impl<'a> Tlvs<'a> {
             (UPGRADE, self.upgrade.as_bytes()),
             (BODY, body.as_ref().map_or(&[], |bytes| &bytes[..])),
             (REQUEST_ID, self.request_id.as_bytes()),
+            (PREFIX, self.prefix.as_bytes()),
+            (FLAGS, flags.as_ref().map_or(&[], |bytes| &bytes[..])),
+            (FORWARDED, self.forwarded.as_bytes()),
         ];
         for (kind, value) in all.into_iter().filter(|(_, value)| !value.is_empty()) {
             tlv::put(out, kind, value).ok_or(HeadError::TooLarge)?;
@@ -134,6 +156,13 @@ impl<'a> Tlvs<'a> {
                     found.body_length = Some(u64::from_be_bytes(value.try_into().map_err(|_| ())?));
                 }
                 REQUEST_ID => found.request_id = visible(value)?,
+                PREFIX => found.prefix = visible(value)?,
+                FLAGS => {
+                    // A bit without a meaning here has none that must be understood.
+                    let flags = u32::from_be_bytes(value.try_into().map_err(|_| ())?);
+                    (found.expects, found.plain) = (flags & EXPECTS != 0, flags & PLAIN != 0);
+                }
+                FORWARDED => found.forwarded = visible(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -343,6 +372,10 @@ mod tests {
             upgrade: "websocket",
             body_length: Some(1 << 40),
             request_id: "r-1",
+            prefix: "/services/relay/a/web",
+            expects: true,
+            plain: true,
+            forwarded: "192.0.2.1, 192.0.2.2",
         };
         let parts = RequestParts { tlvs, ..parts("PURGE", "h.example:8080", "/a?b=c%20d") };
         let fields = [Field::new("accept", b"*/*"), Field::new("x-own", b"1")];
@@ -419,10 +452,20 @@ mod tests {
     }
 
     #[test]
+    fn flags_without_a_meaning_here_are_passed_over() {
+        for (bits, expects, plain) in [(0, false, false), (1, true, false), (6, false, true)] {
+            let block = [0, 14, 0, 4, 0, 0, 0, bits];
+            let found = Tlvs::parse(&block).unwrap();
+            assert_eq!((found.expects, found.plain), (expects, plain), "{bits}");
+        }
+        assert!(Tlvs::parse(&[0, 14, 0, 2, 0, 1]).is_err());
+    }
+
+    #[test]
     fn extensions_that_must_be_understood_are_not_skipped() {
         let odd = b"\x01\0\0\0\x01/\0\x04\0\x09\0\0\0\0";
         assert_eq!(Request::parse(Bytes::from_static(odd)), Err(HeadError::Extension));
-        let even = b"\x01\0\0\0\x01/\0\x04\0\x0c\0\0\0\0";
+        let even = b"\x01\0\0\0\x01/\0\x04\0\x7e\0\0\0\0";
         assert!(Request::parse(Bytes::from_static(even)).is_ok());
     }
 }

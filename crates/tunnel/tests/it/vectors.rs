@@ -82,6 +82,7 @@ fn get() -> OpenHead {
         upgrade: "",
         body_length: None,
         request_id: "r1",
+        ..Tlvs::default()
     };
     let parts = RequestParts {
         method: Method::new("GET").unwrap(),
