@@ -13,6 +13,7 @@
 //!
 //! What is received and not consumed by all connections together is bounded by [`Memory`].
 
+pub mod control;
 mod driver;
 mod memory;
 mod stream;
