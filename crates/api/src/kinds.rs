@@ -29,7 +29,102 @@ pub const TENANCY: [KindFile; 2] =
     kinds!["workspaces.tenancy.kcp.io", "workspacetypes.tenancy.kcp.io"];
 
 /// Kinds of the export `relay.strait.dev`.
-pub const RELAY: [KindFile; 1] = kinds!["agents.relay.strait.dev"];
+pub const RELAY: [KindFile; 2] = kinds!["agents.relay.strait.dev", "services.relay.strait.dev"];
 
 /// Kinds of the export `requests.strait.dev`.
 pub const REQUESTS: [KindFile; 1] = kinds!["requestclassviews.requests.strait.dev"];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use strait_machinery::json::{Path, Value};
+    use strait_machinery::schema::compile::compile;
+    use strait_machinery::schema::{Schema, default, prune, validate};
+    use strait_machinery::yaml;
+
+    use super::*;
+
+    fn yaml(text: &str) -> Value {
+        yaml::parse(text).unwrap().pop().unwrap().value
+    }
+
+    fn schema(file: &KindFile) -> Schema {
+        let spec = yaml(file.text);
+        let schema = spec.array_at(&["versions"])[0].get("schema").unwrap();
+        compile(schema, &Path::root(), &Arc::new(Schema::default())).unwrap()
+    }
+
+    /// The object with its defaults, the fields that are not known, and the errors.
+    fn admitted(file: &KindFile, text: &str) -> (Value, Vec<String>) {
+        let (schema, mut value) = (schema(file), yaml(text));
+        let unknown = prune::prune(&mut value, &schema).into_iter();
+        let mut wrong: Vec<String> = unknown.map(|path| format!("unknown {path}")).collect();
+        default::apply(&mut value, &schema).unwrap();
+        let errors = validate::validate(&value, &schema, &Path::root());
+        wrong.extend(errors.iter().map(|error| error.path.to_string()));
+        (value, wrong)
+    }
+
+    #[test]
+    fn every_kind_compiles_under_its_name() {
+        for file in SYSTEM.iter().chain(&TENANCY).chain(&RELAY).chain(&REQUESTS) {
+            schema(file);
+            let spec = yaml(file.text);
+            let text = |path: &[&str]| spec.str_at(path).unwrap().to_owned();
+            let name = format!("{}.{}", text(&["names", "plural"]), text(&["group"]));
+            assert_eq!(name, file.name);
+        }
+    }
+
+    #[test]
+    fn agents_have_defaults_and_bounds() {
+        let (agent, wrong) = admitted(&RELAY[0], "{}");
+        assert!(wrong.is_empty(), "{wrong:?}");
+        for (path, expected) in [
+            (&["spec", "services", "allow"][..], r#"["*"]"#),
+            (&["spec", "affinity", "mode"], r#""none""#),
+            (&["spec", "drain"], "false"),
+            (&["spec", "incoming"], "[]"),
+        ] {
+            assert_eq!(agent.at(path).unwrap().to_string(), expected);
+        }
+        for (text, field) in [
+            ("{spec: {services: {allow: [a/b/c]}}}", "spec.services.allow[0]"),
+            ("{spec: {services: {allow: [A]}}}", "spec.services.allow[0]"),
+            ("{spec: {affinity: {mode: sticky}}}", "spec.affinity.mode"),
+            ("{spec: {affinity: {ttl: 10m}}}", "unknown spec.affinity.ttl"),
+            ("{spec: {incoming: [{type: http}]}}", "spec.incoming[0].name"),
+            ("{spec: {incoming: [{type: a, name: b}, {type: a, name: b}]}}", "spec.incoming[1]"),
+        ] {
+            assert_eq!(admitted(&RELAY[0], text).1, [field], "{text}");
+        }
+    }
+
+    #[test]
+    fn services_are_exposed_by_path_and_say_nothing_of_the_private_side() {
+        let text = "{spec: {agent: smith, name: ci, type: jenkins}}";
+        let (service, wrong) = admitted(&RELAY[1], text);
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(
+            service.get("spec").unwrap().at(&["exposure"]).unwrap().to_string(),
+            r#"{"path":true,"raw":false}"#
+        );
+        for (text, field) in [
+            ("{spec: {agent: smith, name: ci}}", "spec.type"),
+            ("{spec: {agent: Smith, name: ci, type: http}}", "spec.agent"),
+            ("{spec: {agent: a, name: b, type: http, url: x}}", "unknown spec.url"),
+            (
+                "{spec: {agent: a, name: b, type: http, credentials: {}}}",
+                "unknown spec.credentials",
+            ),
+            (
+                "{spec: {agent: a, name: b, type: http, limits: {concurrent: -1}}}",
+                "spec.limits.concurrent",
+            ),
+            ("{}", "spec"),
+        ] {
+            assert_eq!(admitted(&RELAY[1], text).1, [field], "{text}");
+        }
+    }
+}

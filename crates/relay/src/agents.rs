@@ -12,6 +12,8 @@ use strait_store::{Key, ObjectName, ResourceId};
 use strait_types::ClusterName;
 use strait_workspaces::System;
 
+use crate::http::pattern::matches;
+
 /// Life of a certificate where the Agent names none, and the bounds of what it may name.
 const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 const TTL_MIN: Duration = Duration::from_secs(3600);
@@ -25,6 +27,8 @@ pub const LOST_AFTER: Duration = Duration::from_secs(30);
 pub struct AgentSpec {
     /// Whether its certificates are refused for now.
     pub suspended: bool,
+    /// Whether its instances get no new streams.
+    pub draining: bool,
     /// Installations that may join.
     pub max_instances: usize,
     /// Life of a certificate.
@@ -33,10 +37,27 @@ pub struct AgentSpec {
     pub revoked_before: Option<Timestamp>,
     /// Serial numbers of refused certificates.
     pub revoked_serials: Vec<String>,
+    /// What it may offer: `type/name` with `*` for any characters, or `*`.
+    pub offers: Vec<String>,
+    /// Services of the hub that it may call, by type and name.
+    pub calls: Vec<(String, String)>,
+    /// Which of its instances serves whom.
+    pub affinity: Affinity,
     /// Identifiers of installations that joined.
     pub instances: Vec<String>,
     /// Whether its deletion has begun.
     pub deleting: bool,
+}
+
+/// By what a client keeps to one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// By nothing.
+    None,
+    /// By its credential.
+    Client,
+    /// By the value of a header, if it has one.
+    Header(String),
 }
 
 impl AgentSpec {
@@ -54,6 +75,10 @@ impl AgentSpec {
         let revoked_before = value.str_at(&["spec", "revokedBefore"]);
         Self {
             suspended: value.at(&["spec", "suspended"]).and_then(Value::as_bool) == Some(true),
+            draining: value.at(&["spec", "drain"]).and_then(Value::as_bool) == Some(true),
+            offers: texts(&["spec", "services", "allow"]),
+            calls: value.array_at(&["spec", "incoming"]).iter().filter_map(called).collect(),
+            affinity: affinity(&value),
             max_instances: usize::try_from(max).unwrap_or(1),
             certificate_ttl: ttl.clamp(TTL_MIN, TTL_MAX),
             revoked_before: revoked_before.and_then(|text| text.parse().ok()),
@@ -61,6 +86,19 @@ impl AgentSpec {
             instances: instances.filter_map(|i| i.str_at(&["id"])).map(str::to_owned).collect(),
             deleting: object.header.deleting,
         }
+    }
+
+    /// Whether the hub takes an announcement of a service.
+    #[must_use]
+    pub fn may_offer(&self, kind: &str, name: &str) -> bool {
+        let full = format!("{kind}/{name}");
+        self.offers.iter().any(|pattern| matches(pattern, &full))
+    }
+
+    /// Whether the agent may call a service of the hub.
+    #[must_use]
+    pub fn may_call(&self, kind: &str, name: &str) -> bool {
+        self.calls.iter().any(|(own_kind, own_name)| (&**own_kind, &**own_name) == (kind, name))
     }
 
     /// Why a certificate of this agent is refused, if it is. The text is for the agent.
@@ -87,6 +125,20 @@ impl AgentSpec {
             return Some("this installation has not joined the agent");
         }
         None
+    }
+}
+
+fn called(service: &Value) -> Option<(String, String)> {
+    let text = |key| service.str_at(&[key]).map(str::to_owned);
+    Some((text("type")?, text("name")?))
+}
+
+fn affinity(agent: &Value) -> Affinity {
+    let of = |key| agent.str_at(&["spec", "affinity", key]).unwrap_or_default();
+    match (of("mode"), of("header")) {
+        ("client", _) => Affinity::Client,
+        ("header", header) if !header.is_empty() => Affinity::Header(header.to_owned()),
+        _ => Affinity::None,
     }
 }
 
@@ -220,6 +272,45 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn what_an_agent_may_offer_and_call() {
+        let offers = |allow: &[&str]| {
+            let allow: Value = allow.iter().copied().collect();
+            spec(|agent| agent.set(&["spec", "services", "allow"], allow))
+        };
+        for (allow, kind, name, expected) in [
+            (&["*"][..], "http", "ci", true),
+            (&[], "http", "ci", false),
+            (&["jenkins/*"], "jenkins", "ci", true),
+            (&["jenkins/*"], "http", "ci", false),
+            (&["*/ci", "tcp/db-*"], "tcp", "db-orders", true),
+            (&["*/ci", "tcp/db-*"], "tcp", "orders", false),
+            (&["http"], "http", "ci", false),
+        ] {
+            assert_eq!(offers(allow).may_offer(kind, name), expected, "{allow:?} {kind}/{name}");
+        }
+        let calls = spec(|agent| {
+            let one = object! {"type": "front50", "name": "front50"};
+            agent.set(&["spec", "incoming"], vec![one]);
+        });
+        assert!(calls.may_call("front50", "front50") && !calls.may_call("front50", "other"));
+    }
+
+    #[test]
+    fn who_keeps_to_one_instance() {
+        for (mode, header, expected) in [
+            ("none", "X-Session", Affinity::None),
+            ("client", "", Affinity::Client),
+            ("header", "X-Session", Affinity::Header("X-Session".into())),
+            ("header", "", Affinity::None),
+        ] {
+            let agent = spec(|agent| {
+                agent.set(&["spec", "affinity"], object! {"mode": mode, "header": header});
+            });
+            assert_eq!(agent.affinity, expected, "{mode} {header}");
+        }
     }
 
     #[test]

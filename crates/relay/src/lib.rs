@@ -29,7 +29,7 @@ pub mod message;
 pub mod services;
 pub mod token;
 
-pub use agents::{AgentSpec, Agents, LOST_AFTER};
+pub use agents::{Affinity, AgentSpec, Agents, LOST_AFTER};
 
 /// Key of a user's extra that holds an agent's installation, proved by its certificate.
 pub const INSTANCE_EXTRA: &str = "strait.dev/instance";

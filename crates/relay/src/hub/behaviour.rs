@@ -27,6 +27,10 @@ pub fn extras(joining: &Arc<OnceLock<Arc<Joining>>>) -> HashMap<GroupResource, E
             Extras { behaviour: agents, subresources: &SUBRESOURCES },
         ),
         (
+            GroupResource::new("relay.strait.dev", "services"),
+            Extras { behaviour: Arc::new(ServiceKind), subresources: &[] },
+        ),
+        (
             GroupResource::new("requests.strait.dev", "requestclassviews"),
             Extras { behaviour: Arc::new(ClassViewKind), subresources: &[] },
         ),
@@ -73,6 +77,34 @@ impl Behaviour for AgentKind {
                 _ => Err(Status::method_not_allowed()),
             }
         })
+    }
+}
+
+/// What is a service, agents say, through the hub; people say how it is exposed.
+struct ServiceKind;
+
+impl Behaviour for ServiceKind {
+    fn admit(
+        &self,
+        admission: &Admission<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let text = |path| object.str_at(path).unwrap_or_default();
+        let name = text(&["metadata", "name"]);
+        let own = format!("{}.{}", text(&["spec", "name"]), text(&["spec", "agent"]));
+        if name != own {
+            let detail = "must be spec.name, a dot, and spec.agent";
+            let error = FieldError::invalid(Path::of(&["metadata", "name"]), name, detail);
+            return Err(Status::invalid("relay.strait.dev", "Service", name, &[error]));
+        }
+        let kind = |of: &Value| of.str_at(&["spec", "type"]).unwrap_or_default().to_owned();
+        let same = old.is_some_and(|old| kind(old) == kind(object));
+        if admission.user.is_master() || (same && admission.subresource != "status") {
+            return Ok(());
+        }
+        let why = "services are what agents announce; only exposure and limits can be changed";
+        Err(Status::forbidden(&admission.resource.group_resource(), name, why))
     }
 }
 
