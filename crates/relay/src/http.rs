@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! client ─► wire ─► Target ─► fields::remove_connection ─► credentials::present ─►
-//!           fields::remove_identity ─► fields::Added::add ─► stream ─►
-//!           the same removals once more ─► Rules ─► ServiceUrl::uri ─► service
-//! service ─► fields::remove_connection ─► fields::remove_claims ─► stream ─► answer::Public ─► client
+//!           fields::remove_identity ─► stream (who asks, from where: beside the fields)
+//! stream ─► the same removals once more ─► Rules ─► fields::Added ─► ServiceUrl::uri ─► service
+//! service ─► fields::remove_connection ─► fields::remove_claims ─► answer::Public ─► client
 //! ```
 //!
 //! Both ends of the tunnel run the removals: an agent does not believe that a hub did. What is
-//! ours is added after the removals, never before, so that no field of a client, and no
-//! `Connection` that names one, can stand for or take away one of ours.
+//! ours is added after the last of them, so that no field of a client, and no `Connection` that
+//! names one, can stand for or take away one of ours.
 //!
 //! The URL that a service is asked for is put together from parts: scheme and authority are the
 //! configuration's, and no text that came from outside is ever parsed as a URL.

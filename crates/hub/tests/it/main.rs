@@ -18,6 +18,7 @@ mod exports;
 mod harness;
 mod isolation;
 mod joining;
+mod services;
 mod tenants;
 mod views;
 mod workspaces_lifecycle;
