@@ -17,5 +17,5 @@ mod scope;
 pub use claims::{Claims, LIFE_DEFAULT, LIFE_MAX, clipped_life};
 pub use jws::{KeyRing, Rejected, SignError, TokenKey, is_ours};
 pub use live::{Live, StreamId};
-pub use revoked::{ENTRIES_MAX, Full, Outcome, Revocation, Revoked, Subject, Subjects};
+pub use revoked::{ENTRIES_MAX, Full, Outcome, Revocation, Revoked, Subject, Subjects, Within};
 pub use scope::{Asked, Scope};

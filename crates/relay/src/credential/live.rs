@@ -52,8 +52,8 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use super::super::revoked::Subject;
     use super::super::revoked::tests::{at, revocation, subjects};
+    use super::super::revoked::{Subject, Within};
     use super::*;
 
     #[test]
@@ -67,13 +67,13 @@ mod tests {
             live.open(by, stream);
         }
         for (subject, expected) in [
-            (Subject::Credential("t1".into()), &[3, 4, 5][..]),
-            (Subject::User("alice".into()), &[3, 4, 5]),
-            (Subject::User("bob".into()), &[6]),
+            (Subject::Credential(Within::Hub, "t1".into()), &[3, 4, 5][..]),
+            (Subject::User(Within::Hub, "alice".into()), &[3, 4, 5]),
+            (Subject::User(Within::Hub, "bob".into()), &[6]),
             (Subject::Key("k1".into()), &[3, 4, 5, 6]),
-            (Subject::Agent("c1".into(), "smith".into()), &[3, 4, 5, 6]),
-            (Subject::Service("c1".into(), "smith".into(), "argo".into()), &[4]),
-            (Subject::Credential("t9".into()), &[]),
+            (Subject::All(Within::Agent("c1".into(), "smith".into())), &[3, 4, 5, 6]),
+            (Subject::All(Within::Service("c1".into(), "smith".into(), "argo".into())), &[4]),
+            (Subject::Credential(Within::Hub, "t9".into()), &[]),
         ] {
             assert_eq!(live.cut_by(&revocation(subject.clone())), expected, "{subject:?}");
         }
@@ -81,7 +81,7 @@ mod tests {
         live.close(&Arc::new(subjects("t1")), 5);
         live.close(&ci, 3);
         live.close(&ci, 3);
-        assert_eq!(live.cut_by(&revocation(Subject::Credential("t1".into()))), [4]);
+        assert_eq!(live.cut_by(&revocation(Subject::Credential(Within::Hub, "t1".into()))), [4]);
         assert_eq!(live.uses.len(), 3);
     }
 }

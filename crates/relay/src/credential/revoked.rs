@@ -31,34 +31,48 @@ pub struct Subjects {
     pub issued: Timestamp,
 }
 
+/// Where a revocation holds. Whoever rules over an agent ends what is used there, and nothing of
+/// the same person's or of the same name elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Within {
+    /// Everywhere: for the hub's operators.
+    Hub,
+    /// At an agent, of a logical cluster.
+    Agent(Arc<str>, Arc<str>),
+    /// At a service: cluster, agent, service.
+    Service(Arc<str>, Arc<str>, Arc<str>),
+}
+
 /// What can be revoked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// One credential.
-    Credential(Arc<str>),
     /// All that a key signed.
     Key(Arc<str>),
+    /// One credential.
+    Credential(Within, Arc<str>),
     /// All of a user's.
-    User(Arc<str>),
-    /// All for an agent, of a logical cluster.
-    Agent(Arc<str>, Arc<str>),
-    /// All for a service: cluster, agent, service.
-    Service(Arc<str>, Arc<str>, Arc<str>),
+    User(Within, Arc<str>),
+    /// All.
+    All(Within),
 }
 
 impl Subject {
     /// Everything that could end a credential's use.
     fn all_of(of: &Subjects) -> impl Iterator<Item = Self> {
         let (cluster, agent) = (of.cluster.clone(), of.agent.clone());
-        [
-            Some(Self::Credential(of.credential.clone())),
-            of.key.clone().map(Self::Key),
-            Some(Self::User(of.user.clone())),
-            Some(Self::Agent(cluster.clone(), agent.clone())),
-            Some(Self::Service(cluster, agent, of.service.clone())),
-        ]
-        .into_iter()
-        .flatten()
+        let places = [
+            Within::Hub,
+            Within::Agent(cluster.clone(), agent.clone()),
+            Within::Service(cluster, agent, of.service.clone()),
+        ];
+        let of_place = |place: Within| {
+            [
+                Self::Credential(place.clone(), of.credential.clone()),
+                Self::User(place.clone(), of.user.clone()),
+                Self::All(place),
+            ]
+        };
+        of.key.clone().map(Self::Key).into_iter().chain(places.into_iter().flat_map(of_place))
     }
 }
 
@@ -142,6 +156,9 @@ impl Revoked {
     /// Why a use of a credential is over, if it is.
     #[must_use]
     pub fn find(&self, of: &Subjects) -> Option<&Revocation> {
+        if self.entries.is_empty() {
+            return None;
+        }
         Subject::all_of(of)
             .filter_map(|subject| self.entries.get(&subject))
             .find(|revocation| of.issued <= revocation.at)
@@ -221,25 +238,36 @@ pub(super) mod tests {
 
     fn token(id: &str, key: &str, when: i64) -> Revocation {
         let key = Some(key.into());
-        Revocation { key, at: at(when), ..revocation(Subject::Credential(id.into())) }
+        Revocation { key, at: at(when), ..revocation(Subject::Credential(Within::Hub, id.into())) }
     }
 
     #[test]
     fn what_is_revoked_ends_and_what_is_made_later_does_not() {
-        let same: [Subject; 5] = [
-            Subject::Credential("t1".into()),
+        let agent = |cluster: &str, agent: &str| Within::Agent(cluster.into(), agent.into());
+        let service = |cluster: &str, service: &str| {
+            Within::Service(cluster.into(), "smith".into(), service.into())
+        };
+        let same = [
             Subject::Key("k1".into()),
-            Subject::User("alice".into()),
-            Subject::Agent("c1".into(), "smith".into()),
-            Subject::Service("c1".into(), "smith".into(), "ci".into()),
+            Subject::Credential(Within::Hub, "t1".into()),
+            Subject::Credential(service("c1", "ci"), "t1".into()),
+            Subject::User(Within::Hub, "alice".into()),
+            Subject::User(agent("c1", "smith"), "alice".into()),
+            Subject::All(agent("c1", "smith")),
+            Subject::All(service("c1", "ci")),
         ];
-        let other: [Subject; 6] = [
-            Subject::Credential("t2".into()),
+        let other = [
             Subject::Key("k2".into()),
-            Subject::User("t1".into()),
-            Subject::Agent("c2".into(), "smith".into()),
-            Subject::Service("c1".into(), "smith".into(), "argo".into()),
-            Subject::Service("c2".into(), "smith".into(), "ci".into()),
+            Subject::Credential(Within::Hub, "t2".into()),
+            Subject::Credential(agent("c2", "smith"), "t1".into()),
+            Subject::Credential(service("c1", "argo"), "t1".into()),
+            Subject::User(Within::Hub, "t1".into()),
+            Subject::User(agent("c2", "smith"), "alice".into()),
+            Subject::User(service("c2", "ci"), "alice".into()),
+            Subject::All(agent("c2", "smith")),
+            Subject::All(agent("c1", "ci")),
+            Subject::All(service("c1", "argo")),
+            Subject::All(service("c2", "ci")),
         ];
         let cases =
             same.into_iter().map(|s| (s, true)).chain(other.into_iter().map(|s| (s, false)));
@@ -295,8 +323,8 @@ pub(super) mod tests {
     #[test]
     fn without_a_key_to_end_nothing_more_is_revoked() {
         let mut revoked = Revoked::with_limit(1);
-        revoked.add(revocation(Subject::User("bob".into())), at(200)).unwrap();
-        let user = revocation(Subject::User("alice".into()));
+        revoked.add(revocation(Subject::User(Within::Hub, "bob".into())), at(200)).unwrap();
+        let user = revocation(Subject::User(Within::Hub, "alice".into()));
         assert_eq!(revoked.add(user, at(200)), Err(Full));
         assert_eq!(revoked.find(&subjects("t1")), None);
     }
