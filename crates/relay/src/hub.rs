@@ -3,6 +3,7 @@
 mod behaviour;
 mod join;
 mod presence;
+mod records;
 mod tokens;
 
 pub use behaviour::extras;

@@ -13,6 +13,7 @@ use strait_runtime::{Clock, Entropy};
 use strait_store::{CommitError, ResourceId, Txn};
 use strait_types::{ClusterName, HubId, InstanceId, Report};
 
+use super::records::unwritten;
 use crate::agents::{AgentSpec, Agents, set_condition, set_instance};
 use crate::limiter::Limiter;
 use crate::token::JoinToken;
@@ -358,11 +359,4 @@ fn too_many(agent: &str, spec: &AgentSpec) -> Answer {
 
 fn clipped(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_MAX).collect()
-}
-
-pub(super) fn unwritten(error: &CommitError) -> Status {
-    match error {
-        CommitError::Full => Status::internal("the server has no space left, nothing was written"),
-        _ => Status::unavailable("the store takes no writes now").retry_after(1),
-    }
 }

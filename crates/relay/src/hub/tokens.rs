@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use strait_machinery::json::Value;
 use strait_machinery::object;
-use strait_machinery::object::{Body, Header, Object};
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_pki::Csr;
 use strait_runtime::random_16;
@@ -19,7 +19,8 @@ use strait_types::{ClusterName, InstanceId, Redacted};
 use subtle::ConstantTimeEq;
 
 use super::Joining;
-use super::join::{ATTEMPTS, Answer, RENEW_GRACE, invalid_token, unwritten};
+use super::join::{ATTEMPTS, Answer, RENEW_GRACE, invalid_token};
+use super::records::{self, unwritten};
 use crate::agents::AgentSpec;
 use crate::token::{JoinToken, SECRET_LENGTH, hex};
 
@@ -92,10 +93,11 @@ impl Joining {
             "expires": expires.to_string(),
         };
         let lease = self.lease(ttl).await?;
-        let put = self.record(self.token_key(&token), record)?;
+        let put =
+            records::record(&self.agents.system.registry, self.token_key(&token), record, lease)?;
         let txn = Txn {
             compares: vec![Compare { key: put.key.clone(), expect: Expect::Absent }],
-            puts: vec![Put { lease: Some(lease), ..put }],
+            puts: vec![put],
             deletes: Vec::new(),
         };
         store.commit(cluster, txn).await.map_err(|error| unwritten(&error))?;
@@ -107,12 +109,6 @@ impl Joining {
             "expires": expires.to_string(),
             "uses": uses,
         })
-    }
-
-    fn record(&self, key: Key, mut value: Value) -> Result<Put, Status> {
-        value.set(&["metadata", "name"], key.name.name());
-        value.set(&["metadata", "uid"], self.agents.system.registry.new_uid().to_string());
-        encoded(key, &value)
     }
 
     fn token_key(&self, token: &JoinToken) -> Key {
@@ -180,7 +176,7 @@ impl Joining {
                 Ok(claimed) => claimed,
                 Err(refused) => return Ok(Some(refused)),
             };
-            let put = Put { lease: Some(token_lease), ..encoded(key.clone(), &record)? };
+            let put = Put { lease: Some(token_lease), ..records::encoded(key.clone(), &record)? };
             let unused = Compare { key: key.clone(), expect: Expect::Revision(stored.revision) };
             let txn = Txn {
                 compares: vec![unused, key_compare],
@@ -197,8 +193,7 @@ impl Joining {
     }
 
     pub(super) async fn lease(&self, ttl: Duration) -> Result<LeaseId, Status> {
-        let granted = self.agents.system.registry.store().grant(ttl).await;
-        granted.map_err(|error| unwritten(&error))
+        records::lease(&self.agents.system.registry, ttl).await
     }
 
     /// The write that says whose a public key is; refused where it is another agent's. `lease`
@@ -225,7 +220,7 @@ impl Joining {
         }
         let expect = known.map_or(Expect::Absent, |known| Expect::Revision(known.revision));
         let record = object! {"kind": "AgentKey", "owner": owner};
-        let put = Put { lease: Some(lease), ..self.record(key.clone(), record)? };
+        let put = records::record(&self.agents.system.registry, key.clone(), record, lease)?;
         Ok(Ok((Compare { key, expect }, put)))
     }
 }
@@ -248,11 +243,4 @@ fn token_options(options: &Value) -> Result<(Duration, i64), Status> {
         return Err(Status::bad_request(format!("uses: {uses} is not between 1 and {USES_MAX}")));
     }
     Ok((ttl, uses))
-}
-
-fn encoded(key: Key, value: &Value) -> Result<Put, Status> {
-    let broken = |_| Status::internal("a record cannot be stored");
-    let body = Body::encode(value).map_err(broken)?;
-    let header = Header::of(value).map_err(broken)?;
-    Ok(Put { key, body, header, lease: None })
 }
