@@ -36,8 +36,12 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_HOOKS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) hooks_listen: Option<String>,
 
+    /// Longest life of a token for a service; at most 720h [default: 720h]
+    #[arg(long, env = "STRAIT_RELAY_MAX_TOKEN_TTL", value_name = "DURATION")]
+    pub(crate) relay_max_token_ttl: Option<String>,
+
     /// YAML file with the same settings (dataDir, listen, advertise, store, hooksConfig,
-    /// hooksListen)
+    /// hooksListen, relayMaxTokenTTL)
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<String>,
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where objects are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// Where objects are kept.
     pub store: StoreKind,
+    /// The longest life of a token for a service.
+    pub relay_token_life_max: Duration,
 }
 
 impl Config {
@@ -93,6 +96,7 @@ mod tests {
             listen: listen.parse().unwrap(),
             advertise: advertise.iter().map(|&a| a.to_owned()).collect(),
             store: StoreKind::Sqlite,
+            relay_token_life_max: Duration::from_secs(3600),
         }
     }
 

@@ -26,7 +26,7 @@ use strait_hooks::{Gateway, Host, Setup};
 use strait_net::{Check, Checks, Limits, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::Agents;
-use strait_relay::hub::{Joining, extras, watch_presence};
+use strait_relay::hub::{Credentials, Handlers, Joining, extras, watch_presence};
 use strait_runtime::{Context, Entropy, Shutdown};
 use strait_store::engine::{MemoryEngine, SqliteEngine};
 use strait_store::{Options, Store};
@@ -96,9 +96,9 @@ impl Hub {
         let recorder = Arc::new(crossings::Recorder(audit.clone()));
         let registry =
             Registry::new(store.clone(), clock.clone(), entropy.clone(), sealer, recorder);
-        let joining = Arc::new(OnceLock::new());
+        let handlers = Arc::new(OnceLock::new());
         let system =
-            System::new(registry.clone(), &url, &authority.certificate_pem(), extras(&joining));
+            System::new(registry.clone(), &url, &authority.certificate_pem(), extras(&handlers));
         system.start(&tasks, &shutdown).await.map_err(StartError::Bootstrap)?;
         let agents = Agents::new(system.clone());
         let service = Arc::new(Joining::new(
@@ -109,7 +109,15 @@ impl Hub {
             clock.clone(),
             entropy.clone(),
         ));
-        let _ = joining.set(service.clone());
+        let credentials = Arc::new(Credentials::new(
+            registry.clone(),
+            audit.clone(),
+            directory.id(),
+            config.relay_token_life_max,
+        ));
+        tasks.spawn_daemon("credentials", credentials.clone().follow(shutdown.clone()));
+        let (joining, made) = (service.clone(), credentials.clone());
+        let _ = handlers.set(Handlers { joining, credentials: made });
         tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), shutdown.clone()));
         let server = Server::new(
             registry,
@@ -129,6 +137,7 @@ impl Hub {
             system,
             server,
             joining: service,
+            credentials,
             metrics: metrics.clone(),
             entropy,
             hooks: ArcSwapOption::empty(),
@@ -173,6 +182,12 @@ impl Hub {
     #[must_use]
     pub fn hooks_address(&self) -> Option<SocketAddr> {
         self.hooks.as_ref().map(Gateway::address)
+    }
+
+    /// What checks credentials for services.
+    #[must_use]
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.service.credentials
     }
 
     /// The hub's identifier.

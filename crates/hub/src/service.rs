@@ -17,8 +17,8 @@ use strait_machinery::json::parse;
 use strait_machinery::object;
 use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, read_body};
-use strait_relay::hub::{Answer, JoinRequest, Joining, RenewRequest};
-use strait_relay::{JOIN_PATH, RENEW_PATH};
+use strait_relay::hub::{Answer, Credentials, JoinRequest, Joining, RenewRequest};
+use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, random_16};
 use strait_types::Uid;
 use strait_workspaces::System;
@@ -44,6 +44,7 @@ pub(crate) struct Service {
     pub(crate) system: Arc<System>,
     pub(crate) server: Server,
     pub(crate) joining: Arc<Joining>,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) metrics: Metrics,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Webhooks' operators, if webhooks are taken.
@@ -114,6 +115,9 @@ impl Service {
         if path == "/metrics" {
             return self.metrics(&user, request.method());
         }
+        if path == REVOCATIONS_PATH {
+            return self.revoke_everywhere(&user, request).await;
+        }
         if path == "/version" || path == "/version/" {
             return self.outside(&user, request).await;
         }
@@ -161,14 +165,37 @@ impl Service {
         strait_apiserver::version(&query, request.headers())
     }
 
-    /// The process's metrics, for whoever may read the path `/metrics` in the workspace `root`.
-    fn metrics(&self, user: &User, method: &Method) -> ApiResponse {
-        let attributes = Attributes::NonResource(NonResource { verb: "get", path: "/metrics" });
+    /// Whether a user may do this to a path, as the workspace `root` says.
+    fn may(&self, user: &User, verb: &str, path: &str) -> Result<(), Status> {
+        let attributes = Attributes::NonResource(NonResource { verb, path });
         let root = strait_types::ClusterName::root();
         let allowed = user.is_master()
             || self.system.policies.of(&root).decide(user, &attributes).is_allowed();
-        if !allowed {
-            return respond::status(&forbidden(user, &attributes, ""), Format::JSON);
+        if allowed { Ok(()) } else { Err(forbidden(user, &attributes, "")) }
+    }
+
+    /// Revokes credentials in all workspaces, for whoever may post to that path.
+    async fn revoke_everywhere(&self, user: &User, request: Request<Incoming>) -> ApiResponse {
+        let answer = async {
+            self.may(user, "post", REVOCATIONS_PATH)?;
+            if request.method() != Method::POST {
+                return Err(Status::method_not_allowed());
+            }
+            let body = read_body(request.into_body(), JOIN_MAX, BODY_TIME).await;
+            let body = body.map_err(|error| unread(&error, JOIN_MAX))?;
+            let value = parse(&body).map_err(|_| Status::bad_request("the body is not JSON"))?;
+            self.credentials.revoke_everywhere(user, &value).await
+        };
+        match answer.await {
+            Ok(value) => respond::value(StatusCode::CREATED, &value, Format::JSON),
+            Err(status) => respond::status(&status, Format::JSON),
+        }
+    }
+
+    /// The process's metrics, for whoever may read the path `/metrics` in the workspace `root`.
+    fn metrics(&self, user: &User, method: &Method) -> ApiResponse {
+        if let Err(status) = self.may(user, "get", "/metrics") {
+            return respond::status(&status, Format::JSON);
         }
         if method != Method::GET {
             return respond::status(&Status::method_not_allowed(), Format::JSON);

@@ -1,11 +1,17 @@
-//! The hub's side: tokens, joining, renewing, presence.
+//! The hub's side: tokens, joining, renewing, presence, services and credentials for them.
 
 mod behaviour;
+mod credentials;
 mod join;
+mod keys;
 mod presence;
 mod records;
+mod revocations;
 mod tokens;
+mod verified;
 
-pub use behaviour::extras;
+pub use behaviour::{Handlers, extras};
+pub use credentials::{Caller, Credentials};
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;
+pub use revocations::OnRevocation;

@@ -39,3 +39,6 @@ pub const JOIN_PATH: &str = "/relay/v1/join";
 
 /// Path that agents renew at.
 pub const RENEW_PATH: &str = "/relay/v1/renew";
+
+/// Path that credentials are revoked at in all workspaces.
+pub const REVOCATIONS_PATH: &str = "/relay/v1/revocations";

@@ -2,11 +2,14 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use strait_hooks::Setup;
 use strait_hub::{Config, StoreKind};
 use strait_machinery::json::{Path as Field, Value};
 use strait_machinery::yaml;
+use strait_relay::credential::LIFE_MAX;
+use strait_runtime::units::{format_duration, parse_duration};
 
 use super::HubArgs;
 use crate::exit::Failure;
@@ -48,6 +51,8 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
         if args.advertise.is_empty() { file.list("advertise") } else { args.advertise.clone() };
     mistakes.extend(store.as_ref().err().cloned());
     let data_dir = PathBuf::from(data_dir.text);
+    let ttl = setting(&args.relay_max_token_ttl, "relay-max-token-ttl", "relayMaxTokenTTL", "720h");
+    let token_life = token_life(&ttl).map_err(|mistake| mistakes.push(mistake));
     let given = |flag: &Option<String>, name: &str, key: &str| {
         let flag =
             flag.as_ref().map(|text| Setting { text: text.clone(), from: format!("--{name}") });
@@ -65,9 +70,20 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
         listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
         advertise,
         store: store.unwrap_or(StoreKind::Sqlite),
+        relay_token_life_max: token_life.unwrap_or(LIFE_MAX),
     };
     mistakes.extend(config.mistakes());
     if mistakes.is_empty() { Ok((config, hooks)) } else { Err(Failure::usage(mistakes)) }
+}
+
+/// The longest life of a token for a service.
+fn token_life(setting: &Setting) -> Result<Duration, String> {
+    let allowed = Duration::from_secs(60)..=LIFE_MAX;
+    let life = parse_duration(&setting.text).ok().filter(|life| allowed.contains(life));
+    life.ok_or_else(|| {
+        let longest = format_duration(LIFE_MAX);
+        format!("{}: {:?} is not between 1m and {longest}", setting.from, setting.text)
+    })
 }
 
 /// Webhooks, kept in the hub's directory unless the file names another.
@@ -101,8 +117,15 @@ struct File {
 }
 
 impl File {
-    const KEYS: [&'static str; 6] =
-        ["advertise", "dataDir", "hooksConfig", "hooksListen", "listen", "store"];
+    const KEYS: [&'static str; 7] = [
+        "advertise",
+        "dataDir",
+        "hooksConfig",
+        "hooksListen",
+        "listen",
+        "relayMaxTokenTTL",
+        "store",
+    ];
 
     fn read(path: &str, mistakes: &mut Vec<String>) -> Option<Self> {
         let text =
@@ -203,6 +226,7 @@ mod tests {
         std::fs::write(&file, "# settings\nlisten: nowhere\nstor: memory\nadvertise: {a: b}\n")
             .unwrap();
         let flags = ["--config", file.to_str().unwrap(), "--store", "paper"];
+        let flags = [&flags[..], &["--relay-max-token-ttl", "31d"]].concat();
         let failure = read(&args(&flags)).unwrap_err();
         let text = failure.lines.join("\n");
         for expected in [
@@ -210,6 +234,7 @@ mod tests {
             "hub.yaml:3: stor: unknown setting",
             "hub.yaml:4: advertise: has the wrong type",
             "--store: \"paper\"",
+            "--relay-max-token-ttl: \"31d\"",
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }

@@ -119,6 +119,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: Vec::new(),
         store: StoreKind::Sqlite,
+        relay_token_life_max: Duration::from_secs(24 * 3600),
     }
 }
 

@@ -13,6 +13,7 @@ mod api_shapes;
 mod api_watch;
 mod bindings;
 mod certificates;
+mod credentials;
 mod directory;
 mod exports;
 mod harness;

@@ -83,7 +83,7 @@ pub struct Revocation {
     pub subject: Subject,
     /// The key that signed it, where it is one credential by one of our keys.
     pub key: Option<Arc<str>>,
-    /// When: what is made later is good.
+    /// When: what is made later is good, unless it is by a revoked key.
     pub at: Timestamp,
     /// By whom.
     pub by: Arc<str>,
@@ -95,7 +95,13 @@ impl Revocation {
     /// Whether it ends a use of a credential.
     #[must_use]
     pub fn ends(&self, of: &Subjects) -> bool {
-        of.issued <= self.at && Subject::all_of(of).any(|subject| subject == self.subject)
+        self.covers(of.issued) && Subject::all_of(of).any(|subject| subject == self.subject)
+    }
+
+    /// Whether it is about what was made then. A revoked key may be in other hands, which write
+    /// any time into what they sign.
+    fn covers(&self, issued: Timestamp) -> bool {
+        matches!(self.subject, Subject::Key(_)) || issued <= self.at
     }
 }
 
@@ -161,7 +167,7 @@ impl Revoked {
         }
         Subject::all_of(of)
             .filter_map(|subject| self.entries.get(&subject))
-            .find(|revocation| of.issued <= revocation.at)
+            .find(|revocation| revocation.covers(of.issued))
     }
 
     /// How many entries there are.
@@ -277,7 +283,8 @@ pub(super) mod tests {
             assert_eq!(revoked.find(&subjects("t1")).is_some(), ends, "{subject:?}");
             assert_eq!(revocation(subject.clone()).ends(&subjects("t1")), ends, "{subject:?}");
             let later = Subjects { issued: at(201), ..subjects("t1") };
-            assert_eq!(revoked.find(&later), None, "{subject:?}");
+            let is_key = subject == Subject::Key("k1".into());
+            assert_eq!(revoked.find(&later).is_some(), is_key, "{subject:?}");
         }
     }
 

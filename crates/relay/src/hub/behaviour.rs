@@ -8,27 +8,42 @@ use strait_apiserver::behaviour::{Admission, Behaviour};
 use strait_machinery::field::FieldError;
 use strait_machinery::json::{Path, Value};
 use strait_machinery::status::Status;
+use strait_store::{Key, ObjectName};
 use strait_types::{GroupResource, is_dns1123_label};
 use strait_workspaces::{Extras, agents};
 
-use super::Joining;
+use super::{Credentials, Joining};
 
 /// Subresources of agents.
-const SUBRESOURCES: [(&str, &[&str]); 2] = [("heartbeat", &["create"]), ("token", &["create"])];
+const OF_AGENTS: [(&str, &[&str]); 3] =
+    [("heartbeat", &["create"]), ("revocations", &["create"]), ("token", &["create"])];
 
-/// Hooks of the kinds of the exports `relay.strait.dev` and `requests.strait.dev`. The joining
-/// service is given once the hub has started; until then tokens and reports are refused.
+/// Subresources of services.
+const OF_SERVICES: [(&str, &[&str]); 2] =
+    [("credentials", &["create"]), ("revocations", &["create"])];
+
+/// Who answers what is asked of agents and services beyond data.
+pub struct Handlers {
+    /// Makes tokens for agents and takes their reports.
+    pub joining: Arc<Joining>,
+    /// Makes and revokes credentials for services.
+    pub credentials: Arc<Credentials>,
+}
+
+/// Hooks of the kinds of the exports `relay.strait.dev` and `requests.strait.dev`. The handlers
+/// are given once the hub has started; until then what they answer is refused.
 #[must_use]
-pub fn extras(joining: &Arc<OnceLock<Arc<Joining>>>) -> HashMap<GroupResource, Extras> {
-    let agents: Arc<dyn Behaviour> = Arc::new(AgentKind { joining: joining.clone() });
+pub fn extras(handlers: &Arc<OnceLock<Handlers>>) -> HashMap<GroupResource, Extras> {
+    let agents: Arc<dyn Behaviour> = Arc::new(AgentKind { handlers: handlers.clone() });
+    let services: Arc<dyn Behaviour> = Arc::new(ServiceKind { handlers: handlers.clone() });
     HashMap::from([
         (
             GroupResource::new("relay.strait.dev", "agents"),
-            Extras { behaviour: agents, subresources: &SUBRESOURCES },
+            Extras { behaviour: agents, subresources: &OF_AGENTS },
         ),
         (
             GroupResource::new("relay.strait.dev", "services"),
-            Extras { behaviour: Arc::new(ServiceKind), subresources: &[] },
+            Extras { behaviour: services, subresources: &OF_SERVICES },
         ),
         (
             GroupResource::new("requests.strait.dev", "requestclassviews"),
@@ -37,8 +52,13 @@ pub fn extras(joining: &Arc<OnceLock<Arc<Joining>>>) -> HashMap<GroupResource, E
     ])
 }
 
+fn started(handlers: &OnceLock<Handlers>) -> Result<&Handlers, Status> {
+    let starting = || Status::unavailable("the server is still starting").retry_after(1);
+    handlers.get().ok_or_else(starting)
+}
+
 struct AgentKind {
-    joining: Arc<OnceLock<Arc<Joining>>>,
+    handlers: Arc<OnceLock<Handlers>>,
 }
 
 impl Behaviour for AgentKind {
@@ -68,10 +88,12 @@ impl Behaviour for AgentKind {
         body: Value,
     ) -> BoxFuture<'a, Result<Value, Status>> {
         Box::pin(async move {
-            let joining = self.joining.get().ok_or_else(|| {
-                Status::unavailable("the server is still starting").retry_after(1)
-            })?;
+            let Handlers { joining, credentials } = started(&self.handlers)?;
             match admission.subresource {
+                "revocations" => {
+                    joining.existing(admission.cluster, name)?;
+                    credentials.revoke_at(admission, name, (name, None), &body).await
+                }
                 "token" => joining.make_token(admission.cluster, name, &body).await,
                 "heartbeat" => joining.report(admission.cluster, name, admission.user, &body).await,
                 _ => Err(Status::method_not_allowed()),
@@ -81,7 +103,9 @@ impl Behaviour for AgentKind {
 }
 
 /// What is a service, agents say, through the hub; people say how it is exposed.
-struct ServiceKind;
+struct ServiceKind {
+    handlers: Arc<OnceLock<Handlers>>,
+}
 
 impl Behaviour for ServiceKind {
     fn admit(
@@ -105,6 +129,30 @@ impl Behaviour for ServiceKind {
         }
         let why = "services are what agents announce; only exposure and limits can be changed";
         Err(Status::forbidden(&admission.resource.group_resource(), name, why))
+    }
+
+    fn connect<'a>(
+        &'a self,
+        admission: &'a Admission<'a>,
+        name: &'a str,
+        body: Value,
+    ) -> BoxFuture<'a, Result<Value, Status>> {
+        Box::pin(async move {
+            let Handlers { credentials, .. } = started(&self.handlers)?;
+            let key = ObjectName::cluster_scoped(name);
+            let key = Key::new(admission.resource.id.clone(), admission.cluster.clone(), key);
+            let service = admission.registry.find(&key).filter(|found| !found.header.deleting);
+            let missing = || Status::not_found(&admission.resource.group_resource(), name);
+            let service = service.ok_or_else(missing)?.to_value();
+            let (own, agent) = name.rsplit_once('.').ok_or_else(missing)?;
+            match admission.subresource {
+                "credentials" => credentials.make(admission, &service, &body).await,
+                "revocations" => {
+                    credentials.revoke_at(admission, name, (agent, Some(own)), &body).await
+                }
+                _ => Err(Status::method_not_allowed()),
+            }
+        })
     }
 }
 

@@ -46,9 +46,7 @@ impl Joining {
         agent: &str,
         options: &Value,
     ) -> Result<Value, Status> {
-        let resource = strait_types::GroupResource::new("relay.strait.dev", "agents");
-        let object = self.agents.find(cluster, agent).filter(|agent| !agent.header.deleting);
-        let object = object.ok_or_else(|| Status::not_found(&resource, agent))?;
+        let object = self.existing(cluster, agent)?;
         let (ttl, uses) = token_options(options)?;
         let store = self.agents.system.registry.store();
         let prefix = format!("{agent}.");
@@ -109,6 +107,17 @@ impl Joining {
             "expires": expires.to_string(),
             "uses": uses,
         })
+    }
+
+    /// An agent that is there to stay.
+    pub(super) fn existing(
+        &self,
+        cluster: &ClusterName,
+        agent: &str,
+    ) -> Result<Arc<Object>, Status> {
+        let resource = strait_types::GroupResource::new("relay.strait.dev", "agents");
+        let object = self.agents.find(cluster, agent).filter(|agent| !agent.header.deleting);
+        object.ok_or_else(|| Status::not_found(&resource, agent))
     }
 
     fn token_key(&self, token: &JoinToken) -> Key {
