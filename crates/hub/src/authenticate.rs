@@ -74,6 +74,12 @@ impl Authenticator {
         Ok(peer.user.clone())
     }
 
+    /// The agent behind a connection, if it is one's; and whether it is honoured is to be asked
+    /// again and again.
+    pub(crate) fn agent(&self, connection: &Connection) -> Option<AgentIdentity> {
+        self.peer(connection).ok()?.agent.clone()
+    }
+
     /// The agent behind a request to renew: its certificate may have ended lately.
     pub(crate) fn renewing(
         &self,

@@ -18,15 +18,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use strait_apiserver::continuation::{KEY_LENGTH, Sealer};
 use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
 use strait_hooks::{Gateway, Host, Setup};
-use strait_net::{Check, Checks, Limits, ServerMetrics, handler};
+use strait_net::{Check, Checks, Limits, Protocol, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
-use strait_relay::Agents;
-use strait_relay::hub::{Credentials, Handlers, Joining, extras, watch_presence};
+use strait_relay::link::Memory;
+use strait_relay::{Agents, TUNNEL_PROTOCOL};
+use strait_relay::hub::{Credentials, Front, Handlers, Joining, Recorder, Tunnels, extras, watch_presence};
 use strait_runtime::{Context, Entropy, Shutdown};
 use strait_store::engine::{MemoryEngine, SqliteEngine};
 use strait_store::{Options, Store};
@@ -44,6 +46,9 @@ const SERVING_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Life of the administrator's certificate; written anew at every start.
 const ADMIN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Bytes that all tunnels together may hold.
+const RELAY_MEMORY: u64 = 512 << 20;
 
 /// Time for requests to end when the hub stops.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
@@ -119,6 +124,18 @@ impl Hub {
         let (joining, made) = (service.clone(), credentials.clone());
         let _ = handlers.set(Handlers { joining, credentials: made });
         tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), shutdown.clone()));
+        let memory = Memory::new(RELAY_MEMORY);
+        tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
+        let tunnels = Tunnels::new(context.clone(), memory, Arc::new(NoPresence));
+        let recorder = Recorder::new(audit.clone(), tasks.clone());
+        tasks.spawn("reads", recorder.clone().count_reads(shutdown.clone()));
+        let front = Front::new(
+            context.clone(),
+            system.clone(),
+            credentials.clone(),
+            tunnels.clone(),
+            recorder,
+        );
         let server = Server::new(
             registry,
             health(&store, &audit, &shutdown),
@@ -138,6 +155,8 @@ impl Hub {
             server,
             joining: service,
             credentials,
+            front,
+            tunnels,
             metrics: metrics.clone(),
             entropy,
             hooks: ArcSwapOption::empty(),
@@ -333,7 +352,7 @@ fn serve(
     let names = config.server_names(listener.local_addr().unwrap_or(config.listen));
     let names = ServerNames::new(names.iter().map(String::as_str))?;
     let certificate = ServingCertificate::new(authority.clone(), names, SERVING_LIFE)?;
-    let tls = server_config(certificate.clone(), &[], context.clock.clone())?;
+    let tls = server_config(certificate.clone(), &[TUNNEL_PROTOCOL], context.clock.clone())?;
     let clock = context.clock.clone();
     context.tasks.spawn_daemon("serving-certificate", async move {
         loop {
@@ -351,9 +370,14 @@ fn serve(
                 .await;
         }
     });
+    let tunnels = service.clone();
+    let protocol = Protocol {
+        alpn: TUNNEL_PROTOCOL,
+        serve: Arc::new(move |connection, io| tunnels.clone().tunnel(connection, io).boxed()),
+    };
     let server = strait_net::Server {
         tls: Some(tls),
-        protocol: None,
+        protocol: Some(protocol),
         limits: Limits::default(),
         metrics: metrics.clone(),
         tasks: context.tasks.clone(),
@@ -362,4 +386,24 @@ fn serve(
     let answer = handler(move |connection, request| service.clone().answer(connection, request));
     context.tasks.spawn("listener", server.serve(listener, answer));
     Ok(())
+}
+
+/// Until objects hear of tunnels.
+struct NoPresence;
+
+impl strait_relay::hub::Presence for NoPresence {
+    fn connected(
+        &self,
+        _: &strait_pki::AgentIdentity,
+        _: &strait_relay::hub::Connected,
+    ) {
+    }
+    fn disconnected(&self, _: &strait_pki::AgentIdentity, _: usize) {}
+    fn offers(
+        &self,
+        _: &strait_pki::AgentIdentity,
+        _: &[strait_relay::link::control::Announced],
+    ) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }

@@ -16,8 +16,8 @@ use strait_hooks::admin::{Admin, Authorizer};
 use strait_machinery::json::parse;
 use strait_machinery::object;
 use strait_machinery::status::Status;
-use strait_net::{Body, BodyError, Connection, read_body};
-use strait_relay::hub::{Answer, Credentials, JoinRequest, Joining, RenewRequest};
+use strait_net::{Body, BodyError, Connection, Io, read_body};
+use strait_relay::hub::{Answer, Credentials, Front, JoinRequest, Joining, RenewRequest, Tunnels};
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, random_16};
 use strait_types::Uid;
@@ -45,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) server: Server,
     pub(crate) joining: Arc<Joining>,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) front: Arc<Front>,
+    pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) metrics: Metrics,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Webhooks' operators, if webhooks are taken.
@@ -68,6 +70,19 @@ impl Service {
             response.headers_mut().insert(AUDIT_ID, id);
             return response;
         }
+        if Front::takes(request.uri().path()) {
+            let service = self.clone();
+            let asked = connection.clone();
+            let certified = move || match asked.certificates().is_empty() {
+                true => Ok(None),
+                false => service.authenticator.user(&asked).map(Some).map_err(|e| e.to_string()),
+            };
+            let text = id.to_str().unwrap_or_default();
+            let front = self.front.clone();
+            let mut response = front.answer(connection, request, &certified, text).await;
+            response.headers_mut().insert(AUDIT_ID, id);
+            return response;
+        }
         let response = self.route(&connection, request).await;
         let (mut parts, body) = response.into_parts();
         parts.headers.insert(AUDIT_ID, id);
@@ -76,6 +91,19 @@ impl Service {
             streamed => Body::stream(streamed),
         };
         Response::from_parts(parts, body)
+    }
+
+    /// Speaks the tunnel's protocol with an agent.
+    pub(crate) async fn tunnel(self: Arc<Self>, connection: Arc<Connection>, io: Box<dyn Io>) {
+        let Some(identity) = self.authenticator.agent(&connection) else {
+            tracing::info!(peer = %connection.peer(), "a tunnel without an agent's certificate");
+            return;
+        };
+        let (service, asked) = (self.clone(), connection.clone());
+        let honoured = Arc::new(move || {
+            service.authenticator.user(&asked).map(drop).map_err(|error| error.to_string())
+        });
+        self.tunnels.clone().serve(identity, connection.peer(), honoured, io).await;
     }
 
     fn audit_id(&self, request: &Request<Incoming>) -> HeaderValue {

@@ -80,6 +80,21 @@ pub const fn attributes(verb: Verb, name: &str) -> Attributes<'_> {
     })
 }
 
+/// What is asked of RBAC before a refusal is told as one: who may not see the service learns
+/// nothing of it.
+#[must_use]
+pub const fn sees(name: &str) -> Attributes<'_> {
+    Attributes::Resource(ResourceRequest {
+        verb: "get",
+        group: GROUP,
+        version: VERSION,
+        resource: "services",
+        subresource: "",
+        namespace: "",
+        name,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

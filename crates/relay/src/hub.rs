@@ -2,16 +2,20 @@
 
 mod behaviour;
 mod credentials;
+mod front;
 mod join;
 mod keys;
 mod presence;
 mod records;
 mod revocations;
 mod tokens;
+mod tunnels;
 mod verified;
 
 pub use behaviour::{Handlers, extras};
 pub use credentials::{Caller, Credentials};
+pub use front::{Certified, Front, Live, LiveStream, Recorded, Recorder};
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;
 pub use revocations::OnRevocation;
+pub use tunnels::{Chosen, Connected, Honoured, Nobody, Presence, Tunnels};

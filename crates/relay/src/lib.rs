@@ -42,3 +42,6 @@ pub const RENEW_PATH: &str = "/relay/v1/renew";
 
 /// Path that credentials are revoked at in all workspaces.
 pub const REVOCATIONS_PATH: &str = "/relay/v1/revocations";
+
+/// Application protocol (ALPN) of connections that carry a tunnel.
+pub const TUNNEL_PROTOCOL: &[u8] = b"strait-tunnel/1";

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 
 pub use driver::Driver;
 pub use memory::Memory;
-pub use stream::{Part, Receiver, Sender, Stopped, Stream};
+pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
 
 /// Takes the streams that the peer opens. It is called by the driver's task and must not wait:
 /// work is for a task of its own.
@@ -173,6 +173,12 @@ impl Link {
     /// Ends the connection at once, and tells the peer.
     pub fn cut(&self, code: Code, text: &str) {
         self.0.act(|state, now| state.connection.cut(now, code, text));
+    }
+
+    /// Streams that are held here.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.0.state.lock().waiting.len()
     }
 
     /// What the connection holds.

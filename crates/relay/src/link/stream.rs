@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
@@ -265,6 +265,19 @@ impl Sender {
         self.stream.shared.act(|state, _| state.connection.reset(id, directions, code, text));
     }
 
+    /// Whether the peer has accepted a stream that was opened here.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        let state = self.stream.shared.state.lock();
+        state.waiting.get(&self.stream.id).is_some_and(|waiting| waiting.accepted)
+    }
+
+    /// A handle by which somebody else can reset the stream.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller { shared: Arc::downgrade(&self.stream.shared), id: self.stream.id }
+    }
+
     /// Ready once the peer wants no more of what is written, or the stream is over.
     pub fn poll_stopped(&mut self, context: &mut Context<'_>) -> Poll<Code> {
         let mut state = self.stream.shared.state.lock();
@@ -287,6 +300,28 @@ impl Sender {
     /// Safe.
     pub async fn stopped(&mut self) -> Code {
         poll_fn(|context| self.poll_stopped(context)).await
+    }
+}
+
+/// Resets a stream that somebody else holds. Keeps nothing open.
+#[derive(Clone)]
+pub struct Canceller {
+    shared: Weak<Shared>,
+    id: StreamId,
+}
+
+impl Canceller {
+    /// Ends one or both directions out of order.
+    pub fn reset(&self, directions: Directions, code: Code, text: &str) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.act(|state, _| state.connection.reset(self.id, directions, code, text));
+        }
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").field("id", &self.id.get()).finish_non_exhaustive()
     }
 }
 

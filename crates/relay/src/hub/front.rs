@@ -1,0 +1,316 @@
+//! The way in by a path: a client's request to the hub, and the service's answer to it.
+//!
+//! ```text
+//! head ─► Head ─► who ─► may ─► choose ─► recorded ─► OPEN ─► Upload ─┐
+//!                                                       head ◄────────┤ retried where nothing
+//!                                            Answer ◄── bytes ◄───────┘ was executed
+//! ```
+
+mod answer;
+mod head;
+mod live;
+mod record;
+mod retained;
+mod upgrade;
+mod who;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use strait_auth::User;
+use strait_net::{Body, Connection};
+use strait_runtime::Context;
+use strait_tunnel::{Class, Code, End, OpenError, OpenHead};
+use strait_types::{ClusterName, is_dns1123_label};
+use strait_workspaces::System;
+
+use super::credentials::Credentials;
+use super::tunnels::{Chosen, Nobody, Tunnels};
+use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
+use crate::http::way::Way;
+use crate::message::{Failure, Reader, ServiceName, prefers_json};
+
+use head::Head;
+pub use live::{Live, LiveStream};
+pub use record::{Recorded, Recorder};
+use retained::Upload;
+use who::Caller;
+
+/// Streams at once: of one credential, to one agent, of the hub.
+const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
+
+/// Says whose a connection's certificate is; none where it has none. The text says why it proves
+/// nothing.
+pub type Certified<'a> = &'a (dyn Fn() -> Result<Option<Arc<User>>, String> + Sync);
+
+/// Takes requests for services of agents.
+pub struct Front {
+    context: Context,
+    system: Arc<System>,
+    credentials: Arc<Credentials>,
+    tunnels: Arc<Tunnels>,
+    live: Arc<Live>,
+    recorder: Recorder,
+}
+
+/// One request, on its way.
+struct Crossing<'a> {
+    front: &'a Arc<Front>,
+    head: Head,
+    caller: Caller,
+    name: ServiceName,
+    id: &'a str,
+    began: Duration,
+}
+
+impl Front {
+    /// Takes requests with these parts of a hub.
+    #[must_use]
+    pub fn new(
+        context: Context,
+        system: Arc<System>,
+        credentials: Arc<Credentials>,
+        tunnels: Arc<Tunnels>,
+        recorder: Recorder,
+    ) -> Arc<Self> {
+        let live = Live::new(STREAMS_MAX);
+        let cut = Arc::downgrade(&live);
+        credentials.on_revocation(Box::new(move |revocation| {
+            if let Some(live) = cut.upgrade() {
+                live.revoke(revocation);
+            }
+        }));
+        Arc::new(Self { context, system, credentials, tunnels, live, recorder })
+    }
+
+    /// Whether a path is one of services.
+    #[must_use]
+    pub fn takes(path: &str) -> bool {
+        !matches!(Way::of(path), Ok(None))
+    }
+
+    /// The streams that are open.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Answers a request. `certified` is asked where no token is shown; `id` names the request
+    /// in all logs.
+    pub async fn answer(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+        certified: Certified<'_>,
+        id: &str,
+    ) -> Response<Body> {
+        let json = prefers_json(request.headers());
+        let name = name_of(request.uri().path());
+        match self.cross(&connection, request, certified, name.clone(), id).await {
+            Ok(response) => response,
+            Err(failure) => {
+                let reader = Reader { request_id: id, json, administrator: false };
+                let name = name.unwrap_or_else(nameless);
+                failure.respond(&name, &reader).map(Body::from)
+            }
+        }
+    }
+
+    async fn cross(
+        self: &Arc<Self>,
+        connection: &Connection,
+        request: Request<Incoming>,
+        certified: Certified<'_>,
+        name: Option<ServiceName>,
+        id: &str,
+    ) -> Result<Response<Body>, Failure> {
+        let name = name.ok_or(Failure::NotFound)?;
+        let proved = !connection.certificates().is_empty();
+        let (head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
+        let caller = self.who(&head, &name, certified)?;
+        let began = self.context.clock.monotonic();
+        let mut crossing = Crossing { front: self, head, caller, name, id, began };
+        let upload = Upload::new(incoming, &crossing.head);
+        crossing.carry(upload, upgrade).await
+    }
+}
+
+impl Crossing<'_> {
+    async fn carry(
+        &mut self,
+        mut upload: Upload,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Result<Response<Body>, Failure> {
+        let mut tried = Vec::new();
+        loop {
+            let chosen = self.choose(&tried)?;
+            self.check_offer(&chosen)?;
+            let open = self.head.open(&chosen.service, &self.caller, self.id)?;
+            if tried.is_empty() {
+                self.front.recorder.opens(&self.recorded()).await?;
+            }
+            let earlier = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+            tried.push(chosen.instance.clone());
+            let opened = chosen.link.open(&OpenHead::Http(open), Class::Normal, upload.is_empty());
+            let stream = match opened {
+                Ok(stream) => stream,
+                Err(error) => {
+                    self.again(ending_of(error), &upload, earlier, &chosen)?;
+                    continue;
+                }
+            };
+            let (mut receiver, sender) = stream.split();
+            let live = self.front.live.enter(self, &chosen, &sender)?;
+            upload.begin(sender);
+            match upload.until_head(&mut receiver).await {
+                Ok(head) => {
+                    self.front.tunnels.ended(&chosen, outcome_of_head(&head));
+                    return answer::respond(self, head, receiver, upload, live, upgrade);
+                }
+                Err(end) => {
+                    live.ended(end.code);
+                    self.front.tunnels.ended(&chosen, outcome_of(end.code));
+                    self.again(end, &upload, earlier, &chosen)?;
+                    upload.rewind();
+                }
+            }
+        }
+    }
+
+    fn choose(&self, tried: &[String]) -> Result<Chosen, Failure> {
+        let (agent, service) = (&*self.name.agent, &*self.name.service);
+        let at = (&self.caller.cluster, agent, service);
+        let affinity = self.caller.affinity(&self.head);
+        let chosen = self.front.tunnels.choose(at, affinity.as_deref(), tried);
+        // Where there is one instance alone it is tried again.
+        let chosen = match chosen {
+            Err(Nobody::Exhausted) if !tried.is_empty() => {
+                self.front.tunnels.choose(at, affinity.as_deref(), &[])
+            }
+            other => other,
+        };
+        chosen.map_err(|nobody| match nobody {
+            Nobody::Offline(seen) => {
+                let now = self.front.context.clock.now();
+                let ago = |at| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+                Failure::AgentOffline { seen: seen.map(|(at, from)| (ago(at), from)) }
+            }
+            Nobody::Withdrawn(since) => Failure::ServiceWithdrawn { since },
+            Nobody::Unknown => Failure::NotFound,
+            Nobody::Exhausted => Failure::NotAccepted,
+        })
+    }
+
+    /// What the hub can refuse by what was announced.
+    fn check_offer(&self, chosen: &Chosen) -> Result<(), Failure> {
+        if chosen.service.raw {
+            // Bytes have another way in.
+            return Err(Failure::UpgradeNotAllowed);
+        }
+        let upgrades = chosen.service.protocols.iter().any(|own| own == "upgrade");
+        if self.head.upgrade.is_some() && !upgrades {
+            return Err(Failure::UpgradeNotAllowed);
+        }
+        Ok(())
+    }
+
+    /// Whether a try that failed is to be repeated.
+    fn again(
+        &self,
+        end: End,
+        upload: &Upload,
+        earlier: u32,
+        chosen: &Chosen,
+    ) -> Result<(), Failure> {
+        let now = self.front.context.clock.monotonic();
+        let ending = match end.code {
+            _ if end.unexecuted => Ending::Unexecuted,
+            Code::Lost => Ending::Lost,
+            code if code.refuses() => Ending::RefusedLate,
+            _ => Ending::Told,
+        };
+        let attempt = Attempt {
+            method: &self.head.method,
+            ending,
+            has_head: false,
+            retained: upload.is_retained(),
+            upgrade: self.head.upgrade.is_some(),
+            retries_safe: chosen.service.retry,
+            earlier,
+            since: now.saturating_sub(self.began),
+        };
+        match decide(&attempt) {
+            Decision::Again => Ok(()),
+            Decision::Tell => Err(failure_of(&end)),
+        }
+    }
+}
+
+/// A stream that could not be opened was not executed.
+fn ending_of(error: OpenError) -> End {
+    let code = match error {
+        OpenError::TooMany | OpenError::TooManyWaiting => Code::Overloaded,
+        _ => Code::Refused,
+    };
+    End { code, truncated: true, unexecuted: true, text: "".into() }
+}
+
+/// What a stream's end means for the choice of instances.
+const fn outcome_of(code: Code) -> Outcome {
+    match code {
+        Code::ConnectFailed | Code::ConnectTimeout | Code::UpstreamTls => Outcome::NotReached,
+        _ => Outcome::Untold,
+    }
+}
+
+/// The same of an answer: the agent may have made it, for a service that it did not reach.
+fn outcome_of_head(head: &strait_tunnel::Response) -> Outcome {
+    let error = head.fields().find(|field| field.name == crate::http::fields::ERROR.as_str());
+    match error.map(|field| field.value) {
+        None => Outcome::Reached,
+        Some(b"ConnectFailed" | b"ConnectTimeout" | b"UpstreamTLS") => Outcome::NotReached,
+        Some(_) => Outcome::Untold,
+    }
+}
+
+/// What a client is told of a stream that ended before its answer.
+fn failure_of(end: &End) -> Failure {
+    match end.code {
+        Code::NoService => Failure::NotFound,
+        Code::Forbidden | Code::Identity => Failure::NotFound,
+        Code::ConnectFailed => Failure::ConnectFailed(crate::message::ConnectError::Failed),
+        Code::UpstreamReset => Failure::UpstreamReset,
+        Code::UpstreamProtocol => Failure::UpstreamProtocol,
+        Code::Overloaded => Failure::Overloaded { running: 0, of: "the agent".into() },
+        Code::Revoked => Failure::CredentialRevoked { ago: Duration::ZERO, by: None },
+        Code::Lost => Failure::ConnectionLost,
+        Code::Refused | Code::Draining => Failure::NotAccepted,
+        Code::Aborted | Code::Timeout => Failure::Aborted,
+        _ => Failure::Internal,
+    }
+}
+
+/// The agent and service that a path names, if they can be names.
+fn name_of(path: &str) -> Option<ServiceName> {
+    let way = Way::of(path).ok().flatten()?;
+    Some(ServiceName { agent: way.agent.to_owned(), service: way.service.to_owned() })
+}
+
+/// For messages about a path without names, none of which says them.
+fn nameless() -> ServiceName {
+    debug_assert!(is_dns1123_label("service"));
+    ServiceName { agent: "agent".into(), service: "service".into() }
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").field("tunnels", &self.tunnels).finish_non_exhaustive()
+    }
+}
+
+/// A logical cluster, for what is recorded.
+const fn cluster_of<'a>(crossing: &'a Crossing<'_>) -> &'a ClusterName {
+    &crossing.caller.cluster
+}

@@ -1,0 +1,142 @@
+//! A service's answer, as the client gets it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use hyper::upgrade::OnUpgrade;
+use strait_net::Body;
+use strait_tunnel::{Code, Fields};
+
+use super::Crossing;
+use super::live::Entry;
+use super::retained::Upload;
+use super::upgrade;
+use crate::http::fields::{ERROR, HINT, REQUEST_ID};
+use crate::link::{Part, Receiver};
+use crate::message::{Failure, hint};
+
+/// The answer to a request whose head is there.
+pub(super) fn respond(
+    crossing: &Crossing<'_>,
+    head: strait_tunnel::Response,
+    receiver: Receiver,
+    mut upload: Upload,
+    live: Entry,
+    on_upgrade: Option<OnUpgrade>,
+) -> Result<Response<Body>, Failure> {
+    let status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
+    live.answered(status);
+    let mut fields = fields_of(head.fields(), |value| head.bytes_of(value))?;
+    if let Ok(id) = HeaderValue::from_str(crossing.id) {
+        fields.insert(REQUEST_ID, id);
+    }
+    if !fields.contains_key(ERROR)
+        && let Some(hint) = hint(status, &crossing.name.service)
+    {
+        fields.insert(HINT, hint);
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
+        let protocol = crossing.head.upgrade.as_ref().ok_or(Failure::UpstreamProtocol)?;
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(http::header::UPGRADE, protocol.value().clone());
+        *response.headers_mut() = fields;
+        let tunnel = upgrade::tunnel(on_upgrade, receiver, sender, live);
+        crossing.front.context.tasks.spawn("upgraded", tunnel);
+        return Ok(response);
+    }
+    if crossing.head.upgrade.is_some() {
+        // What the client sent behind its head is not a request that anybody decided about.
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    fields.remove(TRANSFER_ENCODING);
+    if status == StatusCode::NO_CONTENT {
+        fields.remove(CONTENT_LENGTH);
+    }
+    *response.headers_mut() = fields;
+    *response.body_mut() = Body::stream(Answer { receiver, upload, live, over: false });
+    Ok(response)
+}
+
+/// Fields of a head or trailers, without copying their values.
+fn fields_of(
+    fields: Fields<'_>,
+    bytes_of: impl Fn(&[u8]) -> Bytes,
+) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(bytes_of(field.value));
+        let (Ok(name), Ok(mut value)) = (name, value) else {
+            return Err(Failure::UpstreamProtocol);
+        };
+        value.set_sensitive(field.sensitive);
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+/// The body of an answer, which also drives what is left of the request.
+struct Answer {
+    receiver: Receiver,
+    upload: Upload,
+    live: Entry,
+    over: bool,
+}
+
+/// The service or the agent broke off: the client's message must not look whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off ({0})")]
+struct BrokenOff(Code);
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let answer = &mut *self;
+        if answer.over {
+            return Poll::Ready(None);
+        }
+        let _ = answer.upload.poll(context);
+        loop {
+            let Poll::Ready(part) = answer.receiver.poll_next(context) else {
+                return Poll::Pending;
+            };
+            return Poll::Ready(match part {
+                Part::Data(bytes) => {
+                    answer.live.brought(bytes.len());
+                    Some(Ok(Frame::data(bytes)))
+                }
+                Part::Trailers(trailers) => {
+                    answer.over = true;
+                    answer.live.ended(Code::None);
+                    match fields_of(trailers.fields(), |value| trailers.bytes_of(value)) {
+                        Ok(fields) => Some(Ok(Frame::trailers(fields))),
+                        Err(_) => Some(Err(BrokenOff(Code::UpstreamProtocol))),
+                    }
+                }
+                Part::End => {
+                    answer.over = true;
+                    answer.live.ended(Code::None);
+                    None
+                }
+                Part::Broken(end) => {
+                    answer.over = true;
+                    answer.live.ended(end.code);
+                    Some(Err(BrokenOff(end.code)))
+                }
+                Part::Head(_) => continue,
+            });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A client's head: what of it crosses, and what is decided by.
+
+use std::net::SocketAddr;
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use strait_tunnel::{Field, HeadError, RequestParts, Tlvs};
+
+use super::who::Caller;
+use crate::access::Verb;
+use crate::credential::is_ours;
+use crate::http::credentials::{BadCredentials, Presented, present, restore};
+use crate::http::fields::{check_size, remove_connection, remove_identity, take_expect};
+use crate::http::framing::{self, BodyLength};
+use crate::http::target::{Target, check_method};
+use crate::http::upgrade::{Protocol, asked};
+use crate::http::way::Way;
+use crate::http::BadHead;
+use crate::link::control::Announced;
+use crate::message::Failure;
+
+/// A head that is well formed, taken apart.
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) peer: SocketAddr,
+    /// The workspace as the path names it.
+    pub(super) workspace: Option<String>,
+    /// The public path of the service.
+    pub(super) prefix: String,
+    /// Path and query for the service.
+    pub(super) target: String,
+    pub(super) authority: HeaderValue,
+    pub(super) length: BodyLength,
+    pub(super) upgrade: Option<Protocol>,
+    /// The client waits for 100 before it sends its body.
+    pub(super) expects: bool,
+    /// The client understands trailers.
+    pub(super) trailers: bool,
+    pub(super) presented: Presented,
+    pub(super) fields: HeaderMap,
+}
+
+impl Head {
+    /// Takes a request apart. `proved`: the connection has a certificate.
+    pub(super) fn take(
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        proved: bool,
+    ) -> Result<(Self, Incoming, Option<OnUpgrade>), Failure> {
+        check_method(request.method())?;
+        check_size(request.headers())?;
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        let mut fields = parts.headers;
+        let length = framing::of_request(parts.version, &fields)?;
+        let authority = framing::authority(parts.version, &parts.uri, &fields)?;
+        let whole = Target::of_head(parts.version, &parts.uri)?;
+        let way = Way::of(whole.path()).ok().flatten().ok_or(Failure::NotFound)?;
+        let inner = whole.below(way.prefix.len())?;
+        let target = match inner.query() {
+            Some(query) => format!("{}?{query}", inner.path()),
+            None => inner.path().to_owned(),
+        };
+        let (workspace, prefix) = (way.workspace.map(|path| path.to_string()), way.prefix.to_owned());
+        let connection = remove_connection(&mut fields);
+        let presented = present(&mut fields, proved, is_ours).map_err(|bad| match bad {
+            BadCredentials::Two => Failure::CredentialsDiffer,
+            BadCredentials::Malformed => Failure::CredentialInvalid,
+        })?;
+        let expects = take_expect(&mut fields)?;
+        let upgrade = asked(parts.version, &parts.method, &connection, length)?;
+        remove_identity(&mut fields);
+        fields.remove(HOST);
+        if length == BodyLength::Empty {
+            fields.remove(CONTENT_LENGTH);
+        }
+        let head = Self {
+            method: parts.method,
+            peer,
+            workspace,
+            prefix,
+            target,
+            authority,
+            length,
+            expects: expects && length != BodyLength::Empty,
+            trailers: connection.trailers,
+            presented,
+            fields,
+            upgrade,
+        };
+        let on_upgrade = head.upgrade.is_some().then_some(on_upgrade);
+        Ok((head, body, on_upgrade))
+    }
+
+    /// The RBAC verb that it needs.
+    pub(super) fn verb(&self) -> Verb {
+        Verb::of(&self.method, self.upgrade.is_some())
+    }
+
+    /// The path, without the query.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The head as it crosses.
+    pub(super) fn open(
+        &self,
+        service: &Announced,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<strait_tunnel::Request, Failure> {
+        let mut own = HeaderMap::new();
+        restore(&mut own, &self.presented, service.client_authorization);
+        if self.trailers {
+            own.insert(http::header::TE, HeaderValue::from_static("trailers"));
+        }
+        let fields = self.fields.iter().chain(&own).map(|(name, value)| Field {
+            name: name.as_str(),
+            value: value.as_bytes().trim_ascii(),
+            sensitive: value.is_sensitive(),
+        });
+        let parts = RequestParts {
+            method: strait_tunnel::Method::new(self.method.as_str()).map_err(refused)?,
+            authority: self.authority.to_str().unwrap_or_default(),
+            path: &self.target,
+            tlvs: Tlvs {
+                service_type: &service.r#type,
+                service: &service.name,
+                identity: &caller.identity,
+                client: Some(self.peer),
+                upgrade: self.upgrade.as_ref().map_or("", |own| own.value().to_str().unwrap_or("")),
+                body_length: match self.length {
+                    BodyLength::Empty => None,
+                    BodyLength::Known(length) => Some(length),
+                    BodyLength::Unknown => None,
+                },
+                request_id: id,
+                prefix: &self.prefix,
+                expects: self.expects,
+                ..Tlvs::default()
+            },
+        };
+        strait_tunnel::Request::new(&parts, fields).map_err(refused)
+    }
+}
+
+/// What the protocol does not carry.
+fn refused(error: HeadError) -> Failure {
+    Failure::BadHead(match error {
+        HeadError::Method => BadHead::Method,
+        HeadError::TooLarge => BadHead::HeadSize("64 KiB with what the hub adds"),
+        HeadError::TooManyFields => BadHead::HeadSize("256 fields"),
+        _ => BadHead::TargetByte("a byte that none may hold"),
+    })
+}

@@ -1,0 +1,217 @@
+//! What is written down of crossings: who, what for, and what came of it.
+//!
+//! What can change something is recorded before it is sent, each time. Reads are recorded before
+//! the first of each kind, and then by their number, once a minute.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use parking_lot::Mutex;
+use strait_audit::{Actor, AuditLog, Object, Record, Stage};
+use strait_runtime::{Shutdown, TaskSet};
+use strait_tunnel::Code;
+
+use super::{Crossing, cluster_of};
+use crate::credential::Subjects;
+use crate::message::Failure;
+use crate::services::is_safe;
+
+/// How often the numbers of reads are written.
+const EVERY: Duration = Duration::from_secs(60);
+/// Kinds of reads whose numbers are kept; at the limit all are written.
+const KINDS_MAX: usize = 16_384;
+
+/// What is recorded of a crossing.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Who.
+    pub user: Arc<str>,
+    /// Their groups.
+    pub groups: Vec<Arc<str>>,
+    /// By what credential.
+    pub subjects: Arc<Subjects>,
+    /// The logical cluster of the agent.
+    pub cluster: String,
+    /// The agent.
+    pub agent: String,
+    /// Its service.
+    pub service: String,
+    /// The method.
+    pub method: Method,
+    /// The path, without its query.
+    pub path: String,
+    /// Whether it becomes another protocol.
+    pub upgrade: bool,
+    /// The request's identifier.
+    pub id: String,
+}
+
+impl Crossing<'_> {
+    pub(super) fn recorded(&self) -> Recorded {
+        Recorded {
+            user: self.caller.user.name.clone(),
+            groups: self.caller.user.groups.clone(),
+            subjects: self.caller.subjects.clone(),
+            cluster: cluster_of(self).to_string(),
+            agent: self.name.agent.clone(),
+            service: self.name.service.clone(),
+            method: self.head.method.clone(),
+            path: self.head.path().to_owned(),
+            upgrade: self.head.upgrade.is_some(),
+            id: self.id.to_owned(),
+        }
+    }
+}
+
+impl Recorded {
+    /// Whether it changes nothing.
+    fn is_read(&self) -> bool {
+        is_safe(&self.method) && !self.upgrade
+    }
+
+    fn record(&self, stage: Stage, outcome: String) -> Record {
+        Record {
+            stage,
+            actor: Actor {
+                user: self.user.to_string(),
+                groups: self.groups.iter().map(ToString::to_string).collect(),
+            },
+            object: Object {
+                cluster: self.cluster.clone(),
+                group: "relay.strait.dev".into(),
+                resource: "services".into(),
+                namespace: String::new(),
+                name: format!("{}.{}", self.service, self.agent),
+                uid: self.subjects.credential.to_string(),
+            },
+            crossing: self.id.clone(),
+            rule: String::new(),
+            outcome,
+        }
+    }
+
+    /// All reads that are counted together.
+    fn kind(&self) -> Kind {
+        (self.subjects.credential.clone(), self.subjects.cluster.clone(), format!("{}.{}", self.service, self.agent))
+    }
+}
+
+type Kind = (Arc<str>, Arc<str>, String);
+
+/// Writes down crossings.
+#[derive(Clone)]
+pub struct Recorder {
+    audit: AuditLog,
+    tasks: TaskSet,
+    reads: Arc<Mutex<HashMap<Kind, (Recorded, u64)>>>,
+}
+
+impl Recorder {
+    /// Writes to this log.
+    #[must_use]
+    pub fn new(audit: AuditLog, tasks: TaskSet) -> Self {
+        Self { audit, tasks, reads: Arc::default() }
+    }
+
+    /// Records that a stream is about to be opened. Afterwards, and not before, it may be.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub(super) async fn opens(&self, recorded: &Recorded) -> Result<(), Failure> {
+        if recorded.is_read()
+            && let Some((_, count)) = self.reads.lock().get_mut(&recorded.kind())
+        {
+            *count += 1;
+            return Ok(());
+        }
+        let what = format!("relay.stream.open {} {}", recorded.method, recorded.path);
+        let record = recorded.record(Stage::Started, clipped(what));
+        let written = self.audit.append(vec![record]).await;
+        written.map_err(|_| Failure::AuditUnavailable)?;
+        if recorded.is_read() {
+            let full = {
+                let mut reads = self.reads.lock();
+                reads.insert(recorded.kind(), (recorded.clone(), 0));
+                reads.len() >= KINDS_MAX
+            };
+            if full {
+                self.write_reads().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records how a stream ended.
+    pub(super) fn ended(
+        &self,
+        recorded: &Recorded,
+        code: Code,
+        status: u16,
+        [up, down]: [u64; 2],
+        took: Duration,
+    ) {
+        let (method, path, took_ms) = (&recorded.method, &recorded.path, took.as_secs_f64() * 1e3);
+        tracing::debug!(
+            target: "strait::access",
+            user = &*recorded.user, agent = recorded.agent, service = recorded.service, %method, path,
+            status, %code, up, down, took_ms, id = recorded.id, "crossed"
+        );
+        if recorded.is_read() {
+            return;
+        }
+        let what = format!("relay.stream.end {code} {status}, {up} bytes up, {down} down");
+        let record = recorded.record(Stage::Ended, what);
+        let audit = self.audit.clone();
+        self.tasks.spawn("stream-end", async move {
+            // What cannot be written shows in the log's own health.
+            let _ = audit.append(vec![record]).await;
+        });
+    }
+
+    /// Writes the numbers of reads once a minute, and at the end.
+    pub async fn count_reads(self, stop: Shutdown) {
+        loop {
+            let stopped = tokio::select! {
+                () = stop.asked() => true,
+                () = tokio::time::sleep(EVERY) => false,
+            };
+            self.write_reads().await;
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    async fn write_reads(&self) {
+        let reads = std::mem::take(&mut *self.reads.lock());
+        let counted = reads.into_values().filter(|(_, count)| *count > 0);
+        let records: Vec<_> = counted
+            .map(|(recorded, count)| {
+                let what = format!("relay.stream.reads {count} more");
+                recorded.record(Stage::Ended, what)
+            })
+            .collect();
+        for batch in records.chunks(256) {
+            if self.audit.append(batch.to_vec()).await.is_err() {
+                tracing::error!("the numbers of reads cannot be recorded");
+                return;
+            }
+        }
+    }
+}
+
+/// As much of a text as fits a record beside the rest.
+fn clipped(mut text: String) -> String {
+    const LENGTH_MAX: usize = 4 << 10;
+    if text.len() > LENGTH_MAX {
+        let mut end = LENGTH_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

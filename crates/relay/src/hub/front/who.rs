@@ -1,0 +1,167 @@
+//! Who asks, and whether they may.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use strait_auth::User;
+use strait_types::{ClusterName, WorkspacePath};
+
+use super::head::Head;
+use super::{Certified, Front};
+use crate::access::{Verb, attributes};
+use crate::credential::{Asked, Subjects, is_ours};
+use crate::message::{Failure, ServiceName};
+
+/// Who asks.
+pub(super) struct Caller {
+    pub(super) user: Arc<User>,
+    pub(super) cluster: ClusterName,
+    pub(super) subjects: Arc<Subjects>,
+    /// What the agent is told of them, JSON.
+    pub(super) identity: Vec<u8>,
+    affinity: Affinity,
+}
+
+/// By what a client keeps to one instance.
+enum Affinity {
+    None,
+    Client,
+    Header(String),
+}
+
+/// What an agent is told of who asks.
+#[derive(Serialize)]
+struct Identity<'a> {
+    user: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    groups: Vec<&'a str>,
+    ws: &'a str,
+    via: &'static str,
+    cred: &'a str,
+    /// When the credential was made, RFC 3339.
+    issued: String,
+    ip: String,
+}
+
+impl Caller {
+    /// What the choice of an instance goes by.
+    pub(super) fn affinity(&self, head: &Head) -> Option<String> {
+        match &self.affinity {
+            Affinity::None => None,
+            Affinity::Client => Some(self.subjects.credential.to_string()),
+            Affinity::Header(name) => {
+                let value = head.fields.get(name)?;
+                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+            }
+        }
+    }
+}
+
+impl Front {
+    /// Who asks for a service, where they may.
+    pub(super) fn who(
+        &self,
+        head: &Head,
+        name: &ServiceName,
+        certified: Certified<'_>,
+    ) -> Result<Caller, Failure> {
+        let verb = head.verb();
+        let cluster = head.workspace.as_deref().map(|path| self.cluster(path)).transpose()?;
+        let (user, cluster, subjects, via) = match &head.presented.token {
+            Some(token) => {
+                let asked = Asked {
+                    cluster: cluster.as_ref().map(ClusterName::as_str),
+                    agent: &name.agent,
+                    service: &name.service,
+                    service_type: None,
+                    verb: verb.as_str(),
+                    client: head.peer.ip(),
+                };
+                let token = token.expose();
+                if !is_ours(token) {
+                    return Err(Failure::CredentialInvalid);
+                }
+                let now = self.context.clock.now();
+                let caller = self.credentials.check(Some(token), &asked, now)?;
+                (caller.user, caller.cluster, caller.subjects, "token")
+            }
+            None => {
+                let user = certified().map_err(|_| Failure::CredentialInvalid)?;
+                let user = user.ok_or(Failure::CredentialMissing)?;
+                let cluster = cluster.ok_or(Failure::WorkspaceMissing)?;
+                let subjects = Arc::new(self.subjects(&user, &cluster, name));
+                (user, cluster, subjects, "cert")
+            }
+        };
+        if let Some(failure) = self.credentials.revoked(&subjects, self.context.clock.now()) {
+            return Err(failure);
+        }
+        self.may(&user, &cluster, name, verb)?;
+        let agent = self.exposed(&cluster, name)?;
+        let identity = Identity {
+            user: &user.name,
+            uid: &user.uid,
+            groups: user.groups.iter().map(|group| &**group).collect(),
+            ws: cluster.as_str(),
+            via,
+            cred: &subjects.credential,
+            issued: subjects.issued.to_string(),
+            ip: head.peer.ip().to_canonical().to_string(),
+        };
+        let identity = serde_json::to_vec(&identity).map_err(|_| Failure::Internal)?;
+        Ok(Caller { user, cluster, subjects, identity, affinity: agent })
+    }
+
+    /// The logical cluster behind a workspace's path.
+    fn cluster(&self, path: &str) -> Result<ClusterName, Failure> {
+        let path = WorkspacePath::new(path).map_err(|_| Failure::NotFound)?;
+        self.system.tenancy.resolve(&path).ok_or(Failure::NotFound)
+    }
+
+    /// What could end a certificate's use.
+    fn subjects(&self, user: &User, cluster: &ClusterName, name: &ServiceName) -> Subjects {
+        let id = user.extra.get("authentication.kubernetes.io/credential-id");
+        let id = id.and_then(|values| values.first()).map_or("", String::as_str);
+        Subjects {
+            credential: id.into(),
+            key: None,
+            user: user.name.clone(),
+            cluster: cluster.as_str().into(),
+            agent: name.agent.as_str().into(),
+            service: name.service.as_str().into(),
+            // A certificate's age is not known here: whatever is revoked ends it.
+            issued: jiff::Timestamp::MIN,
+        }
+    }
+
+    /// RBAC of the workspace. Who may not see services learns nothing of them.
+    fn may(
+        &self,
+        user: &User,
+        cluster: &ClusterName,
+        name: &ServiceName,
+        verb: Verb,
+    ) -> Result<(), Failure> {
+        let object = name.object();
+        let routed = self.system.route(user, &format!("/clusters/{cluster}"));
+        let view = routed.map_err(|_| Failure::NotFound)?.view;
+        let connect = attributes(verb, &object);
+        if view.authorize(user, &connect).is_allowed() {
+            return Ok(());
+        }
+        let sees = crate::access::sees(&object);
+        if view.authorize(user, &sees).is_allowed() {
+            let workspace = self.system.tenancy.path_of(cluster).to_string();
+            let (user, verb) = (user.name.to_string(), verb.as_str());
+            return Err(Failure::Forbidden { user, verb, workspace });
+        }
+        Err(Failure::NotFound)
+    }
+
+    /// Whether the service is there and can be reached this way; its agent's affinity.
+    fn exposed(&self, cluster: &ClusterName, name: &ServiceName) -> Result<Affinity, Failure> {
+        let _ = (cluster, name);
+        Ok(Affinity::None)
+    }
+}

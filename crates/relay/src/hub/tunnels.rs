@@ -1,0 +1,240 @@
+//! The connections of agents: who is there, what they offer, and which one takes a stream.
+
+mod member;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use strait_net::Io;
+use strait_pki::AgentIdentity;
+use strait_runtime::{Context, random_16};
+use strait_tunnel::{Config, Drain, Role};
+use strait_types::ClusterName;
+
+use crate::choice::{Candidate, Ejections, Outcome, choose};
+use crate::link::control::Announced;
+use crate::link::{Link, Memory};
+
+/// How long an agent that left is remembered, for what people are told.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// How long streams may go on when the hub ends: exchanges, and those that are long.
+const DRAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(2)];
+
+/// Over what time agents spread their reconnections when the hub ends.
+const DRAIN_SPREAD: Duration = Duration::from_secs(10);
+
+/// Decides whether a member's certificate is still honoured; the text is for the agent.
+pub type Honoured = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Hears of connections and of what agents offer. It must not block.
+pub trait Presence: Send + Sync {
+    /// A connection is there.
+    fn connected(&self, member: &AgentIdentity, connection: &Connected);
+    /// One of its connections is gone; so many are left.
+    fn disconnected(&self, member: &AgentIdentity, left: usize);
+    /// What a member offers now. Returns which of it the hub does not take, and why.
+    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Vec<(String, String)>;
+}
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Since when.
+    pub since: Timestamp,
+    /// What the agent says that it runs.
+    pub version: String,
+    /// What it says that its machine is called.
+    pub host: String,
+    /// How many the member has now.
+    pub count: usize,
+}
+
+/// All connections of agents to this hub.
+pub struct Tunnels {
+    context: Context,
+    instance: [u8; 16],
+    memory: Arc<Memory>,
+    presence: Arc<dyn Presence>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    serial: u64,
+    agents: HashMap<AgentKey, Agent>,
+    ejections: Ejections<(String, String)>,
+}
+
+type AgentKey = (ClusterName, String);
+
+/// What is known of an agent's connections.
+#[derive(Default)]
+struct Agent {
+    connections: Vec<Connection>,
+    /// When and from where one was there last.
+    seen: Option<(Timestamp, IpAddr)>,
+    /// Services that were offered and are not any more.
+    withdrawn: HashMap<String, Timestamp>,
+}
+
+struct Connection {
+    serial: u64,
+    instance: String,
+    link: Link,
+    services: HashMap<String, Arc<Announced>>,
+    /// Counts announcements of all agents: the newest is the highest.
+    announced: u64,
+}
+
+/// A connection that takes a stream for a service.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The connection.
+    pub link: Link,
+    /// Whose it is.
+    pub instance: String,
+    /// What is offered there.
+    pub service: Arc<Announced>,
+}
+
+/// Nobody takes a stream for a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nobody {
+    /// No instance of the agent is connected; when and from where the last one was.
+    Offline(Option<(Timestamp, IpAddr)>),
+    /// The agent is connected and no longer offers it.
+    Withdrawn(Timestamp),
+    /// The agent is connected and never offered it.
+    Unknown,
+    /// All that there are were tried, or take nothing now.
+    Exhausted,
+}
+
+impl Tunnels {
+    /// None yet.
+    #[must_use]
+    pub fn new(context: Context, memory: Arc<Memory>, presence: Arc<dyn Presence>) -> Arc<Self> {
+        let instance = random_16(&*context.entropy);
+        Arc::new(Self { context, instance, memory, presence, state: Mutex::default() })
+    }
+
+    /// Serves a connection of a member until it is over.
+    pub async fn serve(
+        self: Arc<Self>,
+        identity: AgentIdentity,
+        peer: SocketAddr,
+        honoured: Honoured,
+        io: Box<dyn Io>,
+    ) {
+        member::serve(self, identity, peer, honoured, io).await;
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::new(Role::Hub, Role::Agent, self.instance);
+        config.drain_spread = Some(DRAIN_SPREAD);
+        config
+    }
+
+    fn drain() -> Drain {
+        let [grace, hard] = DRAIN;
+        Drain { code: strait_tunnel::Code::None, grace, hard, text: "the hub is ending".into() }
+    }
+
+    /// The connection for a stream: of an instance that announces the service, without those
+    /// that were tried. `affinity`: the same text gets the same instance.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn choose(
+        &self,
+        (cluster, agent, service): (&ClusterName, &str, &str),
+        affinity: Option<&str>,
+        tried: &[String],
+    ) -> Result<Chosen, Nobody> {
+        let now = self.context.clock.monotonic();
+        let state = self.state.lock();
+        let key = (cluster.clone(), agent.to_owned());
+        let known = state.agents.get(&key).ok_or(Nobody::Offline(None))?;
+        if known.connections.is_empty() {
+            return Err(Nobody::Offline(known.seen));
+        }
+        let offering: Vec<_> = known
+            .connections
+            .iter()
+            .filter_map(|one| Some((one, one.services.get(service)?)))
+            .collect();
+        if offering.is_empty() {
+            return Err(match known.withdrawn.get(service) {
+                Some(since) => Nobody::Withdrawn(*since),
+                None => Nobody::Unknown,
+            });
+        }
+        let candidates: Vec<_> = offering
+            .iter()
+            .map(|(one, offered)| Candidate {
+                instance: &one.instance,
+                settings: &offered.hash,
+                announced: one.announced,
+                ready: one.link.is_open(),
+                here: true,
+                ejected: state.ejections.is_ejected(&ejection(one, service), now),
+                open: u32::try_from(one.link.open_streams()).unwrap_or(u32::MAX),
+                weight: 1,
+            })
+            .collect();
+        let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
+        let choice = choose(&candidates, affinity, &tried, &*self.context.entropy);
+        let (one, offered) = offering[choice.ok_or(Nobody::Exhausted)?.index];
+        Ok(Chosen {
+            link: one.link.clone(),
+            instance: one.instance.clone(),
+            service: Arc::clone(offered),
+        })
+    }
+
+    /// Notes how a stream ended, as far as that tells whether the instance reaches the service.
+    pub fn ended(&self, chosen: &Chosen, outcome: Outcome) {
+        if outcome == Outcome::Untold {
+            return;
+        }
+        let now = self.context.clock.monotonic();
+        let key = (chosen.instance.clone(), chosen.service.name.clone());
+        self.state.lock().ejections.ended(key, outcome, now);
+    }
+
+    /// What any instance announces of a service.
+    #[must_use]
+    pub fn announced(
+        &self,
+        (cluster, agent, service): (&ClusterName, &str, &str),
+    ) -> Option<Arc<Announced>> {
+        let state = self.state.lock();
+        let known = state.agents.get(&(cluster.clone(), agent.to_owned()))?;
+        let offering = known.connections.iter();
+        let newest = offering.max_by_key(|one| (one.services.contains_key(service), one.announced));
+        newest?.services.get(service).cloned()
+    }
+
+    /// Connections that there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.state.lock().agents.values().map(|agent| agent.connections.len()).sum()
+    }
+}
+
+fn ejection(connection: &Connection, service: &str) -> (String, String) {
+    (connection.instance.clone(), service.to_owned())
+}
+
+impl std::fmt::Debug for Tunnels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tunnels").field("connections", &self.count()).finish_non_exhaustive()
+    }
+}

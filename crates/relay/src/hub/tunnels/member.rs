@@ -1,0 +1,219 @@
+//! One connection of a member, from its handshake to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_net::Io;
+use strait_pki::AgentIdentity;
+use strait_tunnel::{Class, Code, Directions, OpenHead, Peer, Side};
+use tokio::sync::mpsc;
+
+use super::{AgentKey, Connected, Connection, Honoured, REMEMBERED, Tunnels};
+use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
+use crate::link::{Link, Stream};
+
+/// How often a member's certificate is looked at again: a revocation cuts within 2 s.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(super) async fn serve(
+    tunnels: Arc<Tunnels>,
+    identity: AgentIdentity,
+    peer: SocketAddr,
+    honoured: Honoured,
+    io: Box<dyn Io>,
+) {
+    let (controls, mut opened) = mpsc::channel(1);
+    let acceptor = Box::new(move |stream: Stream, head| accept(stream, &head, &controls));
+    let clock = tunnels.context.clock.clone();
+    let (link, driver) = Link::new(io, Side::Acceptor, tunnels.config(), clock, acceptor);
+    link.account(&tunnels.memory);
+    // Its end is heard of by the link.
+    drop(tunnels.context.tasks.spawn("tunnel", driver));
+    let agent = identity.name();
+    let said = match link.ready().await {
+        Ok(said) => said,
+        Err(close) => {
+            tracing::info!(agent, %peer, code = %close.code, why = %close.text, "a tunnel's handshake failed");
+            return;
+        }
+    };
+    if let Err(why) = honoured() {
+        tracing::info!(agent, %peer, why, "a tunnel is refused");
+        return link.cut(Code::Auth, &why);
+    }
+    let serial = tunnels.enter(&identity, &link, peer, &said);
+    let work = async {
+        tokio::select! {
+            _ = link.closed() => {}
+            () = converse(&tunnels, &identity, serial, &link, &mut opened) => {
+                link.closed().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        why = dishonoured(&honoured) => {
+            tracing::info!(agent, why, "a tunnel is cut");
+            link.cut(Code::Revoked, &why);
+        }
+        () = tunnels.context.shutdown.asked() => {
+            link.drain(Tunnels::drain());
+        }
+    }
+    let close = link.closed().await;
+    tunnels.leave(&identity, serial, peer);
+    tracing::info!(agent, %peer, code = %close.code, why = %close.text, "a tunnel ended");
+}
+
+/// Takes the control stream. There is nothing else that an agent may open.
+fn accept(stream: Stream, head: &OpenHead, controls: &mpsc::Sender<Stream>) {
+    match head {
+        OpenHead::Control => {
+            stream.sender.accept();
+            // There is one in a connection's life.
+            drop(controls.try_send(stream));
+        }
+        OpenHead::Http(_) | OpenHead::Raw(_) => {
+            let text = "this hub offers no such service to this agent";
+            stream.sender.reset(Directions::Both, Code::NoService, text);
+        }
+    }
+}
+
+/// Resolves when the certificate is not honoured any more.
+async fn dishonoured(honoured: &Honoured) -> String {
+    let mut ticks = tokio::time::interval(LOOK);
+    loop {
+        ticks.tick().await;
+        if let Err(why) = honoured() {
+            return why;
+        }
+    }
+}
+
+/// Hears what the agent says, until it says no more.
+async fn converse(
+    tunnels: &Arc<Tunnels>,
+    identity: &AgentIdentity,
+    serial: u64,
+    link: &Link,
+    opened: &mut mpsc::Receiver<Stream>,
+) {
+    let Ok(own) = link.open(&OpenHead::Control, Class::Interactive, false) else { return };
+    let (_, mut sender) = own.split();
+    let clock = tunnels.context.clock.clone();
+    let mut speaker = Speaker::new(&mut sender, &*clock);
+    let Some(theirs) = opened.recv().await else { return };
+    let (receiver, _open) = theirs.split();
+    let mut listener = Listener::new(receiver, &*clock);
+    let mut lists = Lists::default();
+    loop {
+        let services = match listener.next().await {
+            Ok(Some(Message::Services(services))) => services,
+            Ok(Some(_)) => continue,
+            Ok(None) => return,
+            Err(error) => return link.cut(Code::Protocol, &error.to_string()),
+        };
+        let number = services.r#gen;
+        let refused = match lists.take(services) {
+            Taken::More => continue,
+            Taken::Whole { list, .. } => tunnels.offers(identity, serial, list),
+            Taken::Refused(why) => vec![("*".to_owned(), why.to_owned())],
+        };
+        for (name, reason) in &refused {
+            tracing::warn!(agent = identity.name(), service = name, reason, "a service is not taken");
+        }
+        let refused = refused.into_iter().map(|(name, reason)| Refused { name, reason }).collect();
+        let answer = Message::ServicesAck { r#gen: number, refused };
+        if speaker.say(&answer.to_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Tunnels {
+    /// A member's connection is there; the number that it has.
+    fn enter(&self, identity: &AgentIdentity, link: &Link, peer: SocketAddr, said: &Peer) -> u64 {
+        let since = self.context.clock.now();
+        let mut state = self.state.lock();
+        state.serial += 1;
+        let serial = state.serial;
+        let instance = identity.instance().to_string();
+        let agent = state.agents.entry(key(identity)).or_default();
+        agent.seen = Some((since, peer.ip()));
+        agent.connections.push(Connection {
+            serial,
+            instance: instance.clone(),
+            link: link.clone(),
+            services: std::collections::HashMap::new(),
+            announced: 0,
+        });
+        let count = agent.connections.iter().filter(|one| one.instance == instance).count();
+        drop(state);
+        let version = control::shown(&said.software);
+        let host = control::shown(&said.label);
+        tracing::info!(agent = identity.name(), %peer, version, host, "a tunnel is there");
+        self.presence.connected(identity, &Connected { peer, since, version, host, count });
+        serial
+    }
+
+    fn leave(&self, identity: &AgentIdentity, serial: u64, peer: SocketAddr) {
+        let now = self.context.clock.now();
+        let instance = identity.instance().to_string();
+        let mut state = self.state.lock();
+        let Some(agent) = state.agents.get_mut(&key(identity)) else { return };
+        agent.connections.retain(|one| one.serial != serial);
+        agent.seen = Some((now, peer.ip()));
+        let left = agent.connections.iter().filter(|one| one.instance == instance).count();
+        state.agents.retain(|_, agent| {
+            let old = agent.seen.is_none_or(|(at, _)| now.duration_since(at).unsigned_abs() > REMEMBERED);
+            !agent.connections.is_empty() || !old
+        });
+        if left == 0 {
+            state.ejections.retain(|(own, _)| *own != instance);
+        }
+        drop(state);
+        self.presence.disconnected(identity, left);
+    }
+
+    /// A member says what it offers; what of it is not taken, and why.
+    fn offers(
+        &self,
+        identity: &AgentIdentity,
+        serial: u64,
+        list: Vec<Announced>,
+    ) -> Vec<(String, String)> {
+        let refused = self.presence.offers(identity, &list);
+        let taken = |one: &Announced| !refused.iter().any(|(name, _)| *name == one.name);
+        let now = self.context.clock.now();
+        let mut state = self.state.lock();
+        state.serial += 1;
+        let announced = state.serial;
+        let Some(agent) = state.agents.get_mut(&key(identity)) else { return refused };
+        let Some(at) = agent.connections.iter().position(|one| one.serial == serial) else {
+            return refused;
+        };
+        let connection = &mut agent.connections[at];
+        let services = list.into_iter().filter(taken).map(|one| (one.name.clone(), Arc::new(one)));
+        let before = std::mem::replace(&mut connection.services, services.collect());
+        connection.announced = announced;
+        for name in before.into_keys() {
+            if !connection.services.contains_key(&name) {
+                agent.withdrawn.insert(name, now);
+            }
+        }
+        for name in connection.services.keys() {
+            agent.withdrawn.remove(name);
+        }
+        // As many as an agent can offer.
+        if agent.withdrawn.len() > control::SERVICES_MAX {
+            agent.withdrawn.clear();
+        }
+        refused
+    }
+}
+
+fn key(identity: &AgentIdentity) -> AgentKey {
+    (identity.cluster().clone(), identity.name().to_owned())
+}
