@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Entropy;
+use crate::{Entropy, random_share};
 
 /// Endless waits that double up to a limit, each drawn between half and whole, so that many who
 /// failed together do not come back together.
@@ -34,10 +34,7 @@ impl Iterator for Backoff {
     fn next(&mut self) -> Option<Duration> {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.limit);
-        let mut draw = [0; 4];
-        self.entropy.fill(&mut draw);
-        let share = f64::from(u32::from_le_bytes(draw)) / f64::from(u32::MAX);
-        Some(whole.mul_f64(share.mul_add(0.5, 0.5)))
+        Some(whole.mul_f64(random_share(&*self.entropy).mul_add(0.5, 0.5)))
     }
 }
 

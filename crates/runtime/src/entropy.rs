@@ -15,6 +15,13 @@ pub fn random_16(entropy: &dyn Entropy) -> [u8; 16] {
     bytes
 }
 
+/// A random share of a whole, from 0 to 1.
+pub fn random_share(entropy: &dyn Entropy) -> f64 {
+    let mut draw = [0; 4];
+    entropy.fill(&mut draw);
+    f64::from(u32::from_le_bytes(draw)) / f64::from(u32::MAX)
+}
+
 /// The kernel's generator (`getrandom(2)`).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;

@@ -23,7 +23,7 @@ pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::Context;
 pub use data_dir::{DataDir, DataDirError, Layout};
-pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random_16};
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random_16, random_share};
 pub use executor::build_runtime;
 pub use lock::{DirLock, LockError};
 pub use metrics::{Label, METRICS_CONTENT_TYPE, Metrics, QueueMetrics};
