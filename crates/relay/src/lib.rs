@@ -21,6 +21,7 @@ pub mod agent;
 mod agents;
 pub mod choice;
 pub mod credential;
+pub mod dial;
 pub mod http;
 pub mod hub;
 mod limiter;

@@ -14,6 +14,7 @@ mod pace;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use strait_runtime::Clock;
+use strait_tunnel::Code;
 
 pub use list::{Lists, SERVICES_MAX, Taken};
 use pace::Pace;
@@ -219,7 +220,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What arrived is malformed; nothing after it can be understood.
-    pub fn next(&mut self) -> Result<Option<Message>, Malformed> {
+    pub fn message(&mut self) -> Result<Option<Message>, Malformed> {
         let Some(mut length) = self.pending.get(..LENGTH) else { return Ok(None) };
         let told = length.get_u32();
         let length = usize::try_from(told).unwrap_or(usize::MAX);
@@ -240,13 +241,15 @@ pub struct Speaker<'a> {
     sender: &'a mut Sender,
     pace: Pace,
     clock: &'a dyn Clock,
+    /// Whether a message was begun and not ended.
+    within: bool,
 }
 
 impl<'a> Speaker<'a> {
     /// Of a stream that was opened here.
     #[must_use]
     pub fn new(sender: &'a mut Sender, clock: &'a dyn Clock) -> Self {
-        Self { sender, pace: Pace::default(), clock }
+        Self { sender, pace: Pace::default(), clock, within: false }
     }
 
     /// Writes a message, which may have to wait for its turn. One that is too long is left out.
@@ -255,14 +258,19 @@ impl<'a> Speaker<'a> {
     /// The peer wants no more, or the stream is over.
     ///
     /// # Cancel safety
-    /// None: a part of the message may have been written.
+    /// A part of the message may have been written; nothing more can be said then.
     pub async fn say(&mut self, message: &[u8]) -> Result<(), Stopped> {
         let Ok(framed) = frame(message) else {
             tracing::error!(bytes = message.len(), "a control message is too long to be sent");
             return Ok(());
         };
         self.pace.turn(self.clock).await;
-        self.sender.write(framed).await
+        if std::mem::replace(&mut self.within, true) {
+            return Err(Stopped(Code::Cancel));
+        }
+        self.sender.write(framed).await?;
+        self.within = false;
+        Ok(())
     }
 }
 
@@ -291,7 +299,7 @@ impl<'a> Listener<'a> {
     pub async fn next(&mut self) -> Result<Option<Message>, Malformed> {
         loop {
             self.pace.wait(self.clock).await;
-            if let Some(message) = self.decoder.next()? {
+            if let Some(message) = self.decoder.message()? {
                 self.pace.took(self.clock);
                 return Ok(Some(message));
             }

@@ -6,7 +6,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<Message>, Malformed> {
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();
     decoder.feed(bytes);
-    while let Some(message) = decoder.next()? {
+    while let Some(message) = decoder.message()? {
         messages.push(message);
     }
     Ok(messages)
@@ -99,7 +99,7 @@ fn a_largest_message_passes_and_arrives_in_any_pieces() {
         let mut found = Vec::new();
         for bytes in framed.chunks(piece) {
             decoder.feed(bytes);
-            found.extend(decoder.next().unwrap());
+            found.extend(decoder.message().unwrap());
         }
         assert!(found.len() == 1 && found[0] == note, "{piece}");
     }
@@ -170,7 +170,7 @@ proptest! {
         let mut decoder = Decoder::default();
         for byte in bytes {
             decoder.feed(&[byte]);
-            if decoder.next().is_err() {
+            if decoder.message().is_err() {
                 break;
             }
             prop_assert!(decoder.pending.len() <= LENGTH + MESSAGE_MAX);

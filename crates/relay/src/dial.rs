@@ -1,0 +1,210 @@
+//! The agent's end of the tunnel: connections to its hub, made, kept and replaced.
+//!
+//! ```text
+//! Tunnel ─► lane (one per connection that is wanted)
+//!             │  address ─► proxy? ─► TCP ─► TLS 1.3 ─► Link
+//!             │                                          │
+//!             └ schedule ◄── lost, drained, refused ◄────┴── control: what is offered, notes
+//! ```
+//!
+//! A lane holds one connection at a time, and two while it replaces one: before a certificate
+//! ends, or as another route is set. The new one is ready and its announcement acknowledged before
+//! the old one is let go. Where the hub itself drains, the lane comes back within the time that the
+//! hub asks for. What the hub says decides nothing here but when to come back.
+//!
+//! Bounds: 8 connections, 16 addresses of a name, 5 s to connect, 10 s for each handshake, 30 s to
+//! end. Attempts never stop: a mistake on the hub heals without anybody at the agent.
+
+mod address;
+mod carriage;
+mod error;
+mod lane;
+mod metrics;
+mod proxy;
+mod schedule;
+mod talk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustls::ClientConfig;
+use strait_net::Resolve;
+use strait_pki::PkiError;
+use strait_runtime::{Context, Shutdown, Task};
+use strait_tunnel::Config;
+use tokio::sync::watch;
+
+pub use address::NoProxy;
+pub use error::DialError;
+pub use proxy::{InvalidProxy, Proxy, ProxyError};
+
+use crate::link::{Acceptor, Memory};
+use lane::Lane;
+use metrics::DialMetrics;
+
+/// Time for connections to end once they are to.
+pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where a hub is, and how many connections to it there are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Host and port each; tried in this order.
+    pub addresses: Vec<String>,
+    /// File with the URL of a proxy; read for each connection.
+    pub proxy_file: Option<PathBuf>,
+    /// How many connections.
+    pub connections: u8,
+}
+
+/// The agent as a member of its hub; asked for each connection.
+pub trait Member: Send + Sync + 'static {
+    /// How connections are made now ([`strait_pki::tunnel_client_config`] with
+    /// [`TUNNEL_PROTOCOL`](crate::TUNNEL_PROTOCOL)).
+    ///
+    /// # Errors
+    /// The key or certificate cannot be used.
+    fn tls(&self) -> Result<Arc<ClientConfig>, PkiError>;
+
+    /// When the certificate of now ends.
+    fn not_after(&self) -> Timestamp;
+
+    /// When a connection by the certificate of now is to be replaced by one with the next.
+    fn replace_at(&self) -> Timestamp;
+
+    /// The hub asks for the next certificate.
+    fn renew(&self);
+}
+
+/// What is announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announcement {
+    /// Counts announcements; grows.
+    pub generation: i64,
+    /// Its messages ([`services::announcement`](crate::services::announcement)).
+    pub messages: Vec<Vec<u8>>,
+}
+
+/// What a tunnel is made of.
+pub struct Setup {
+    /// Who the agent is.
+    pub member: Arc<dyn Member>,
+    /// What connections say in their HELLO.
+    pub config: Config,
+    /// Where to; nowhere while there is none.
+    pub route: watch::Receiver<Option<Route>>,
+    /// What is offered.
+    pub announcements: watch::Receiver<Arc<Announcement>>,
+    /// Makes what takes the streams of one connection; control streams do not get there.
+    pub acceptor: Box<dyn Fn() -> Acceptor + Send + Sync>,
+    /// What all connections hold.
+    pub memory: Arc<Memory>,
+    /// The environment's proxy; a route's own goes before it.
+    pub proxy: Option<Proxy>,
+    /// For whom that is not used.
+    pub no_proxy: NoProxy,
+    /// Finds addresses.
+    pub resolver: Arc<dyn Resolve>,
+}
+
+/// How the connections are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// How many there are to be.
+    pub wanted: usize,
+    /// How many take streams.
+    pub ready: usize,
+    /// How many there are, those that end included.
+    pub open: usize,
+    /// Why the last attempt failed, if none succeeded since.
+    pub failure: Option<String>,
+}
+
+impl Status {
+    /// Whether the hub can reach the agent, or nobody wants it to.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn check(&self) -> Result<(), String> {
+        if self.wanted == 0 || self.ready > 0 {
+            return Ok(());
+        }
+        Err(self.failure.clone().unwrap_or_else(|| "there is no connection to the hub yet".into()))
+    }
+}
+
+/// Connections to a hub. Clones are the same.
+#[derive(Clone)]
+pub struct Tunnel(Arc<Inner>);
+
+struct Inner {
+    setup: Setup,
+    context: Context,
+    status: watch::Sender<Status>,
+    metrics: DialMetrics,
+}
+
+impl Tunnel {
+    /// Nothing is connected before it runs.
+    #[must_use]
+    pub fn new(setup: Setup, context: &Context) -> Self {
+        let metrics = DialMetrics::new(&context.metrics);
+        let status = watch::Sender::default();
+        Self(Arc::new(Inner { setup, context: context.clone(), status, metrics }))
+    }
+
+    /// How the connections are, from now on.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.0.status.subscribe()
+    }
+
+    /// Keeps connections until the shutdown, then lets them end: what takes longer than
+    /// [`LEAVE_WITHIN`] is cut off.
+    pub async fn run(self) {
+        let inner = &self.0;
+        let shutdown = &inner.context.shutdown;
+        let mut route = inner.setup.route.clone();
+        let mut lanes: Vec<Running> = Vec::new();
+        while !shutdown.is_asked() {
+            let wanted = route.borrow_and_update().as_ref().map_or(0, |route| route.connections);
+            let wanted = usize::from(wanted);
+            inner.status.send_modify(|status| status.wanted = wanted);
+            for surplus in lanes.drain(wanted.min(lanes.len())..) {
+                surplus.stop.ask();
+            }
+            while lanes.len() < wanted {
+                lanes.push(self.lane());
+            }
+            tokio::select! {
+                () = shutdown.asked() => {}
+                changed = route.changed() => if changed.is_err() { shutdown.asked().await },
+            }
+        }
+        for lane in lanes {
+            // A panic was logged.
+            drop(lane.task.await);
+        }
+        let mut status = self.status();
+        // Each connection has its own limit, which is shorter.
+        drop(tokio::time::timeout(LEAVE_WITHIN, status.wait_for(|status| status.open == 0)).await);
+    }
+
+    fn lane(&self) -> Running {
+        let stop = self.0.context.shutdown.child();
+        let lane = Lane::new(self.0.clone(), stop.clone());
+        Running { stop, task: self.0.context.tasks.spawn("tunnel-lane", lane.run()) }
+    }
+}
+
+impl Inner {
+    fn with_status(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(change);
+    }
+}
+
+struct Running {
+    stop: Shutdown,
+    task: Task<()>,
+}

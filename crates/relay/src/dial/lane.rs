@@ -1,0 +1,295 @@
+//! One connection that is wanted: made, watched, replaced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use strait_runtime::{Shutdown, random_share};
+use strait_tunnel::{Close, Code, Peer, Side};
+use strait_types::Report;
+
+use super::error::{DialError, cause};
+use super::proxy::{Proxy, ProxyError};
+use super::schedule::{Cause, Schedule};
+use super::talk::Talk;
+use super::{Inner, Route, address, carriage};
+use crate::link::Link;
+
+/// Time for a new connection's announcement to be acknowledged, before the old one is let go
+/// anyway: a hub may be too old to acknowledge.
+const ANNOUNCE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often the wall clock is looked at: a machine that slept must not wait out the rest.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Largest file of a proxy's URL, bytes.
+const PROXY_FILE_MAX: usize = 4 << 10;
+
+/// Keeps one connection.
+pub(super) struct Lane {
+    inner: Arc<Inner>,
+    stop: Shutdown,
+    schedule: Schedule,
+    /// What was logged last of what is wrong.
+    told: Option<String>,
+}
+
+/// A connection that is ready.
+struct Live {
+    link: Link,
+    talk: Talk,
+    /// When it was ready.
+    since: Duration,
+    /// When its certificate ends.
+    not_after: Timestamp,
+    replace_at: Timestamp,
+    route: Route,
+    spread: Duration,
+}
+
+/// Why a connection is not watched any longer.
+enum Outcome {
+    /// Another has to be made, after a wait.
+    Ended(Cause),
+    /// Another has to be made, and this one goes on until then.
+    Replace,
+    /// None is wanted.
+    Stop,
+}
+
+impl Lane {
+    pub(super) fn new(inner: Arc<Inner>, stop: Shutdown) -> Self {
+        Self { inner, stop, schedule: Schedule::default(), told: None }
+    }
+
+    /// Until it is told to stop.
+    pub(super) async fn run(mut self) {
+        // One that is to be let go when another is there.
+        let mut old: Option<Live> = None;
+        loop {
+            let stop = self.stop.clone();
+            let opened = tokio::select! {
+                () = stop.asked() => break,
+                opened = self.open() => opened,
+            };
+            let (cause, lived) = match opened {
+                Err(error) => (self.failed(&error), Duration::ZERO),
+                Ok(live) => {
+                    self.told = None;
+                    if let Some(old) = old.take() {
+                        live.talk.acknowledged(ANNOUNCE_WITHIN).await;
+                        old.talk.leave();
+                    }
+                    match self.watch(&live).await {
+                        Outcome::Ended(cause) => (cause, self.now().saturating_sub(live.since)),
+                        Outcome::Replace => {
+                            old = Some(live);
+                            continue;
+                        }
+                        Outcome::Stop => {
+                            live.talk.leave();
+                            return;
+                        }
+                    }
+                }
+            };
+            let share = random_share(&*self.inner.context.entropy);
+            let wait = self.schedule.wait(cause, lived, share);
+            tokio::select! {
+                () = self.stop.asked() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        if let Some(old) = old {
+            old.talk.leave();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.inner.context.clock.monotonic()
+    }
+
+    /// Makes a connection by the first address that takes one.
+    async fn open(&self) -> Result<Live, DialError> {
+        let setup = &self.inner.setup;
+        let Some(route) = setup.route.borrow().clone() else { return Err(DialError::NoAddress) };
+        let mut failed = DialError::NoAddress;
+        for address in &route.addresses {
+            match self.open_at(address, &route).await {
+                Ok(live) => return Ok(live),
+                Err(error) => {
+                    tracing::debug!(address, err = %Report(&error), "an address of the hub failed");
+                    // Who is refused at one address has to be told of it, whatever the others do.
+                    if failed.cause() != Cause::Refused {
+                        failed = error;
+                    }
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    async fn open_at(&self, text: &str, route: &Route) -> Result<Live, DialError> {
+        let Inner { setup, context, .. } = &*self.inner;
+        let address: address::Address = text.parse()?;
+        let proxy = self.proxy(&address, route).await?;
+        let (tls, not_after) = (setup.member.tls()?, setup.member.not_after());
+        let replace_at = setup.member.replace_at();
+        let transport = carriage::connect(&address, proxy.as_ref(), tls, &*setup.resolver).await?;
+        let (talk, acceptor) = Talk::new(&self.inner);
+        let clock = context.clock.clone();
+        let config = setup.config.clone();
+        let (link, driver) = Link::new(transport, Side::Dialler, config, clock, acceptor);
+        link.account(&setup.memory);
+        self.inner.with_status(|status| status.open += 1);
+        let inner = self.inner.clone();
+        context.tasks.spawn("tunnel", async move {
+            driver.await;
+            inner.with_status(|status| status.open -= 1);
+        });
+        let unready = Unready(Some(link));
+        let peer = unready.ready().await;
+        let peer = peer.map_err(|close| DialError::Ended { address: text.to_owned(), close })?;
+        let link = unready.done();
+        talk.start(&link);
+        self.count(&link);
+        tracing::info!(hub = text, software = &*peer.software, "a connection to the hub is ready");
+        let since = self.now();
+        let spread = peer.drain_spread.unwrap_or_default();
+        let route = route.clone();
+        Ok(Live { link, talk, since, not_after, replace_at, route, spread })
+    }
+
+    /// The proxy to take to an address.
+    async fn proxy(
+        &self,
+        address: &address::Address,
+        route: &Route,
+    ) -> Result<Option<Proxy>, DialError> {
+        let setup = &self.inner.setup;
+        let Some(file) = route.proxy_file.clone() else {
+            let proxy = setup.proxy.as_ref().filter(|_| !setup.no_proxy.covers(address));
+            return Ok(proxy.cloned());
+        };
+        let read = move || {
+            let text = strait_runtime::fs::read_capped(&file, PROXY_FILE_MAX);
+            let text = text.map_err(|error| Report(&error).to_string())?;
+            let url = String::from_utf8_lossy(&text);
+            url.parse().map_err(|error| format!("{} {error}", file.display()))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.unwrap_or_else(|_| Err("reading it panicked".to_owned()));
+        Ok(Some(read.map_err(ProxyError::File)?))
+    }
+
+    /// Counts a connection for as long as it takes streams.
+    fn count(&self, link: &Link) {
+        let (inner, link) = (self.inner.clone(), link.clone());
+        inner.with_status(|status| status.failure = None);
+        let ready = move |change: fn(usize) -> usize| {
+            inner.with_status(|status| status.ready = change(status.ready));
+            let now = inner.status.borrow().ready;
+            inner.metrics.ready.set(i64::try_from(now).unwrap_or(i64::MAX));
+        };
+        ready(|ready| ready + 1);
+        self.inner.context.tasks.spawn("tunnel-count", async move {
+            drop(link.draining().await);
+            ready(|ready| ready.saturating_sub(1));
+        });
+    }
+
+    /// Says once why there is no connection.
+    fn failed(&mut self, error: &DialError) -> Cause {
+        let (cause, text) = (error.cause(), Report(error).to_string());
+        self.inner.metrics.failed(error);
+        if self.told.as_ref() != Some(&text) {
+            match cause {
+                Cause::Refused => tracing::error!(err = text, "the hub cannot be used"),
+                _ => tracing::warn!(err = text, "no connection to the hub"),
+            }
+        }
+        self.inner.with_status(|status| status.failure = Some(text.clone()));
+        self.told = Some(text);
+        cause
+    }
+
+    /// Waits until a connection has to be made again.
+    async fn watch(&self, live: &Live) -> Outcome {
+        let mut route = self.inner.setup.route.clone();
+        let other = |route: &Option<Route>| {
+            route.as_ref().is_some_and(|route| {
+                (&route.addresses, &route.proxy_file)
+                    != (&live.route.addresses, &live.route.proxy_file)
+            })
+        };
+        let rerouted = async {
+            if route.wait_for(other).await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let outcome = tokio::select! {
+            () = self.stop.asked() => Outcome::Stop,
+            draining = live.link.draining() => Outcome::Ended(match draining {
+                Some(draining) if draining.code == Code::Revoked => Cause::Refused,
+                Some(_) => Cause::Drained(live.spread),
+                None => self.lost(live).await,
+            }),
+            () = rerouted => Outcome::Replace,
+            () = self.outdated(live) => Outcome::Replace,
+        };
+        if let Outcome::Ended(cause) = &outcome {
+            self.inner.metrics.ended(*cause);
+        }
+        outcome
+    }
+
+    async fn lost(&self, live: &Live) -> Cause {
+        let close = live.link.closed().await;
+        let (code, text) = (close.code, crate::link::control::shown(&close.text));
+        let cause = cause(&close);
+        if cause == Cause::Refused {
+            let failure = format!("the hub ended the connection: {text} ({code})");
+            tracing::error!(err = failure, "the hub cannot be used");
+            self.inner.with_status(|status| status.failure = Some(failure));
+        } else {
+            tracing::warn!(%code, text, "a connection to the hub ended");
+        }
+        cause
+    }
+
+    /// Waits until the certificate of a connection is to be replaced and the next one is there.
+    async fn outdated(&self, live: &Live) {
+        let (member, clock) = (&self.inner.setup.member, &self.inner.context.clock);
+        loop {
+            let left = Duration::try_from(live.replace_at.duration_since(clock.now()));
+            let left = left.unwrap_or_default();
+            if left.is_zero() && member.not_after() > live.not_after {
+                return;
+            }
+            let wait = if left.is_zero() { LOOK_EVERY } else { left.min(LOOK_EVERY) };
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// A connection that is cut if nobody waits for it any longer.
+struct Unready(Option<Link>);
+
+impl Unready {
+    async fn ready(&self) -> Result<Arc<Peer>, Arc<Close>> {
+        let link = self.0.as_ref().expect("it is taken at the end only");
+        link.ready().await
+    }
+
+    fn done(mut self) -> Link {
+        self.0.take().expect("it is taken here only")
+    }
+}
+
+impl Drop for Unready {
+    fn drop(&mut self) {
+        if let Some(link) = &self.0 {
+            link.cut(Code::None, "the agent gave up waiting");
+        }
+    }
+}
