@@ -11,6 +11,9 @@ use super::API_VERSION;
 use super::kinds::Private;
 use super::schema::{KINDS, Kind, kind_of};
 
+/// The kind that is not for requests.
+const AGENT_CONFIG: &str = "AgentConfig";
+
 /// A file's text.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -54,7 +57,13 @@ pub struct Documents {
     pub mistakes: Vec<Mistake>,
 }
 
-/// Reads every document of every file. Empty documents are passed over.
+/// Whether a document is [`read_agent_config`](super::read_agent_config)'s.
+pub(super) fn is_agent_config(document: &Value) -> bool {
+    document.str_at(&["kind"]) == Some(AGENT_CONFIG)
+}
+
+/// Reads every document of every file but those of kind AgentConfig. Empty documents are passed
+/// over.
 #[must_use]
 pub fn read(sources: &[Source<'_>]) -> Documents {
     let Documents { mut located, mut unclear, mut mistakes } = Documents::default();
@@ -63,7 +72,8 @@ pub fn read(sources: &[Source<'_>]) -> Documents {
         match yaml::parse(source.text) {
             Err(error) => found.push((error.position(), error.what().to_owned())),
             Ok(documents) => {
-                for document in documents.into_iter().filter(|one| !one.value.is_null()) {
+                let theirs = |one: &Document| one.value.is_null() || is_agent_config(&one.value);
+                for document in documents.into_iter().filter(|one| !theirs(one)) {
                     let Document { value, places } = document;
                     let text = |path: &[&str]| value.str_at(path).unwrap_or_default().to_owned();
                     let called = (text(&["kind"]), text(&["metadata", "name"]));
@@ -135,7 +145,8 @@ fn unknown_kind(value: &Value, places: &Places) -> (Position, String) {
     let error = match value.get("kind") {
         None => FieldError::required(path, ""),
         Some(kind) => {
-            let known = KINDS.iter().map(|kind| kind.kind.clone()).collect();
+            let known = KINDS.iter().map(|kind| kind.kind.clone());
+            let known = known.chain([AGENT_CONFIG.to_owned()]).collect();
             FieldError::not_supported(path, kind.clone(), known)
         }
     };

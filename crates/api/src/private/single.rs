@@ -6,10 +6,10 @@ use strait_machinery::field::FieldError;
 use strait_machinery::json::{Path, Value};
 use strait_machinery::schema::Schema;
 use strait_machinery::schema::compile::compile;
-use strait_machinery::yaml::{self, Document, Mistake, Places, Position};
+use strait_machinery::yaml::{self, Document, Mistake, Places};
 
 use super::Source;
-use super::read::conform;
+use super::read::{conform, is_agent_config};
 
 static AGENT_CONFIG: LazyLock<Schema> = LazyLock::new(|| {
     let why = "the files in kinds/private are compiled in, and a test reads them";
@@ -50,11 +50,11 @@ pub struct Read {
     pub mistakes: Vec<Mistake>,
 }
 
-/// Reads the AgentConfig in a file.
+/// Reads the AgentConfig in a file, which has at most one. Documents of other kinds are passed
+/// over: [`read`](super::read()) reads them.
 #[must_use]
 pub fn read_agent_config(source: &Source<'_>) -> Read {
     let mistake = |position, message| Mistake { file: source.file.to_owned(), position, message };
-    let start = Position { line: 1, column: 1 };
     let documents = match yaml::parse(source.text) {
         Ok(documents) => documents,
         Err(error) => {
@@ -62,11 +62,8 @@ pub fn read_agent_config(source: &Source<'_>) -> Read {
             return Read { mistakes, ..Read::default() };
         }
     };
-    let mut documents = documents.into_iter().filter(|one| !one.value.is_null());
-    let Some(Document { mut value, places }) = documents.next() else {
-        let mistakes = vec![mistake(start, "there is no document".to_owned())];
-        return Read { mistakes, ..Read::default() };
-    };
+    let mut documents = documents.into_iter().filter(|one| is_agent_config(&one.value));
+    let Some(Document { mut value, places }) = documents.next() else { return Read::default() };
     let (found, defaulted) = conform(&mut value, &AGENT_CONFIG);
     let mut read = Read::default();
     for (path, text) in found {
@@ -74,7 +71,8 @@ pub fn read_agent_config(source: &Source<'_>) -> Read {
         read.told.push(path);
     }
     let more = documents.next().map(|another| another.places.position());
-    read.mistakes.extend(more.map(|at| mistake(at, "there is more than one document".to_owned())));
+    read.mistakes
+        .extend(more.map(|at| mistake(at, "there is more than one AgentConfig".to_owned())));
     let file = source.file.to_owned();
     read.single = defaulted.then_some(Single { value, file, places });
     read
@@ -115,18 +113,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_document() {
+    fn a_file_holds_one_beside_what_is_for_others() {
+        let one = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
         for (text, expected) in [
-            ("", "agent.yaml:1:1: there is no document"),
-            ("a: [", "agent.yaml:1:"),
-            (
-                "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n---\na: 1\n",
-                "agent.yaml:4:1: there is more",
-            ),
+            ("a: [".to_owned(), "agent.yaml:1:"),
+            (format!("{one}---\n{one}"), "agent.yaml:4:1: there is more than one AgentConfig"),
         ] {
-            let mistakes = read(text).mistakes;
+            let mistakes = read(&text).mistakes;
             assert_eq!(mistakes.len(), 1, "{mistakes:?}");
             assert!(mistakes[0].to_string().starts_with(expected), "{}", mistakes[0]);
+        }
+        for (text, there) in [
+            (String::new(), false),
+            ("kind: RequestClass\n".to_owned(), false),
+            (format!("kind: RequestClass\n---\n{one}---\n"), true),
+        ] {
+            let read = read(&text);
+            assert!(read.mistakes.is_empty() && read.single.is_some() == there, "{text}");
         }
     }
 

@@ -53,7 +53,8 @@ fn an_agents_own_announcement_is_understood() {
         - {name: ci, type: http, url: 'http://ci', allow: {methods: [GET], paths: [/job/*]}}\n\
         - {name: db, type: tcp, address: 'db:1', annotations: {a: b}}\n";
     let source = strait_api::private::Source { file: "f", text };
-    let config = crate::services::read(&source, &crate::services::Disk, false).unwrap().config;
+    let read = crate::services::read(&source, &crate::services::Disk, false);
+    let config = read.unwrap().unwrap().config;
     let messages = crate::services::announcement(&config, 3, |name| name == "ci");
     let framed: Vec<u8> = messages.iter().flat_map(|one| frame(one).unwrap()).collect();
     let mut messages = decode(&framed).unwrap();
