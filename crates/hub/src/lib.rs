@@ -26,9 +26,11 @@ use strait_audit::{AuditLog, StoreMirror};
 use strait_hooks::{Gateway, Host, Setup};
 use strait_net::{Check, Checks, Limits, Protocol, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
+use strait_relay::hub::{
+    Credentials, Front, Handlers, Joining, Recorder, Tunnels, extras, watch_presence,
+};
 use strait_relay::link::Memory;
 use strait_relay::{Agents, TUNNEL_PROTOCOL};
-use strait_relay::hub::{Credentials, Front, Handlers, Joining, Recorder, Tunnels, extras, watch_presence};
 use strait_runtime::{Context, Entropy, Shutdown};
 use strait_store::engine::{MemoryEngine, SqliteEngine};
 use strait_store::{Options, Store};
@@ -131,7 +133,7 @@ impl Hub {
         tasks.spawn("reads", recorder.clone().count_reads(shutdown.clone()));
         let front = Front::new(
             context.clone(),
-            system.clone(),
+            agents.clone(),
             credentials.clone(),
             tunnels.clone(),
             recorder,
@@ -392,12 +394,7 @@ fn serve(
 struct NoPresence;
 
 impl strait_relay::hub::Presence for NoPresence {
-    fn connected(
-        &self,
-        _: &strait_pki::AgentIdentity,
-        _: &strait_relay::hub::Connected,
-    ) {
-    }
+    fn connected(&self, _: &strait_pki::AgentIdentity, _: &strait_relay::hub::Connected) {}
     fn disconnected(&self, _: &strait_pki::AgentIdentity, _: usize) {}
     fn offers(
         &self,

@@ -52,7 +52,7 @@ pub use policies::{Check, Policies};
 pub use tenancy::{LogicalCluster, Phase, Tenancy};
 
 use controller::Outcome;
-use parsed::Parsed;
+pub use parsed::Parsed;
 
 /// Everything that knows workspaces.
 pub struct System {

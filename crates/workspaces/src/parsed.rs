@@ -12,18 +12,20 @@ use strait_types::Revision;
 const ENTRIES_MAX: usize = 20_000;
 
 /// What `parse` makes of objects, kept while the object does not change.
-pub(crate) struct Parsed<T> {
+#[derive(Debug)]
+pub struct Parsed<T> {
     parse: fn(&Object) -> T,
     entries: RwLock<HashMap<Key, (Revision, Arc<T>)>>,
 }
 
 impl<T> Parsed<T> {
-    pub(crate) fn new(parse: fn(&Object) -> T) -> Self {
+    /// Nothing is parsed yet.
+    pub fn new(parse: fn(&Object) -> T) -> Self {
         Self { parse, entries: RwLock::default() }
     }
 
     /// What the object parses to.
-    pub(crate) fn of(&self, key: &Key, object: &Object) -> Arc<T> {
+    pub fn of(&self, key: &Key, object: &Object) -> Arc<T> {
         if let Some((revision, parsed)) = self.entries.read().get(key)
             && *revision == object.revision
         {

@@ -19,15 +19,18 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
 use strait_net::{Body, Connection};
 use strait_runtime::Context;
+use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End, OpenError, OpenHead};
 use strait_types::{ClusterName, is_dns1123_label};
-use strait_workspaces::System;
+use strait_workspaces::{Parsed, System};
 
 use super::credentials::Credentials;
 use super::tunnels::{Chosen, Nobody, Tunnels};
+use crate::agents::{AgentSpec, Agents};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::way::Way;
 use crate::message::{Failure, Reader, ServiceName, prefers_json};
@@ -36,7 +39,7 @@ use head::Head;
 pub use live::{Live, LiveStream};
 pub use record::{Recorded, Recorder};
 use retained::Upload;
-use who::Caller;
+use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.
 const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
@@ -49,6 +52,10 @@ pub type Certified<'a> = &'a (dyn Fn() -> Result<Option<Arc<User>>, String> + Sy
 pub struct Front {
     context: Context,
     system: Arc<System>,
+    agents: Agents,
+    specs: Parsed<AgentSpec>,
+    services: ResourceId,
+    exposures: Parsed<Exposure>,
     credentials: Arc<Credentials>,
     tunnels: Arc<Tunnels>,
     live: Arc<Live>,
@@ -67,10 +74,13 @@ struct Crossing<'a> {
 
 impl Front {
     /// Takes requests with these parts of a hub.
+    ///
+    /// # Panics
+    /// If the system was not started: then there is no such export.
     #[must_use]
     pub fn new(
         context: Context,
-        system: Arc<System>,
+        agents: Agents,
         credentials: Arc<Credentials>,
         tunnels: Arc<Tunnels>,
         recorder: Recorder,
@@ -82,7 +92,21 @@ impl Front {
                 live.revoke(revocation);
             }
         }));
-        Arc::new(Self { context, system, credentials, tunnels, live, recorder })
+        let system = agents.system.clone();
+        let identity = system.own_identity(RELAY_EXPORT);
+        let identity = identity.expect("the hub's exports are there once it started");
+        Arc::new(Self {
+            context,
+            system,
+            agents,
+            specs: Parsed::new(AgentSpec::of),
+            services: ResourceId::new(RELAY_EXPORT, "services", &identity),
+            exposures: Parsed::new(Exposure::of),
+            credentials,
+            tunnels,
+            live,
+            recorder,
+        })
     }
 
     /// Whether a path is one of services.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;

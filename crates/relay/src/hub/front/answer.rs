@@ -65,10 +65,7 @@ pub(super) fn respond(
 }
 
 /// Fields of a head or trailers, without copying their values.
-fn fields_of(
-    fields: Fields<'_>,
-    bytes_of: impl Fn(&[u8]) -> Bytes,
-) -> Result<HeaderMap, Failure> {
+fn fields_of(fields: Fields<'_>, bytes_of: impl Fn(&[u8]) -> Bytes) -> Result<HeaderMap, Failure> {
     let mut map = HeaderMap::new();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());

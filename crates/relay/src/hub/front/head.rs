@@ -11,13 +11,13 @@ use strait_tunnel::{Field, HeadError, RequestParts, Tlvs};
 use super::who::Caller;
 use crate::access::Verb;
 use crate::credential::is_ours;
+use crate::http::BadHead;
 use crate::http::credentials::{BadCredentials, Presented, present, restore};
 use crate::http::fields::{check_size, remove_connection, remove_identity, take_expect};
 use crate::http::framing::{self, BodyLength};
 use crate::http::target::{Target, check_method};
 use crate::http::upgrade::{Protocol, asked};
 use crate::http::way::Way;
-use crate::http::BadHead;
 use crate::link::control::Announced;
 use crate::message::Failure;
 
@@ -63,7 +63,8 @@ impl Head {
             Some(query) => format!("{}?{query}", inner.path()),
             None => inner.path().to_owned(),
         };
-        let (workspace, prefix) = (way.workspace.map(|path| path.to_string()), way.prefix.to_owned());
+        let (workspace, prefix) =
+            (way.workspace.map(|path| path.to_string()), way.prefix.to_owned());
         let connection = remove_connection(&mut fields);
         let presented = present(&mut fields, proved, is_ours).map_err(|bad| match bad {
             BadCredentials::Two => Failure::CredentialsDiffer,

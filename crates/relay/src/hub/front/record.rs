@@ -94,7 +94,11 @@ impl Recorded {
 
     /// All reads that are counted together.
     fn kind(&self) -> Kind {
-        (self.subjects.credential.clone(), self.subjects.cluster.clone(), format!("{}.{}", self.service, self.agent))
+        (
+            self.subjects.credential.clone(),
+            self.subjects.cluster.clone(),
+            format!("{}.{}", self.service, self.agent),
+        )
     }
 }
 

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use strait_auth::User;
+use strait_machinery::json::Value;
+use strait_machinery::object::Object;
+use strait_store::{Key, ObjectName};
 use strait_types::{ClusterName, WorkspacePath};
 
 use super::head::Head;
 use super::{Certified, Front};
 use crate::access::{Verb, attributes};
+use crate::agents::{Affinity, AgentSpec};
 use crate::credential::{Asked, Subjects, is_ours};
+use crate::http::framing::BodyLength;
 use crate::message::{Failure, ServiceName};
 
 /// Who asks.
@@ -19,14 +24,13 @@ pub(super) struct Caller {
     pub(super) subjects: Arc<Subjects>,
     /// What the agent is told of them, JSON.
     pub(super) identity: Vec<u8>,
-    affinity: Affinity,
+    target: Target,
 }
 
-/// By what a client keeps to one instance.
-enum Affinity {
-    None,
-    Client,
-    Header(String),
+/// What is asked for, as its objects say.
+struct Target {
+    agent: Arc<AgentSpec>,
+    limits: Limits,
 }
 
 /// What an agent is told of who asks.
@@ -47,7 +51,7 @@ struct Identity<'a> {
 impl Caller {
     /// What the choice of an instance goes by.
     pub(super) fn affinity(&self, head: &Head) -> Option<String> {
-        match &self.affinity {
+        match &self.target.agent.affinity {
             Affinity::None => None,
             Affinity::Client => Some(self.subjects.credential.to_string()),
             Affinity::Header(name) => {
@@ -98,7 +102,12 @@ impl Front {
             return Err(failure);
         }
         self.may(&user, &cluster, name, verb)?;
-        let agent = self.exposed(&cluster, name)?;
+        let target = self.target(&cluster, name)?;
+        if let BodyLength::Known(length) = head.length
+            && let Some(limit) = target.limits.max_body.filter(|limit| length > *limit)
+        {
+            return Err(Failure::TooLarge { length: Some(length), limit });
+        }
         let identity = Identity {
             user: &user.name,
             uid: &user.uid,
@@ -110,7 +119,7 @@ impl Front {
             ip: head.peer.ip().to_canonical().to_string(),
         };
         let identity = serde_json::to_vec(&identity).map_err(|_| Failure::Internal)?;
-        Ok(Caller { user, cluster, subjects, identity, affinity: agent })
+        Ok(Caller { user, cluster, subjects, identity, target })
     }
 
     /// The logical cluster behind a workspace's path.
@@ -159,9 +168,40 @@ impl Front {
         Err(Failure::NotFound)
     }
 
-    /// Whether the service is there and can be reached this way; its agent's affinity.
-    fn exposed(&self, cluster: &ClusterName, name: &ServiceName) -> Result<Affinity, Failure> {
-        let _ = (cluster, name);
-        Ok(Affinity::None)
+    /// The service, if it is there and can be reached this way.
+    fn target(&self, cluster: &ClusterName, name: &ServiceName) -> Result<Target, Failure> {
+        let object = ObjectName::cluster_scoped(&name.object());
+        let key = Key::new(self.services.clone(), cluster.clone(), object);
+        let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
+        let service = self.exposures.of(&key, &found);
+        if !service.path {
+            return Err(Failure::NotFound);
+        }
+        let key = self.agents.key(cluster, &name.agent);
+        let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
+        Ok(Target { agent: self.specs.of(&key, &found), limits: service.limits })
+    }
+}
+
+/// What a Service object says of how it is reached.
+#[derive(Debug)]
+pub(super) struct Exposure {
+    path: bool,
+    limits: Limits,
+}
+
+/// The hub's limits of a service.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    max_body: Option<u64>,
+}
+
+impl Exposure {
+    pub(super) fn of(object: &Object) -> Self {
+        let value = object.to_value();
+        let path = value.at(&["spec", "exposure", "path"]).and_then(Value::as_bool);
+        let max_body = value.at(&["spec", "limits", "maxBody"]).and_then(Value::as_i64);
+        let max_body = max_body.and_then(|bytes| u64::try_from(bytes).ok()).filter(|own| *own > 0);
+        Self { path: path != Some(false), limits: Limits { max_body } }
     }
 }

@@ -122,7 +122,12 @@ async fn converse(
             Taken::Refused(why) => vec![("*".to_owned(), why.to_owned())],
         };
         for (name, reason) in &refused {
-            tracing::warn!(agent = identity.name(), service = name, reason, "a service is not taken");
+            tracing::warn!(
+                agent = identity.name(),
+                service = name,
+                reason,
+                "a service is not taken"
+            );
         }
         let refused = refused.into_iter().map(|(name, reason)| Refused { name, reason }).collect();
         let answer = Message::ServicesAck { r#gen: number, refused };
@@ -167,7 +172,8 @@ impl Tunnels {
         agent.seen = Some((now, peer.ip()));
         let left = agent.connections.iter().filter(|one| one.instance == instance).count();
         state.agents.retain(|_, agent| {
-            let old = agent.seen.is_none_or(|(at, _)| now.duration_since(at).unsigned_abs() > REMEMBERED);
+            let old =
+                agent.seen.is_none_or(|(at, _)| now.duration_since(at).unsigned_abs() > REMEMBERED);
             !agent.connections.is_empty() || !old
         });
         if left == 0 {
