@@ -1,6 +1,7 @@
 //! The hub's side: tokens, joining, renewing, presence, services and credentials for them.
 
 mod behaviour;
+mod call;
 mod credentials;
 mod front;
 mod join;
@@ -13,6 +14,7 @@ mod tunnels;
 mod verified;
 
 pub use behaviour::{Handlers, extras};
+pub use call::{Call, CallFailed, CallTarget, Called};
 pub use credentials::{Caller, Credentials};
 pub use front::{Certified, Front, Live, LiveStream, Recorded, Recorder};
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};

@@ -14,6 +14,7 @@ use strait_pki::AgentIdentity;
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Config, Drain, Role};
 use strait_types::ClusterName;
+use tokio::sync::watch;
 
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
@@ -63,6 +64,7 @@ pub struct Tunnels {
     memory: Arc<Memory>,
     presence: Arc<dyn Presence>,
     state: Mutex<State>,
+    changed: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -122,7 +124,8 @@ impl Tunnels {
     #[must_use]
     pub fn new(context: Context, memory: Arc<Memory>, presence: Arc<dyn Presence>) -> Arc<Self> {
         let instance = random_16(&*context.entropy);
-        Arc::new(Self { context, instance, memory, presence, state: Mutex::default() })
+        let (state, changed) = (Mutex::default(), watch::Sender::new(0));
+        Arc::new(Self { context, instance, memory, presence, state, changed })
     }
 
     /// Serves a connection of a member until it is over.
@@ -140,6 +143,10 @@ impl Tunnels {
         let mut config = Config::new(Role::Hub, Role::Agent, self.instance);
         config.drain_spread = Some(DRAIN_SPREAD);
         config
+    }
+
+    pub(super) const fn changed(&self) -> &watch::Sender<u64> {
+        &self.changed
     }
 
     fn drain() -> Drain {

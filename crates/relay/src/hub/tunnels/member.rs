@@ -216,6 +216,8 @@ impl Tunnels {
         if agent.withdrawn.len() > control::SERVICES_MAX {
             agent.withdrawn.clear();
         }
+        drop(state);
+        self.changed.send_modify(|count| *count += 1);
         refused
     }
 }
