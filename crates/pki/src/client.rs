@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
-    SignatureScheme, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError,
+    RootCertStore, SignatureScheme, SupportedProtocolVersion, WantsVerifier,
 };
 use strait_runtime::Clock;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -46,10 +46,6 @@ impl ClientIdentity {
                 .map_err(|_| PkiError::Malformed { what: "client key (expected PEM)" })?,
         })
     }
-
-    pub(crate) fn into_parts(self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        (self.chain, self.key)
-    }
 }
 
 impl TryFrom<&KeyedCertificate> for ClientIdentity {
@@ -76,8 +72,8 @@ pub fn client_config(
     identity: Option<ClientIdentity>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, PkiError> {
-    let builder = builder(clock)?.with_root_certificates(authorities.roots().clone());
-    identified(builder, identity)
+    let builder = builder(clock, &[&TLS13, &TLS12])?;
+    identified(builder.with_root_certificates(authorities.roots().clone()), identity)
 }
 
 /// As [`client_config`], for a server with any certificate: whoever is in between can read and
@@ -89,13 +85,40 @@ pub fn unverified_client_config(
     identity: Option<ClientIdentity>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, PkiError> {
-    let anyone = Arc::new(Anyone(provider().signature_verification_algorithms));
-    identified(builder(clock)?.dangerous().with_custom_certificate_verifier(anyone), identity)
+    identified(unverified(builder(clock, &[&TLS13, &TLS12])?), identity)
 }
 
-fn builder(clock: Arc<dyn Clock>) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, PkiError> {
+/// As [`client_config`], or without `authorities` as [`unverified_client_config`], for services
+/// that must not fall back to TLS 1.2.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn tls13_client_config(
+    authorities: Option<&TrustBundle>,
+    identity: Option<ClientIdentity>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ClientConfig>, PkiError> {
+    let builder = builder(clock, &[&TLS13])?;
+    let builder = match authorities {
+        Some(authorities) => builder.with_root_certificates(authorities.roots().clone()),
+        None => unverified(builder),
+    };
+    identified(builder, identity)
+}
+
+fn unverified(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let anyone = Arc::new(Anyone(provider().signature_verification_algorithms));
+    builder.dangerous().with_custom_certificate_verifier(anyone)
+}
+
+fn builder(
+    clock: Arc<dyn Clock>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, PkiError> {
     ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
-        .with_protocol_versions(&[&TLS13, &TLS12])
+        .with_protocol_versions(versions)
         .map_err(PkiError::Tls)
 }
 
@@ -144,13 +167,6 @@ pub struct PinMismatch {
 }
 
 impl PinMismatch {
-    /// Of what a server presented.
-    pub(crate) fn by(end_entity: &CertificateDer<'_>, expected: KeyHash) -> Self {
-        let parsed = X509Certificate::from_der(end_entity);
-        let issuer = parsed.map(|(_, parsed)| parsed.issuer().to_string()).unwrap_or_default();
-        Self { expected, issuer }
-    }
-
     /// Finds the mismatch among the causes of a failed connection.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
@@ -217,6 +233,16 @@ struct PinnedAuthority {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+impl PinnedAuthority {
+    fn mismatch(&self, end_entity: &CertificateDer<'_>) -> rustls::Error {
+        let issuer = X509Certificate::from_der(end_entity)
+            .map(|(_, parsed)| parsed.issuer().to_string())
+            .unwrap_or_default();
+        let mismatch = PinMismatch { expected: self.authority, issuer };
+        CertificateError::Other(OtherError(Arc::new(mismatch))).into()
+    }
+}
+
 impl ServerCertVerifier for PinnedAuthority {
     fn verify_server_cert(
         &self,
@@ -231,7 +257,7 @@ impl ServerCertVerifier for PinnedAuthority {
                 .is_ok_and(|(_, parsed)| KeyHash::of(parsed.public_key().raw) == self.authority)
         };
         let Some(authority) = intermediates.iter().find(pinned) else {
-            return Err(PinMismatch::by(end_entity, self.authority).into());
+            return Err(self.mismatch(end_entity));
         };
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
@@ -300,6 +326,32 @@ mod tests {
     fn whoever_does_not_care_believes_any_server() {
         let config = unverified_client_config(None, clock()).unwrap();
         handshake(config, server_of(&Arc::new(authority())), "another.example").unwrap();
+    }
+
+    #[test]
+    fn some_services_must_speak_tls_1_3() {
+        let hub = Arc::new(authority());
+        let bundle = hub.bundle().unwrap();
+        for trusted in [Some(&bundle), None] {
+            let config = tls13_client_config(trusted, None, clock()).unwrap();
+            handshake(config.clone(), server_of(&hub), "hub.example").unwrap();
+            let old = ServerConfig::builder_with_details(provider(), Arc::new(TlsClock(clock())))
+                .with_protocol_versions(&[&TLS12])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(server_of(&hub).cert_resolver.clone());
+            let error = handshake(config, Arc::new(old), "hub.example").unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_)
+                ),
+                "{error}"
+            );
+        }
+        let config = tls13_client_config(Some(&bundle), None, clock()).unwrap();
+        let other = server_of(&Arc::new(authority()));
+        handshake(config, other, "hub.example").unwrap_err();
     }
 
     #[test]
