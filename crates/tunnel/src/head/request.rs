@@ -117,7 +117,8 @@ impl<'a> Tlvs<'a> {
         let deadline = self.deadline_ms.map(u32::to_be_bytes);
         let body = self.body_length.map(u64::to_be_bytes);
         let client = self.client.map(|client| client.to_string());
-        let flags = u32::from(self.expects) * EXPECTS | u32::from(self.plain) * PLAIN;
+        let expects = if self.expects { EXPECTS } else { 0 };
+        let flags = expects | if self.plain { PLAIN } else { 0 };
         let flags = (flags != 0).then(|| flags.to_be_bytes());
         let all: [(u16, &[u8]); 12] = [
             (SERVICE_TYPE, self.service_type.as_bytes()),
