@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use strait_api::private::{Source, read_agent_config};
@@ -18,6 +19,8 @@ use super::{Target, Transport, raw, web};
 
 /// Most bytes of the annotations of one thing.
 const ANNOTATIONS_MAX: usize = 8 << 10;
+/// The least that a service of type tcp may be silent for, unless it says another time itself.
+const RAW_IDLE: Duration = Duration::from_secs(60 * 60);
 /// Longest text of a configuration, bytes.
 const TEXT_MAX: usize = 4 << 20;
 
@@ -30,7 +33,7 @@ pub struct Checked {
     pub warnings: Vec<Mistake>,
 }
 
-/// Reads the AgentConfig of a file, if it has one. `allow_insecure` is whether services may be trusted
+/// Reads a file with one AgentConfig. `allow_insecure` is whether services may be trusted
 /// without looking at their certificates.
 ///
 /// # Errors
@@ -39,7 +42,7 @@ pub fn read(
     source: &Source<'_>,
     files: &dyn Files,
     allow_insecure: bool,
-) -> Result<Option<Checked>, Vec<Mistake>> {
+) -> Result<Checked, Vec<Mistake>> {
     if source.text.len() > TEXT_MAX {
         let position = strait_machinery::yaml::Position { line: 1, column: 1 };
         let message = "it is longer than 4 MiB".to_owned();
@@ -47,9 +50,7 @@ pub fn read(
     }
     let read = read_agent_config(source);
     let mut mistakes = read.mistakes;
-    let Some(single) = read.single else {
-        return if mistakes.is_empty() { Ok(None) } else { Err(mistakes) };
-    };
+    let Some(single) = read.single else { return Err(mistakes) };
     let mut problems = Problems { files, allow_insecure, errors: Vec::new(), warnings: Vec::new() };
     let config = config(&single.value, &mut problems);
     // What the schema said is not said again.
@@ -57,7 +58,7 @@ pub fn read(
     mistakes.extend(new.map(|error| single.mistake(error)));
     let warnings = problems.warnings.iter().map(|error| single.mistake(error)).collect();
     match config {
-        Some(config) if mistakes.is_empty() => Ok(Some(Checked { config, warnings })),
+        Some(config) if mistakes.is_empty() => Ok(Checked { config, warnings }),
         _ => {
             mistakes.sort_by(|one, other| {
                 (one.position, &one.message).cmp(&(other.position, &other.message))
@@ -185,6 +186,12 @@ fn service(
     check_annotations(&path.field("annotations"), &raw.annotations, problems);
     let kind = service_type(&path.field("type"), &raw.r#type, problems);
     let limits = limits(path, raw, defaults, problems);
+    // Those who speak over raw bytes are silent for longer than HTTP is.
+    let is_quiet = kind == Some(ServiceType::Tcp) && raw.idle_timeout.is_none();
+    let limits = limits.map(|limits| ServiceLimits {
+        idle: limits.idle.map(|idle| if is_quiet { idle.max(RAW_IDLE) } else { idle }),
+        ..limits
+    });
     let target = match kind.as_ref()? {
         ServiceType::Tcp => tcp(path, raw, problems),
         kind => web::target(path, raw, kind, problems).map(|it| Target::Http(Box::new(it))),

@@ -35,10 +35,7 @@ fn try_read(body: &str, allow_insecure: bool) -> Result<Checked, Vec<String>> {
     let text = format!("{HEAD}{body}");
     let source = Source { file: "a.yaml", text: &text };
     let read = read(&source, &Fake::default(), allow_insecure);
-    match read {
-        Ok(read) => read.ok_or_else(|| vec!["there is none".to_owned()]),
-        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
-    }
+    read.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
 }
 
 fn config(body: &str) -> AgentConfig {
@@ -347,5 +344,19 @@ proptest! {
     #[test]
     fn no_text_panics(body in "(services|hub|policy|incoming|defaults|- name|type|url|: |\n|\\[|\\]|[a-z0-9\"{},:/ -]){0,24}") {
         let _ = try_read(&body, true);
+    }
+}
+
+#[test]
+fn raw_services_may_be_silent_for_an_hour() {
+    let idle = |options: &str| {
+        let all =
+            config(&format!("services:\n- {{name: db, type: tcp, address: \"h:1\"{options}}}\n"));
+        all.services["db"].limits.idle.map(|idle| idle.as_secs())
+    };
+    for (options, expected) in
+        [("", Some(3600)), (", idleTimeout: 10m", Some(600)), (", idleTimeout: \"0\"", None)]
+    {
+        assert_eq!(idle(options), expected, "{options}");
     }
 }
