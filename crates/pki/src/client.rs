@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError,
-    RootCertStore, SignatureScheme, SupportedProtocolVersion, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion, WantsVerifier,
 };
 use strait_runtime::Clock;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -45,6 +45,10 @@ impl ClientIdentity {
             key: PrivateKeyDer::from_pem_slice(key)
                 .map_err(|_| PkiError::Malformed { what: "client key (expected PEM)" })?,
         })
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain, self.key)
     }
 }
 
@@ -167,6 +171,13 @@ pub struct PinMismatch {
 }
 
 impl PinMismatch {
+    /// Of what a server presented.
+    pub(crate) fn by(end_entity: &CertificateDer<'_>, expected: KeyHash) -> Self {
+        let parsed = X509Certificate::from_der(end_entity);
+        let issuer = parsed.map(|(_, parsed)| parsed.issuer().to_string()).unwrap_or_default();
+        Self { expected, issuer }
+    }
+
     /// Finds the mismatch among the causes of a failed connection.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
@@ -233,16 +244,6 @@ struct PinnedAuthority {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl PinnedAuthority {
-    fn mismatch(&self, end_entity: &CertificateDer<'_>) -> rustls::Error {
-        let issuer = X509Certificate::from_der(end_entity)
-            .map(|(_, parsed)| parsed.issuer().to_string())
-            .unwrap_or_default();
-        let mismatch = PinMismatch { expected: self.authority, issuer };
-        CertificateError::Other(OtherError(Arc::new(mismatch))).into()
-    }
-}
-
 impl ServerCertVerifier for PinnedAuthority {
     fn verify_server_cert(
         &self,
@@ -257,7 +258,7 @@ impl ServerCertVerifier for PinnedAuthority {
                 .is_ok_and(|(_, parsed)| KeyHash::of(parsed.public_key().raw) == self.authority)
         };
         let Some(authority) = intermediates.iter().find(pinned) else {
-            return Err(self.mismatch(end_entity));
+            return Err(PinMismatch::by(end_entity, self.authority).into());
         };
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;

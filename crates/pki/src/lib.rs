@@ -24,6 +24,7 @@ mod provider;
 mod server;
 #[cfg(test)]
 mod testing;
+mod tunnel;
 
 pub use authority::Authority;
 pub use client::{
@@ -39,3 +40,4 @@ pub use key::{KeyHash, PrivateKey};
 pub use peer::{PeerCertificate, TrustBundle, VerifyError};
 pub use provider::install_provider;
 pub use server::{ServingCertificate, server_config};
+pub use tunnel::tunnel_client_config;

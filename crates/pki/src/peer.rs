@@ -67,6 +67,11 @@ impl TrustBundle {
         texts.map(|der| pem::encode("CERTIFICATE", der)).collect()
     }
 
+    /// The first certificate.
+    pub(crate) fn first(&self) -> &CertificateDer<'static> {
+        &self.certificates[0]
+    }
+
     pub(crate) const fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
     }

@@ -33,7 +33,7 @@ pub struct Checked {
     pub warnings: Vec<Mistake>,
 }
 
-/// Reads a file with one AgentConfig. `allow_insecure` is whether services may be trusted
+/// Reads the AgentConfig of a file, if it has one. `allow_insecure` is whether services may be trusted
 /// without looking at their certificates.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ pub fn read(
     source: &Source<'_>,
     files: &dyn Files,
     allow_insecure: bool,
-) -> Result<Checked, Vec<Mistake>> {
+) -> Result<Option<Checked>, Vec<Mistake>> {
     if source.text.len() > TEXT_MAX {
         let position = strait_machinery::yaml::Position { line: 1, column: 1 };
         let message = "it is longer than 4 MiB".to_owned();
@@ -50,7 +50,9 @@ pub fn read(
     }
     let read = read_agent_config(source);
     let mut mistakes = read.mistakes;
-    let Some(single) = read.single else { return Err(mistakes) };
+    let Some(single) = read.single else {
+        return if mistakes.is_empty() { Ok(None) } else { Err(mistakes) };
+    };
     let mut problems = Problems { files, allow_insecure, errors: Vec::new(), warnings: Vec::new() };
     let config = config(&single.value, &mut problems);
     // What the schema said is not said again.
@@ -58,7 +60,7 @@ pub fn read(
     mistakes.extend(new.map(|error| single.mistake(error)));
     let warnings = problems.warnings.iter().map(|error| single.mistake(error)).collect();
     match config {
-        Some(config) if mistakes.is_empty() => Ok(Checked { config, warnings }),
+        Some(config) if mistakes.is_empty() => Ok(Some(Checked { config, warnings })),
         _ => {
             mistakes.sort_by(|one, other| {
                 (one.position, &one.message).cmp(&(other.position, &other.message))

@@ -35,7 +35,10 @@ fn try_read(body: &str, allow_insecure: bool) -> Result<Checked, Vec<String>> {
     let text = format!("{HEAD}{body}");
     let source = Source { file: "a.yaml", text: &text };
     let read = read(&source, &Fake::default(), allow_insecure);
-    read.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    match read {
+        Ok(read) => read.ok_or_else(|| vec!["there is none".to_owned()]),
+        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
+    }
 }
 
 fn config(body: &str) -> AgentConfig {

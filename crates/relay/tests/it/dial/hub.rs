@@ -62,7 +62,8 @@ impl Hub {
         let authority = authority();
         let names = ServerNames::new(["127.0.0.1", "hub.example"]).unwrap();
         let serving = ServingCertificate::new(authority.clone(), names, DAY).unwrap();
-        let mut tls = Arc::unwrap_or_clone(server_config(serving, clock()).unwrap());
+        let mut tls =
+            Arc::unwrap_or_clone(server_config(serving, &[TUNNEL_PROTOCOL], clock()).unwrap());
         tls.alpn_protocols = vec![manner.protocol.to_vec()];
         let tls = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

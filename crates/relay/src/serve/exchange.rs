@@ -1,0 +1,438 @@
+//! One http stream: decided, sent to its service, answered.
+//!
+//! ACCEPT leaves before the first byte goes in. Everything that a stream needs belongs to the one
+//! future that serves it: dropped, it closes its connection or resets its place on a shared one.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Method, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming as Answer};
+use strait_tunnel::{Code, Directions, Request, Response as Head};
+use tokio::sync::mpsc;
+
+use super::answer::{self, Question};
+use super::dial::Io;
+use super::flow::{Flow, Incoming, Upload};
+use super::framing::To;
+use super::identity::Identity;
+use super::live::{Live, Way};
+use super::pool::{Inner, Pool, Unsent};
+use super::request::{Asked, Offer, decide, to_map};
+use super::seen::Seen;
+use super::{raw, until};
+use crate::http::BadHead;
+use crate::link::{Part, Receiver, Sender, Stream};
+use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
+use crate::services::{HttpTarget, ServiceLimits, Target};
+
+/// How long a service may take to ask for a body that waits; then the agent does.
+const CONTINUE: Duration = Duration::from_secs(1);
+/// How long a client may take for a message of ours.
+const TELL: Duration = Duration::from_secs(10);
+/// Informational heads that wait; more than come before one answer.
+const INFORMED_MAX: usize = 8;
+
+/// Why there is no answer, or not all of it.
+enum Stop {
+    /// Told by a message: no head has left.
+    Told(Failure),
+    /// Nobody is told: the peer left, or half an answer has.
+    Cut(Code),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Told(failure)
+    }
+}
+
+/// A code of the peer's.
+impl From<Code> for Stop {
+    fn from(code: Code) -> Self {
+        Self::Cut(code)
+    }
+}
+
+/// What became of one sending of a request.
+enum Sent {
+    Answered(Code),
+    /// Nothing of it was written; its body.
+    Unsent(Incoming),
+    /// It broke before an answer: the request may have been executed.
+    Lost(Failure),
+}
+
+/// What follows an answer.
+enum Next {
+    Done,
+    Switched,
+}
+
+/// Why there was no whole answer.
+enum Talk {
+    Stop(Stop),
+    Unsent(Incoming),
+    Lost,
+}
+
+impl From<Failure> for Talk {
+    fn from(failure: Failure) -> Self {
+        Self::Stop(Stop::Told(failure))
+    }
+}
+
+impl From<Code> for Talk {
+    fn from(code: Code) -> Self {
+        Self::Stop(Stop::Cut(code))
+    }
+}
+
+/// A connection that speaks another protocol from here on.
+struct Switched {
+    receiver: Receiver,
+    io: Io,
+    early: Bytes,
+}
+
+/// Serves a stream to its end.
+pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut seen: Seen) {
+    let (receiver, mut sender) = stream.split();
+    let flow = seen.flow.clone();
+    match exchange(&live, receiver, &mut sender, &head, &mut seen).await {
+        Ok(None) => seen.code = Code::None,
+        Ok(Some(Switched { receiver, io, early })) => {
+            let limits = &live.service.limits;
+            let idle = limits.idle.map(|idle| idle.max(raw::SILENCE));
+            let limits = ServiceLimits { idle, ..*limits };
+            seen.code = raw::pump(receiver, sender, io, early, &flow, &limits).await;
+        }
+        Err(Stop::Cut(code)) => {
+            seen.code = code;
+            sender.reset(Directions::Both, code, "");
+        }
+        Err(Stop::Told(failure)) => {
+            seen.status = failure.status().as_u16();
+            seen.reason = failure.reason();
+            seen.code = Code::None;
+            let told = tell(&live, &mut sender, &head, &failure);
+            if tokio::time::timeout(TELL, told).await.is_err() {
+                seen.code = Code::Timeout;
+                sender.reset(Directions::Both, Code::Timeout, "");
+            }
+        }
+    }
+}
+
+async fn exchange(
+    live: &Live,
+    receiver: Receiver,
+    sender: &mut Sender,
+    head: &Request,
+    seen: &mut Seen,
+) -> Result<Option<Switched>, Stop> {
+    let parts = head.parts();
+    seen.asks(parts.method.as_str(), parts.path);
+    let identity = Identity::parse(parts.tlvs.identity).map_err(|_| Stop::Cut(Code::Identity))?;
+    seen.by(&identity);
+    let (Way::Http(pool), Target::Http(http)) = (&live.kept.way, &live.service.target) else {
+        return Err(Failure::Internal.into());
+    };
+    let offer = Offer {
+        agent: &live.context.agent,
+        service: &live.service,
+        http,
+        policy: &live.policy,
+        now: live.context.clock.now(),
+    };
+    let mut asked = decide(head, &identity, &offer)?;
+    let turn = until(sender, live.turn()).await?;
+    seen.turn = Some(turn.ok_or_else(|| live.overloaded())?);
+    let credential = until(sender, live.kept.credential.read()).await?;
+    credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
+    let question = Question::of(&asked, parts.tlvs.prefix);
+    let flow = seen.flow.clone();
+    let work = Work { live, http, pool, question: &question, flow: &flow };
+    let failure = tokio::select! {
+        biased;
+        done = async {
+            if asked.upgrade.is_some() {
+                work.upgrade(receiver, sender, asked, seen).await
+            } else {
+                work.send(receiver, sender, asked, seen).await.map(|_| None)
+            }
+        } => return done,
+        failure = flow.watch(&live.service.limits) => failure,
+    };
+    // Behind a head there is no place for a message.
+    Err(if seen.status == 0 { failure.into() } else { Stop::Cut(Code::Timeout) })
+}
+
+/// What serving one stream needs.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    live: &'a Live,
+    http: &'a HttpTarget,
+    pool: &'a Pool,
+    question: &'a Question,
+    flow: &'a Arc<Flow>,
+}
+
+impl Work<'_> {
+    fn limits(&self) -> &ServiceLimits {
+        &self.live.service.limits
+    }
+
+    /// Sends an ordinary request, and passes its answer on.
+    async fn send(
+        &self,
+        receiver: Receiver,
+        sender: &mut Sender,
+        asked: Asked,
+        seen: &mut Seen,
+    ) -> Result<Code, Stop> {
+        let (mut body, has_body) = self.body(&asked, receiver);
+        let repeat = self.http.retries_safe && asked.is_repeatable(has_body);
+        if let Some(inner) = until(sender, self.pool.rested()).await? {
+            match self.attempt(inner, asked.clone(), (body, has_body), sender, seen).await? {
+                Sent::Answered(code) => return Ok(code),
+                Sent::Unsent(back) => body = back,
+                // The other side closes a connection that rests when it likes to.
+                Sent::Lost(_) if repeat => body = Incoming::default(),
+                Sent::Lost(failure) => return Err(failure.into()),
+            }
+        }
+        let inner = until(sender, self.pool.connect(false, self.limits().dial)).await??;
+        match self.attempt(inner, asked, (body, has_body), sender, seen).await? {
+            Sent::Answered(code) => Ok(code),
+            Sent::Unsent(_) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
+            Sent::Lost(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The body, and whether there is one. That there is none is known when the stream opens.
+    fn body(&self, asked: &Asked, mut receiver: Receiver) -> (Incoming, bool) {
+        let first = receiver.next().now_or_never();
+        if asked.length == Some(0) || first == Some(Part::End) {
+            return (Incoming::default(), false);
+        }
+        let limits = (self.limits().max_body, asked.expects);
+        (Incoming::new(receiver, first, self.flow, asked.length, limits), true)
+    }
+
+    /// Sends a request over one connection.
+    async fn attempt(
+        &self,
+        mut inner: Inner,
+        asked: Asked,
+        (body, has_body): (Incoming, bool),
+        sender: &mut Sender,
+        seen: &mut Seen,
+    ) -> Result<Sent, Stop> {
+        let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
+        let request = self.request(asked, body, has_body, &inner, informed)?;
+        sender.accept();
+        let sending = inner.send(request);
+        let talk = self.talk(sending, &mut heads, sender, seen);
+        let result = inner.drive(talk).await;
+        match result {
+            Err(Talk::Stop(stop)) => Err(stop),
+            Err(Talk::Unsent(back)) => Ok(Sent::Unsent(back)),
+            Err(Talk::Lost) => self.lost(&inner).map(Sent::Lost),
+            Ok(Next::Switched) => Err(Failure::UpstreamProtocol.into()),
+            Ok(Next::Done) => {
+                // A connection with half a request on it is closed.
+                if self.flow.upload() == Upload::Done {
+                    self.pool.keep(inner).await;
+                }
+                Ok(Sent::Answered(Code::None))
+            }
+        }
+    }
+
+    /// Asks for another protocol, over a connection of its own.
+    async fn upgrade(
+        &self,
+        receiver: Receiver,
+        sender: &mut Sender,
+        asked: Asked,
+        seen: &mut Seen,
+    ) -> Result<Option<Switched>, Stop> {
+        let mut inner = until(sender, self.pool.connect(true, self.limits().dial)).await??;
+        let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
+        let request = self.request(asked, Incoming::default(), false, &inner, informed)?;
+        sender.accept();
+        let sending = inner.send(request);
+        let result = inner.drive(self.talk(sending, &mut heads, sender, seen)).await;
+        match result {
+            Err(Talk::Stop(stop)) => Err(stop),
+            Err(Talk::Unsent(_)) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
+            Err(Talk::Lost) => Err(self.lost(&inner)?.into()),
+            Ok(Next::Done) => Ok(None),
+            Ok(Next::Switched) => {
+                let (io, early) = inner.into_io().await.ok_or(Stop::Cut(Code::UpstreamReset))?;
+                Ok(Some(Switched { receiver, io, early }))
+            }
+        }
+    }
+
+    /// The request as the connection writes it.
+    fn request(
+        &self,
+        mut asked: Asked,
+        body: Incoming,
+        has_body: bool,
+        inner: &Inner,
+        informed: mpsc::Sender<Head>,
+    ) -> Result<http::Request<Incoming>, Stop> {
+        let unknown = has_body && asked.length.is_none();
+        if unknown && inner.version() == Version::HTTP_11 {
+            // Some methods have a body only where the head says so.
+            asked.fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        inner.ask(match (&asked.upgrade, &asked.method) {
+            (Some(_), _) => To::Upgrade,
+            (None, &Method::HEAD) => To::Head,
+            (None, _) => To::Any,
+        });
+        let request = asked.into_request(body, inner.version());
+        let mut request = request.ok_or(Failure::BadHead(BadHead::Authority("malformed")))?;
+        hyper::ext::on_informational(&mut request, move |head| {
+            if let Some(head) = answer::informational(head.status(), head.headers()) {
+                // The reader of the connection lets no more of them pass than there is room for.
+                drop(informed.try_send(head));
+            }
+        });
+        Ok(request)
+    }
+
+    /// Why a connection broke before there was an answer.
+    fn lost(&self, inner: &Inner) -> Result<Failure, Stop> {
+        match self.flow.upload() {
+            Upload::Broken => Err(Stop::Cut(Code::Cancel)),
+            Upload::TooLarge => {
+                let limit = self.limits().max_body.unwrap_or_default();
+                Ok(Failure::TooLarge { length: None, limit })
+            }
+            _ if inner.has_refused() => Ok(Failure::UpstreamProtocol),
+            _ => Ok(Failure::UpstreamReset),
+        }
+    }
+
+    /// Waits for the answer, and passes it on.
+    async fn talk(
+        &self,
+        sending: impl Future<Output = Result<Response<Answer>, Unsent>>,
+        heads: &mut mpsc::Receiver<Head>,
+        sender: &mut Sender,
+        seen: &mut Seen,
+    ) -> Result<Next, Talk> {
+        let mut sending = pin!(sending);
+        let mut asks = pin!(tokio::time::sleep(CONTINUE));
+        let answered = loop {
+            let held = self.flow.upload() == Upload::Held;
+            let event = async {
+                tokio::select! {
+                    biased;
+                    Some(head) = heads.recv() => ControlFlow::Continue(head),
+                    answered = &mut sending => ControlFlow::Break(answered),
+                    // The service does not say whether it wants the body: it gets it.
+                    () = &mut asks, if held => ControlFlow::Continue(answer::proceed()),
+                }
+            };
+            match until(sender, event).await? {
+                ControlFlow::Break(answered) => break answered,
+                ControlFlow::Continue(head) => self.inform(&head, held, sender),
+            }
+        };
+        match answered {
+            Ok(response) => self.pass(response, sender, seen).await,
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => Talk::Unsent(request.into_body()),
+                None if error.error().is_parse() => Failure::UpstreamProtocol.into(),
+                None => Talk::Lost,
+            }),
+        }
+    }
+
+    /// Passes an informational head on. Of 100 one is enough, and only where it is waited for.
+    fn inform(&self, head: &Head, held: bool, sender: &Sender) {
+        let proceeds = head.status() == 100;
+        if !proceeds || held {
+            // A stream that is over says so where it is read.
+            let _ = sender.send_head(head, false);
+        }
+        if proceeds {
+            self.flow.release();
+        }
+        self.flow.touch();
+    }
+
+    /// Passes an answer on.
+    async fn pass(
+        &self,
+        response: Response<Answer>,
+        sender: &mut Sender,
+        seen: &mut Seen,
+    ) -> Result<Next, Talk> {
+        let (parts, mut body) = response.into_parts();
+        let (version, status) = (parts.version, parts.status);
+        let name = &*self.live.name;
+        let (head, switched) =
+            answer::head(self.question, self.http, name, version, status, parts.headers)?;
+        let empty = !switched && body.is_end_stream();
+        sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;
+        seen.status = status.as_u16();
+        self.flow.answered();
+        if switched {
+            return Ok(Next::Switched);
+        }
+        if empty {
+            return Ok(Next::Done);
+        }
+        let mut trailers = None;
+        while let Some(frame) = until(sender, body.frame()).await? {
+            let frame = frame.map_err(|_| Talk::Stop(Stop::Cut(Code::UpstreamReset)))?;
+            match frame.into_data() {
+                Ok(data) => {
+                    self.flow.received(data.len());
+                    sender.write(data).await.map_err(|stopped| stopped.0)?;
+                    self.flow.touch();
+                }
+                Err(frame) => trailers = frame.into_trailers().ok().and_then(answer::trailers),
+            }
+        }
+        // A stream that is over by now is over in order: everything was written.
+        let _ = match &trailers {
+            Some(trailers) => sender.send_trailers(trailers),
+            None => sender.finish(),
+        };
+        Ok(Next::Done)
+    }
+}
+
+/// Says why there is no answer of the service's.
+async fn tell(live: &Live, sender: &mut Sender, head: &Request, failure: &Failure) {
+    let parts = head.parts();
+    let name =
+        ServiceName { agent: live.context.agent.to_string(), service: live.name.to_string() };
+    let reader = Reader {
+        request_id: parts.tlvs.request_id,
+        json: prefers_json(&to_map(head.fields())),
+        administrator: false,
+    };
+    let (told, body) = failure.respond(&name, &reader).into_parts();
+    let empty = parts.method.as_str() == "HEAD";
+    let Ok(head) = answer::response(told.status, &told.headers) else { return };
+    if sender.send_head(&head, empty).is_ok() && !empty && sender.write(body).await.is_ok() {
+        // Over is as good as ended.
+        let _ = sender.finish();
+    }
+}

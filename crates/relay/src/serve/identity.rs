@@ -1,0 +1,151 @@
+//! Who asks, as the hub says it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::services::{Policy, Service};
+
+/// Most bytes of an identity.
+const LENGTH_MAX: usize = 16 << 10;
+/// Most of its groups.
+const GROUPS_MAX: usize = 256;
+
+/// Who asks. What else the hub says of them is not needed here.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Identity {
+    /// Their name.
+    #[serde(default)]
+    pub(super) user: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    /// How they proved it.
+    #[serde(default)]
+    via: String,
+    /// The credential's identifier.
+    #[serde(default)]
+    pub(super) cred: String,
+    /// When the credential was made, seconds since 1970.
+    iat: Option<i64>,
+}
+
+/// An identity that is none.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+impl Identity {
+    /// Reads one; nobody where nothing is said.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        if bytes.len() > LENGTH_MAX {
+            return Err(Malformed);
+        }
+        let found: Self = serde_json::from_slice(bytes).map_err(|_| Malformed)?;
+        let plain = |text: &str| text.len() <= 1024 && !text.chars().any(char::is_control);
+        let whole = found.groups.len() <= GROUPS_MAX && plain(&found.user) && plain(&found.cred);
+        if whole { Ok(found) } else { Err(Malformed) }
+    }
+
+    /// The rule of the agent's that is against them, if one is.
+    pub(super) fn refused_by(
+        &self,
+        service: &Service,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<&'static str> {
+        let user = Some(&*self.user).filter(|user| !user.is_empty());
+        if policy.require_identity && user.is_none() {
+            return Some("policy.requireIdentity");
+        }
+        if !service.admits(user) {
+            return Some("allow.users");
+        }
+        let too_old = policy.max_token_age.is_some_and(|limit| !self.is_younger(limit, now));
+        (user.is_some() && too_old).then_some("policy.maxTokenAge")
+    }
+
+    /// A token of which nobody says how old it is could be of any age.
+    fn is_younger(&self, limit: Duration, now: Timestamp) -> bool {
+        match self.iat {
+            Some(made) => {
+                let age = now.as_second().saturating_sub(made);
+                u64::try_from(age).unwrap_or(0) <= limit.as_secs()
+            }
+            None => !matches!(&*self.via, "token" | "legacy"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::services::{ServiceLimits, ServiceType, Target};
+
+    fn service(users: &[&str]) -> Service {
+        Service {
+            kind: ServiceType::Tcp,
+            target: Target::Tcp { host: "db".into(), port: 1, tls: None },
+            users: users.iter().map(|&user| user.into()).collect(),
+            limits: ServiceLimits {
+                dial: Duration::from_secs(1),
+                head: None,
+                idle: None,
+                concurrent: 1,
+                max_body: None,
+            },
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn people_are_refused_by_name_of_the_rule() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let day = Duration::from_secs(86_400);
+        let (required, users, age) =
+            (Some("policy.requireIdentity"), Some("allow.users"), Some("policy.maxTokenAge"));
+        for (json, listed, require, limit, expected) in [
+            ("", &[][..], false, None, None),
+            ("", &[], true, None, required),
+            ("{}", &[], true, Some(day), required),
+            ("", &["*"], false, None, users),
+            (r#"{"user":"a"}"#, &["b", "a*"], true, None, None),
+            (r#"{"user":"a"}"#, &["b"], true, None, users),
+            (r#"{"user":"a","via":"token","iat":950000}"#, &[], true, Some(day), None),
+            (r#"{"user":"a","via":"token","iat":900000}"#, &[], true, Some(day), age),
+            (r#"{"user":"a","via":"token","iat":2000000}"#, &[], true, Some(day), None),
+            (r#"{"user":"a","via":"token","iat":-9223372036854775808}"#, &[], true, Some(day), age),
+            (r#"{"user":"a","via":"token"}"#, &[], true, Some(day), age),
+            (r#"{"user":"a","via":"token"}"#, &[], true, None, None),
+            (r#"{"user":"a","via":"cert"}"#, &[], true, Some(day), None),
+            (r#"{"user":"a","via":"cert","iat":1}"#, &[], true, Some(day), age),
+        ] {
+            let identity = Identity::parse(json.as_bytes()).unwrap();
+            let policy = Policy { max_token_age: limit, require_identity: require };
+            let found = identity.refused_by(&service(listed), &policy, now);
+            assert_eq!(found, expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_identity_is_not_taken_for_one() {
+        let many = format!("{{\"groups\":[{}\"a\"]}}", "\"a\",".repeat(GROUPS_MAX));
+        let long = format!("{{\"user\":\"{}\"}}", "a".repeat(LENGTH_MAX));
+        for json in [
+            "x",
+            "[",
+            "7",
+            r#"{"user":7}"#,
+            r#"{"user":"a","user":"b"}"#,
+            r#"{"user":"\n"}"#,
+            &many,
+            &long,
+        ] {
+            assert!(Identity::parse(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+}

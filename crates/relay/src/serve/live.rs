@@ -1,0 +1,138 @@
+//! A service that is offered now: its settings, and what is kept for it between streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_runtime::{Clock, Shutdown, TaskSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::credentials::Current;
+use super::dial::{Dialer, Place};
+use super::metrics::ServingMetrics;
+use super::pool::Pool;
+use super::trust::TlsSource;
+use crate::message::Failure;
+use crate::services::{Credentials, HttpTarget, Policy, Service, Target};
+
+/// How long a stream waits for its turn.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What every service is made with.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) agent: Arc<str>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) tasks: TaskSet,
+    pub(super) metrics: ServingMetrics,
+}
+
+/// A service under its present settings.
+pub(super) struct Live {
+    pub(super) name: Arc<str>,
+    pub(super) service: Arc<Service>,
+    pub(super) policy: Policy,
+    pub(super) context: Context,
+    pub(super) kept: Arc<Kept>,
+    turns: Arc<Semaphore>,
+}
+
+/// What outlives a change of rules and limits.
+pub(super) struct Kept {
+    pub(super) way: Way,
+    pub(super) credential: Current,
+    /// Asked when the service is offered no more, forced when its streams must end.
+    pub(super) withdrawn: Shutdown,
+}
+
+/// How a service is reached.
+pub(super) enum Way {
+    Http(Box<Pool>),
+    Tcp(Dialer),
+}
+
+impl Live {
+    /// A service that is new, or needs new connections.
+    pub(super) fn new(
+        name: &str,
+        service: &Arc<Service>,
+        policy: Policy,
+        context: &Context,
+        withdrawn: Shutdown,
+    ) -> Self {
+        let clock = context.clock.clone();
+        let way = match &service.target {
+            Target::Tcp { host, port, tls } => Way::Tcp(Dialer {
+                service: name.to_owned(),
+                place: Place::Tcp { host: host.clone(), port: *port },
+                tls: tls
+                    .as_ref()
+                    .map(|trust| TlsSource::new(trust.clone(), &Credentials::None, clock.clone())),
+            }),
+            Target::Http(http) => Way::Http(Box::new(pool(name, http, context))),
+        };
+        let credentials = match &service.target {
+            Target::Http(http) => http.credentials.clone(),
+            Target::Tcp { .. } => Credentials::None,
+        };
+        let kept =
+            Arc::new(Kept { way, credential: Current::new(name, &credentials, clock), withdrawn });
+        Self::with(name, service, policy, context, kept)
+    }
+
+    /// The same service under other rules and limits.
+    pub(super) fn changed(&self, service: &Arc<Service>, policy: Policy) -> Self {
+        let mut next = Self::with(&self.name, service, policy, &self.context, self.kept.clone());
+        if service.limits.concurrent == self.service.limits.concurrent {
+            next.turns = self.turns.clone();
+        }
+        next
+    }
+
+    fn with(
+        name: &str,
+        service: &Arc<Service>,
+        policy: Policy,
+        context: &Context,
+        kept: Arc<Kept>,
+    ) -> Self {
+        let turns = usize::try_from(service.limits.concurrent).unwrap_or(usize::MAX);
+        let turns = Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS)));
+        let (service, context) = (service.clone(), context.clone());
+        Self { name: name.into(), service, policy, context, kept, turns }
+    }
+
+    /// A turn among the streams of this service; none where it does not come in time.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.turns.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// What those are told who wait for their turn too long.
+    pub(super) fn overloaded(&self) -> Failure {
+        let running = usize::try_from(self.service.limits.concurrent).unwrap_or(usize::MAX);
+        Failure::Overloaded { running, of: self.name.to_string() }
+    }
+
+    /// Closes connections that rest for too long.
+    pub(super) fn sweep(&self) {
+        if let Way::Http(pool) = &self.kept.way {
+            pool.sweep();
+        }
+    }
+}
+
+fn pool(name: &str, http: &HttpTarget, context: &Context) -> Pool {
+    let url = &http.url;
+    let (host, port) = url.endpoint();
+    let place = match url.socket() {
+        Some(path) => Place::Unix(path.to_owned()),
+        None => Place::Tcp { host: host.to_owned(), port },
+    };
+    let source = || TlsSource::new(http.trust.clone(), &http.credentials, context.clock.clone());
+    let tls = url.is_secure().then(source);
+    let dialer = Dialer { service: name.to_owned(), place, tls };
+    let Context { clock, tasks, metrics, .. } = context.clone();
+    Pool::new(dialer, http.protocol, clock, tasks, metrics)
+}

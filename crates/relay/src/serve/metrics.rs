@@ -1,0 +1,123 @@
+//! What serving tells of itself. Labels are names of services and closed sets.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use strait_runtime::Metrics;
+
+type Pair = [(&'static str, String); 2];
+type Three = [(&'static str, String); 3];
+
+/// The metrics of an agent's services: made once.
+#[derive(Clone, Debug)]
+pub struct ServingMetrics {
+    connections: Family<Pair, Gauge>,
+    streams: Family<Three, Counter>,
+    open: Family<Pair, Gauge>,
+    bytes: Family<Pair, Counter>,
+    reloads: Family<strait_runtime::Label, Counter>,
+}
+
+impl ServingMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let this = Self {
+            connections: Family::default(),
+            streams: Family::default(),
+            open: Family::default(),
+            bytes: Family::default(),
+            reloads: Family::default(),
+        };
+        metrics.register(
+            "strait_relay_inner_connections",
+            "Connections to services, in use or resting",
+            this.connections.clone(),
+        );
+        metrics.register(
+            "strait_relay_served_streams",
+            "Streams that ended, by the code that they ended with",
+            this.streams.clone(),
+        );
+        metrics.register(
+            "strait_relay_served_streams_open",
+            "Streams that are served now",
+            this.open.clone(),
+        );
+        metrics.register(
+            "strait_relay_served_bytes",
+            "Bytes of bodies and raw streams, to and from services",
+            this.bytes.clone(),
+        );
+        metrics.register(
+            "strait_relay_config_reload",
+            "Configurations that were put to use",
+            this.reloads.clone(),
+        );
+        this
+    }
+
+    pub(super) fn reloaded(&self) {
+        self.reloads.get_or_create(&[("result", "applied")]).inc();
+    }
+
+    pub(super) fn opened(&self, service: &str, kind: &str) -> Counted {
+        let gauge = self.open.get_or_create_owned(&pair(service, "kind", kind));
+        gauge.inc();
+        Counted(gauge)
+    }
+
+    pub(super) fn ended(&self, service: &str, kind: &str, code: &str, (up, down): (u64, u64)) {
+        let [service_label, kind_label] = pair(service, "kind", kind);
+        self.streams.get_or_create(&[service_label, kind_label, ("code", code.to_owned())]).inc();
+        self.bytes.get_or_create(&pair(service, "direction", "in")).inc_by(up);
+        self.bytes.get_or_create(&pair(service, "direction", "out")).inc_by(down);
+    }
+
+    pub(super) fn connection(&self, service: &str) -> Connected {
+        let [active, resting] = ["active", "resting"]
+            .map(|state| self.connections.get_or_create_owned(&pair(service, "state", state)));
+        active.inc();
+        Connected { active, resting, is_resting: false }
+    }
+}
+
+fn pair(service: &str, name: &'static str, value: &str) -> Pair {
+    [("service", service.to_owned()), (name, value.to_owned())]
+}
+
+/// Counts while it lives.
+#[derive(Debug)]
+pub(super) struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Counts a connection while it lives.
+#[derive(Debug)]
+pub(super) struct Connected {
+    active: Gauge,
+    resting: Gauge,
+    is_resting: bool,
+}
+
+impl Connected {
+    pub(super) fn rest(&mut self, rests: bool) {
+        if rests != self.is_resting {
+            let (from, to) =
+                if rests { (&self.active, &self.resting) } else { (&self.resting, &self.active) };
+            from.dec();
+            to.inc();
+            self.is_resting = rests;
+        }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if self.is_resting { &self.resting } else { &self.active }.dec();
+    }
+}

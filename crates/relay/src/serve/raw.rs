@@ -1,0 +1,156 @@
+//! Bytes both ways: raw streams, and connections that another protocol was agreed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use strait_tunnel::{Code, Directions, RawHead};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+
+use super::dial::Io;
+use super::flow::Flow;
+use super::identity::Identity;
+use super::live::{Live, Way};
+use super::seen::Seen;
+use super::trust::Offered;
+use super::until;
+use crate::link::{Part, Receiver, Sender, Stream};
+use crate::message::Failure;
+use crate::services::ServiceLimits;
+
+/// What is read at once: little from a quiet connection, more while it fills that.
+const READ: [usize; 2] = [4 << 10, 64 << 10];
+/// The least that a connection may be silent for.
+pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
+
+/// Serves a raw stream to its end.
+pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut seen: Seen) {
+    let (receiver, mut sender) = stream.split();
+    match connect(&live, &mut sender, &head, &mut seen).await {
+        Err(code) => {
+            seen.code = code;
+            sender.reset(Directions::Both, code, "");
+        }
+        Ok(io) => {
+            sender.accept();
+            let flow = seen.flow.clone();
+            let limits = &live.service.limits;
+            seen.code = pump(receiver, sender, io, Bytes::new(), &flow, limits).await;
+        }
+    }
+}
+
+async fn connect(
+    live: &Live,
+    sender: &mut Sender,
+    head: &RawHead,
+    seen: &mut Seen,
+) -> Result<Io, Code> {
+    let identity = Identity::parse(head.tlvs().identity).map_err(|_| Code::Identity)?;
+    seen.by(&identity);
+    let now = live.context.clock.now();
+    if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
+        seen.reason = rule;
+        return Err(Code::Forbidden);
+    }
+    seen.turn = Some(until(sender, live.turn()).await?.ok_or(Code::Overloaded)?);
+    let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal) };
+    let dialled = dialer.dial(Offered::Nothing, live.service.limits.dial);
+    let (io, _) = until(sender, dialled).await?.map_err(|failure| {
+        seen.reason = failure.reason();
+        match failure {
+            Failure::ConnectTimeout(_) => Code::ConnectTimeout,
+            Failure::UpstreamTls { .. } => Code::UpstreamTls,
+            Failure::ConnectFailed(_) => Code::ConnectFailed,
+            _ => Code::Internal,
+        }
+    })?;
+    Ok(io)
+}
+
+/// Why it ended, unless both sides did in order.
+type Ended = Result<(), Code>;
+
+/// Passes bytes on until both directions ended, each in its own time, or one broke. `early` came
+/// from the service already.
+pub(super) async fn pump(
+    mut receiver: Receiver,
+    mut sender: Sender,
+    io: Io,
+    early: Bytes,
+    flow: &Flow,
+    limits: &ServiceLimits,
+) -> Code {
+    let (mut from, mut to) = split(io);
+    let limits = ServiceLimits { head: None, ..*limits };
+    flow.answered();
+    let ended = {
+        let both = async {
+            let inward = inward(&mut receiver, &mut to, flow);
+            let outward = outward(&mut sender, &mut from, early, flow);
+            tokio::try_join!(inward, outward).map(drop)
+        };
+        tokio::select! {
+            ended = both => ended,
+            _ = flow.watch(&limits) => Err(Code::Timeout),
+        }
+    };
+    match ended {
+        Ok(()) => Code::None,
+        Err(code) => {
+            sender.reset(Directions::Both, code, "");
+            code
+        }
+    }
+}
+
+async fn inward(receiver: &mut Receiver, to: &mut (impl AsyncWrite + Unpin), flow: &Flow) -> Ended {
+    loop {
+        match receiver.next().await {
+            Part::Data(bytes) => {
+                let length = bytes.len();
+                let written = async {
+                    to.write_all(&bytes).await?;
+                    to.flush().await
+                };
+                written.await.map_err(|_| Code::UpstreamReset)?;
+                flow.sent(length);
+            }
+            Part::End => {
+                // The service sees the end of what the client says, and may go on itself.
+                return to.shutdown().await.map_err(|_| Code::UpstreamReset);
+            }
+            Part::Broken(end) => return Err(end.code),
+            Part::Head(_) | Part::Trailers(_) => return Err(Code::Protocol),
+        }
+    }
+}
+
+async fn outward(
+    sender: &mut Sender,
+    from: &mut (impl AsyncRead + Unpin),
+    early: Bytes,
+    flow: &Flow,
+) -> Ended {
+    let mut next = early;
+    let mut much = false;
+    let mut buffer = BytesMut::new();
+    loop {
+        if !next.is_empty() {
+            flow.received(next.len());
+            sender.write(next).await.map_err(|stopped| stopped.0)?;
+        }
+        buffer.reserve(READ[usize::from(much)]);
+        let read = until(sender, from.read_buf(&mut buffer)).await?;
+        match read {
+            Ok(0) => {
+                // Over already is as good as ended now.
+                let _ = sender.finish();
+                return Ok(());
+            }
+            Ok(count) => much = count >= READ[usize::from(much)] / 2,
+            Err(_) => return Err(Code::UpstreamReset),
+        }
+        next = buffer.split().freeze();
+    }
+}

@@ -1,0 +1,229 @@
+//! What an http stream asks for, decided: the request that its service gets, or a refusal.
+//!
+//! Pure. Nothing that the hub says is believed but what must be: what only a hub could have
+//! removed is removed here again, and the URL is the configuration's.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use jiff::Timestamp;
+use strait_tunnel::{Fields, Request, Tlvs};
+
+use super::identity::Identity;
+use crate::http::credentials::{Presented, restore};
+use crate::http::fields::{Added, REQUEST_ID};
+use crate::http::fields::{remove_connection, remove_identity, remove_overrides};
+use crate::http::framing::BodyLength;
+use crate::http::rules::Refused;
+use crate::http::target::{Target, check_method};
+use crate::http::upgrade::{self, Protocol};
+use crate::http::{BadHead, fields};
+use crate::message::Failure;
+use crate::services::{HttpTarget, Policy, Service, is_safe};
+
+/// What decides beside the request itself.
+#[derive(Clone, Copy)]
+pub(super) struct Offer<'a> {
+    pub(super) agent: &'a str,
+    pub(super) service: &'a Service,
+    pub(super) http: &'a HttpTarget,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Timestamp,
+}
+
+/// A request that goes in. Its credential is not in it yet.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    /// The URL, made of the configuration's parts and the path.
+    pub(super) uri: Uri,
+    pub(super) fields: HeaderMap,
+    pub(super) upgrade: Option<Protocol>,
+    /// Whether the client waits for 100.
+    pub(super) expects: bool,
+    /// Of the body, where it was told.
+    pub(super) length: Option<u64>,
+    /// Whether the path was the public prefix itself.
+    pub(super) bare: bool,
+}
+
+impl Asked {
+    /// Whether it may be sent again where it could have been executed.
+    pub(super) fn is_repeatable(&self, has_body: bool) -> bool {
+        is_safe(&self.method) && !has_body && self.upgrade.is_none()
+    }
+
+    /// The request as HTTP/1.1 writes it, or as HTTP/2 does: `Host` and `:authority` say the same.
+    pub(super) fn into_request<B>(mut self, body: B, version: Version) -> Option<http::Request<B>> {
+        let host = self.fields.get(HOST).cloned();
+        let uri = if version == Version::HTTP_2 {
+            self.fields.remove(HOST);
+            let mut parts = self.uri.into_parts();
+            parts.authority = Some(host?.to_str().ok()?.parse().ok()?);
+            Uri::from_parts(parts).ok()?
+        } else {
+            if let Some(protocol) = &self.upgrade {
+                self.fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                self.fields.insert(UPGRADE, protocol.value().clone());
+            } else if self.fields.contains_key(TE) {
+                self.fields.insert(CONNECTION, HeaderValue::from_static("te"));
+            }
+            self.uri.into_parts().path_and_query?.into()
+        };
+        let mut request = http::Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = self.fields;
+        Some(request)
+    }
+}
+
+/// Decides about a request.
+///
+/// # Errors
+/// What the client is told.
+pub(super) fn decide(
+    head: &Request,
+    identity: &Identity,
+    offer: &Offer<'_>,
+) -> Result<Asked, Failure> {
+    let parts = head.parts();
+    let method = Method::from_bytes(parts.method.as_str().as_bytes());
+    let method = method.map_err(|_| BadHead::Method)?;
+    check_method(&method)?;
+    let mut fields = to_map(head.fields());
+    let connection = remove_connection(&mut fields);
+    remove_identity(&mut fields);
+    let target = Target::parse(parts.path)?;
+    let refuse = |rule, detail| Failure::AgentRule {
+        method: method.as_str().to_owned(),
+        path: target.path().to_owned(),
+        rule,
+        detail,
+    };
+    if let Some(rule) = identity.refused_by(offer.service, offer.policy, offer.now) {
+        return Err(refuse(rule, None));
+    }
+    offer.http.rules.check(&method, &target).map_err(|refused| match refused {
+        Refused::Ambiguous(what) => Failure::AmbiguousPath(what),
+        Refused::Method => refuse("allow.methods", None),
+        Refused::Path => refuse("allow.paths", None),
+        Refused::Denied(pattern) => refuse("allow.denyPaths", Some(pattern.as_str().to_owned())),
+    })?;
+    if offer.http.rules.are_any() {
+        remove_overrides(&mut fields);
+    }
+    let upgrade = asked_upgrade(&method, &parts.tlvs, offer)?;
+    let length = parts.tlvs.body_length;
+    check_length(length, offer)?;
+    settle(&mut fields, &parts.tlvs, parts.authority, offer);
+    if connection.trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if parts.tlvs.expects {
+        fields.insert(EXPECT, HeaderValue::from_static("100-continue"));
+    }
+    if let Some(length) = length.filter(|length| *length > 0 || method_has_body(&method)) {
+        fields.insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(Asked {
+        uri: offer.http.url.uri(&target)?,
+        bare: target.path() == "/",
+        expects: parts.tlvs.expects && upgrade.is_none(),
+        method,
+        fields,
+        upgrade,
+        length,
+    })
+}
+
+/// Refuses a body that is too large by what is told of it.
+fn check_length(length: Option<u64>, offer: &Offer<'_>) -> Result<(), Failure> {
+    match (length, offer.service.limits.max_body) {
+        (Some(length), Some(limit)) if length > limit => {
+            Err(Failure::TooLarge { length: Some(length), limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether services expect a length with the method even of an empty body (RFC 9110 §8.6).
+fn method_has_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+/// The protocol to go on with, where one was asked for that this service may switch to.
+fn asked_upgrade(
+    method: &Method,
+    tlvs: &Tlvs<'_>,
+    offer: &Offer<'_>,
+) -> Result<Option<Protocol>, Failure> {
+    if tlvs.upgrade.is_empty() {
+        return Ok(None);
+    }
+    if !offer.http.upgrade {
+        return Err(Failure::UpgradeNotAllowed);
+    }
+    let value = HeaderValue::from_str(tlvs.upgrade).map_err(|_| Failure::UpgradeNotAllowed)?;
+    let connection = fields::Connection { upgrade: Some(value), ..fields::Connection::default() };
+    let length = tlvs.body_length.filter(|length| *length > 0);
+    let length = length.map_or(BodyLength::Empty, BodyLength::Known);
+    let protocol = upgrade::asked(Version::HTTP_11, method, &connection, length)?;
+    protocol.map(Some).ok_or(Failure::UpgradeNotAllowed)
+}
+
+/// Everything that is ours to say, behind every removal.
+fn settle(fields: &mut HeaderMap, tlvs: &Tlvs<'_>, authority: &str, offer: &Offer<'_>) {
+    for name in [CONTENT_LENGTH, EXPECT, HOST] {
+        fields.remove(name);
+    }
+    let mut own = fields.get_all(AUTHORIZATION).iter();
+    let own = own.next().cloned().filter(|_| own.next().is_none());
+    fields.remove(AUTHORIZATION);
+    let presented = Presented { token: None, own };
+    restore(fields, &presented, offer.http.passes_authorization);
+    join_cookies(fields);
+    let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let added = Added {
+        client: tlvs.client.as_ref().map_or(nobody, SocketAddr::ip),
+        before: HeaderValue::from_str(tlvs.forwarded).ok().filter(|value| !value.is_empty()),
+        authority,
+        secure: !tlvs.plain,
+        request_id: tlvs.request_id,
+        agent: offer.service.kind.learns_agent().then_some(offer.agent),
+    };
+    added.add(fields);
+    if tlvs.request_id.is_empty() {
+        fields.remove(REQUEST_ID);
+    }
+    let service = offer.http.url.host();
+    let client = HeaderValue::from_str(authority).ok().filter(|value| !value.is_empty());
+    offer.http.host.apply(fields, &service, client.as_ref().unwrap_or(&service));
+}
+
+/// HTTP/2 may split what is one field in HTTP/1.1 (RFC 9113 §8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let all: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() > 1
+        && let Ok(mut one) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        one.set_sensitive(true);
+        fields.insert(COOKIE, one);
+    }
+}
+
+/// The fields of a head; the tunnel checked them.
+pub(super) fn to_map(all: Fields<'_>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for field in all {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_bytes(field.value);
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            value.set_sensitive(field.sensitive);
+            map.append(name, value);
+        }
+    }
+    map
+}

@@ -1,0 +1,7 @@
+//! Streams of a hub, taken to real servers on loopback.
+
+mod bodies;
+mod hostile;
+mod lives;
+mod rig;
+mod rules;
