@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use strait_relay::agent::FrontDoor;
 use strait_relay::token::JoinToken;
 
+use crate::files::{Files, Told};
+use crate::relay::Environment;
+
 /// An agent's settings, checked.
 #[derive(Debug)]
 pub struct Config {
@@ -17,6 +20,10 @@ pub struct Config {
     pub front_door: FrontDoor,
     /// Loopback address of the health port; port 0 takes a free one.
     pub health: SocketAddr,
-    /// What to do, and for whom.
-    pub requests: strait_requests::Config,
+    /// What says what to do, and for whom.
+    pub files: Files,
+    /// What those say now.
+    pub told: Told,
+    /// What the environment says of the way to the hub.
+    pub environment: Environment,
 }

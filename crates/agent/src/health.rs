@@ -1,22 +1,26 @@
 //! The health port: on loopback, for this machine's probes and scrapers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderValue, Response, header};
 use strait_audit::AuditLog;
 use strait_net::{Body, Checks, Probe};
+use strait_relay::dial::Status;
 use strait_runtime::{METRICS_CONTENT_TYPE, Metrics, Shutdown};
+use tokio::sync::watch;
 
 use crate::presence::Presence;
 
-/// What the agent needs to take work. `audit` is there once the agent has joined.
+/// What the agent needs to take work. `audit` and `tunnel` are there once the agent has joined.
 pub(crate) fn checks(
     presence: &Presence,
-    audit: &Arc<std::sync::OnceLock<AuditLog>>,
+    audit: &Arc<OnceLock<AuditLog>>,
+    tunnel: &Arc<OnceLock<watch::Receiver<Status>>>,
     shutdown: &Shutdown,
 ) -> Checks {
     let (presence, audit, shutdown) = (presence.clone(), audit.clone(), shutdown.clone());
+    let tunnel = tunnel.clone();
     Checks::new()
         .with(
             "hub",
@@ -35,6 +39,10 @@ pub(crate) fn checks(
                 Some(_) => Err("the audit log takes no lines".into()),
                 None => Err("the agent has not joined yet".into()),
             }),
+        )
+        .with(
+            "tunnel",
+            Arc::new(move || tunnel.get().map_or(Ok(()), |status| status.borrow().check())),
         )
         .with(
             "shutdown",

@@ -1,8 +1,8 @@
-//! The private side, put together: membership, presence, requests.
+//! The private side, put together: membership, presence, requests, services.
 //!
 //! ```text
 //! token ─► join ─► membership ─► clients ─► requests ─► journal, audit, executors
-//!                     │  ▲
+//!                     │  ▲  └───► tunnel ◄─ relay ◄─ files, read again as they change
 //!                     ▼  └ renewed at two thirds of its life
 //!                  presence: says every ten seconds that it is there
 //! ```
@@ -14,12 +14,18 @@ mod clients;
 mod config;
 mod directory;
 mod error;
+mod files;
 mod health;
 mod member;
 mod presence;
+mod relay;
+mod reload;
 mod run;
 
 pub use config::Config;
 pub use error::AgentError;
+pub use files::{Files, Told};
+pub use relay::Environment;
 pub use run::run;
 pub use strait_relay::agent::FrontDoor;
+pub use strait_relay::dial::{NoProxy, Proxy};

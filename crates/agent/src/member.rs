@@ -8,8 +8,9 @@ use arc_swap::ArcSwap;
 use strait_pki::PrivateKey;
 use strait_relay::agent::{Facts, FrontDoor, JoinError, Membership};
 use strait_relay::token::JoinToken;
-use strait_runtime::{Backoff, Context, fs};
+use strait_runtime::{Backoff, Clock, Context, fs};
 use strait_types::Report;
+use tokio::sync::Notify;
 
 use crate::AgentError;
 use crate::directory::Directory;
@@ -35,6 +36,8 @@ pub(crate) struct Member {
     front_door: FrontDoor,
     file: PathBuf,
     context: Context,
+    /// The hub asks for a renewal.
+    asked: Arc<Notify>,
 }
 
 impl Member {
@@ -89,7 +92,8 @@ impl Member {
             }
         };
         let current = Arc::new(ArcSwap::from_pointee(membership));
-        Ok(Some(Self { current, front_door, file, context: context.clone() }))
+        let asked = Arc::default();
+        Ok(Some(Self { current, front_door, file, context: context.clone(), asked }))
     }
 
     /// The membership.
@@ -99,7 +103,24 @@ impl Member {
 
     /// The hub's addresses, `host:port`.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        self.front_door.addresses(&self.now().addresses).to_vec()
+        self.addresses_or(&[])
+    }
+
+    /// The same, with those that a configuration has in the place of the membership's.
+    pub(crate) fn addresses_or(&self, own: &[String]) -> Vec<String> {
+        let now = self.now();
+        let known = if own.is_empty() { &now.addresses } else { own };
+        self.front_door.addresses(known).to_vec()
+    }
+
+    /// The time by which certificates are judged.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.context.clock.clone()
+    }
+
+    /// Renews the certificate as soon as may be.
+    pub(crate) fn ask_to_renew(&self) {
+        self.asked.notify_one();
     }
 
     /// The address that this agent was told to reach the hub at, `host:port`.
@@ -115,25 +136,31 @@ impl Member {
             .map_or_else(|| self.now().ca.clone(), strait_pki::TrustBundle::to_pem)
     }
 
-    /// Renews the certificate at two thirds of its life, until the shutdown.
+    /// Renews the certificate at two thirds of its life and when the hub asks for it, until the
+    /// shutdown; at most once a minute.
     pub(crate) async fn stay(self) {
         let clock = &self.context.clock;
         let new_backoff = || Backoff::new(RENEW_FIRST, RENEW_LIMIT, self.context.entropy.clone());
         let mut backoff = new_backoff();
         let mut retry_at = Duration::ZERO;
+        let mut asked = false;
         loop {
             let due = Duration::try_from(self.now().renew_at.duration_since(clock.now()));
-            let due = due.unwrap_or_default().max(retry_at.saturating_sub(clock.monotonic()));
+            let due = due.ok().filter(|_| !asked).unwrap_or_default();
+            let due = due.max(retry_at.saturating_sub(clock.monotonic()));
             if !due.is_zero() {
                 tokio::select! {
                     () = self.context.shutdown.asked() => return,
                     () = tokio::time::sleep(due.min(LOOK_EVERY)) => {}
+                    () = self.asked.notified() => asked = true,
                 }
             } else if let Err(error) = self.renew().await {
                 let left = self.now().not_after.duration_since(clock.now());
                 tracing::warn!(err = %Report(&error), ends_in_s = left.as_secs(), "the certificate cannot be renewed yet");
                 retry_at = clock.monotonic() + backoff.next().unwrap_or(RENEW_LIMIT);
             } else {
+                asked = false;
+                retry_at = clock.monotonic() + RENEW_FIRST;
                 backoff = new_backoff();
             }
         }

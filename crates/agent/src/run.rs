@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use strait_audit::{AuditLog, StoreMirror};
-use strait_net::{ServerMetrics, serve_health};
+use strait_net::{Checks, ServerMetrics, serve_health};
 use strait_reconcile::{Api, Clients, HubTime};
 use strait_relay::agent::{Facts, Membership};
 use strait_requests::{Controller, Dependencies};
@@ -23,6 +23,8 @@ use crate::error::AgentError;
 use crate::health;
 use crate::member::Member;
 use crate::presence::Presence;
+use crate::relay::Relay;
+use crate::reload::Reload;
 
 /// Memory for what changed lately in the journal: nobody watches it.
 const JOURNAL_HISTORY_BYTES: usize = 1 << 20;
@@ -43,8 +45,9 @@ pub async fn run(
 ) -> Result<(), AgentError> {
     let directory = directory::open(&config.data_dir, &*context.entropy)?;
     let presence = Presence::new(context.clock.clone());
-    let audit_slot = Arc::new(OnceLock::new());
-    serve_probes(&config, &directory, &presence, &audit_slot, &context).await?;
+    let (audit_slot, tunnel_slot) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+    let checks = health::checks(&presence, &audit_slot, &tunnel_slot, &context.shutdown);
+    serve_probes(&config, &directory, checks, &context).await?;
     let facts = Facts {
         instance: directory.id().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,7 +72,13 @@ pub async fn run(
     let api = Api::new(hub.clone(), clients.clone(), HubTime::new(context.clock.clone()));
     let tasks = &context.tasks;
     tasks.spawn("membership", member.clone().stay());
-    let classes = config.requests.classes();
+    let (relay, tunnel) = Relay::start(&member, config.environment, &facts.host, &context);
+    let _ = tunnel_slot.set(tunnel.status());
+    let reload = Reload::new(config.files, &config.told, relay.clone(), &context);
+    relay.apply(config.told.relay);
+    let tunnel = tasks.spawn("tunnel", tunnel.run());
+    tasks.spawn_daemon("reload", reload.run());
+    let classes = config.told.requests.classes();
     let dependencies = Dependencies {
         clock: context.clock.clone(),
         entropy: context.entropy.clone(),
@@ -84,7 +93,7 @@ pub async fn run(
         exec_dir: directory.join("exec"),
         launcher,
     };
-    let controller = Controller::new(config.requests, dependencies, context.shutdown.clone())?;
+    let controller = Controller::new(config.told.requests, dependencies, context.shutdown.clone())?;
     let (first, reported) = (presence.first(), presence.first());
     let reports = tasks
         .spawn("presence", presence.keep_up(api.clone(), member.clone(), facts, context.clone()));
@@ -100,6 +109,7 @@ pub async fn run(
     context.shutdown.asked().await;
     // A panic in either was logged; what is left is to close the books.
     drop(requests.await);
+    drop(tunnel.await);
     drop(reports.await);
     drop(tasks.shutdown(DRAIN_TIME).await);
     audit.close().await;
@@ -112,15 +122,13 @@ pub async fn run(
 async fn serve_probes(
     config: &Config,
     directory: &Directory,
-    presence: &Presence,
-    audit: &Arc<OnceLock<AuditLog>>,
+    checks: Checks,
     context: &Context,
 ) -> Result<(), AgentError> {
     let listen = |source| AgentError::Listen { address: config.health, source };
     let listener = TcpListener::bind(config.health).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     fs::write_atomic(&directory.join("health"), format!("{address}\n").as_bytes(), 0o644)?;
-    let checks = health::checks(presence, audit, &context.shutdown);
     context.metrics.register_process(&*context.clock);
     let probes = health::probes(checks, context.metrics.clone());
     let served = serve_health(

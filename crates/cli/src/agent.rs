@@ -1,5 +1,6 @@
 //! `strait agent`.
 
+mod check;
 mod settings;
 mod token;
 
@@ -12,6 +13,7 @@ use crate::client::ClientArgs;
 use crate::exit::{Exit, Failure};
 use crate::log::LogArgs;
 use crate::process;
+use check::CheckArgs;
 use token::TokenArgs;
 
 pub(crate) use token::make;
@@ -30,6 +32,7 @@ pub(crate) struct AgentArgs {
 #[derive(Debug, Subcommand)]
 enum AgentCommand {
     Token(AgentTokenArgs),
+    Check(CheckArgs),
 }
 
 /// Lets agents join
@@ -53,9 +56,14 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "STRAIT_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<String>,
 
-    /// YAML file of what the agent does and for whom; may be given again
+    /// YAML file of the services that the agent offers (AgentConfig) and of the requests that it
+    /// does and for whom; may be given again. Services are applied again as the file changes
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE", value_delimiter = ',')]
     pub(crate) config: Vec<String>,
+
+    /// Let services be trusted whatever their certificate, where the file says so
+    #[arg(long)]
+    pub(crate) allow_insecure: bool,
 
     /// The hub's address, if not as the token says, for example https://hub.example:6443
     #[arg(long, env = "STRAIT_HUB", value_name = "URL")]
@@ -78,6 +86,7 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
     match &args.command {
         Some(AgentCommand::Token(args)) => process::call(token::run(&args.token, &args.client)),
+        Some(AgentCommand::Check(args)) => check::run(args),
         None => serve(&args.run, log),
     }
 }

@@ -1,6 +1,6 @@
 //! A hub with the example's provider and two tenants, and an agent of the provider.
 
-use strait_agent::{Config, FrontDoor};
+use strait_agent::{Config, Environment, Files, FrontDoor};
 use strait_audit::{Filter, list};
 use strait_machinery::json::Value;
 use strait_runtime::Shutdown;
@@ -67,12 +67,15 @@ impl Site {
     pub(crate) async fn agent(&self, rules: &str) -> Agent {
         let file = self.home.path().join("work.yaml");
         std::fs::write(&file, self.work(rules)).unwrap();
+        let files = Files { paths: vec![file], allow_insecure: false };
         let config = Config {
             data_dir: self.home.path().join("agent"),
             token: Some(self.token.parse().unwrap()),
             front_door: FrontDoor::default(),
             health: "127.0.0.1:0".parse().unwrap(),
-            requests: strait_requests::load(&[file]).unwrap_or_else(|error| panic!("{error}")),
+            told: files.read().unwrap_or_else(|error| panic!("{error}")),
+            files,
+            environment: Environment::default(),
         };
         let launcher = Launcher { program: "/nonexistent".into(), args: Vec::new() };
         let context = context();

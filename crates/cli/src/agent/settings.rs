@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use strait_agent::{Config, FrontDoor};
+use strait_agent::{Config, Environment, Files, FrontDoor, NoProxy};
 use strait_pki::TrustBundle;
 use strait_types::Report;
 
@@ -37,16 +37,21 @@ pub(crate) fn read(args: &RunArgs) -> Result<Config, Failure> {
     let token = args.token_file.as_deref().and_then(|path| token(path, &mut mistakes));
     let address = args.hub.as_deref().and_then(|url| address(url, &mut mistakes));
     let ca = args.ca.as_deref().and_then(|path| authority(path, &mut mistakes));
-    let paths: Vec<PathBuf> = args.config.iter().map(PathBuf::from).collect();
-    let requests = strait_requests::load(&paths)
+    let paths = args.config.iter().map(PathBuf::from).collect();
+    let files = Files { paths, allow_insecure: args.allow_insecure };
+    let told = files
+        .read()
         .map_err(|errors| mistakes.extend(errors.to_string().lines().map(str::to_owned)));
-    match (health, requests) {
-        (Some(health), Ok(requests)) if mistakes.is_empty() => Ok(Config {
+    let environment = proxy(variable, &mut mistakes);
+    match (health, told) {
+        (Some(health), Ok(told)) if mistakes.is_empty() => Ok(Config {
             data_dir: PathBuf::from(data_dir.text),
             token,
             front_door: FrontDoor { address, ca },
             health,
-            requests,
+            files,
+            told,
+            environment,
         }),
         _ => Err(Failure::usage(mistakes)),
     }
@@ -61,6 +66,26 @@ fn token(path: &str, mistakes: &mut Vec<String>) -> Option<strait_relay::token::
         mistakes.push(format!("--token-file: {path} holds no join token (sj1.…); make one with `strait agent token create NAME`"));
     }
     token.ok()
+}
+
+/// The proxy that other programs of this machine use, too: no flag of ours names it.
+fn proxy(variable: impl Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) -> Environment {
+    let either = |names: [&'static str; 2]| {
+        let found = names.into_iter().find_map(|name| Some((name, variable(name)?)));
+        found.filter(|(_, text)| !text.is_empty())
+    };
+    let proxy = either(["HTTPS_PROXY", "https_proxy"]).and_then(|(name, url)| {
+        let read = url.parse();
+        read.map_err(|error| mistakes.push(format!("{name}: {error}"))).ok()
+    });
+    let no_proxy = either(["NO_PROXY", "no_proxy"]);
+    let no_proxy = no_proxy.map_or_else(NoProxy::default, |(_, list)| NoProxy::new(&list));
+    Environment { proxy, no_proxy }
+}
+
+#[expect(clippy::disallowed_methods, reason = "names in two spellings, which clap has not")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// `host:port` out of a URL.
@@ -135,6 +160,29 @@ mod tests {
             "agent.yaml:2",
         ] {
             assert!(lines.contains(expected), "{expected} in\n{lines}");
+        }
+    }
+
+    #[test]
+    fn the_environments_proxy_is_used() {
+        for (variables, expected, mistake) in [
+            (&[][..], "None", ""),
+            (&[("HTTPS_PROXY", "")], "None", ""),
+            (&[("HTTPS_PROXY", "http://p:1"), ("https_proxy", "q")], "\"p\"", ""),
+            (&[("https_proxy", "jo:secret@q:2")], "\"q\"", ""),
+            (&[("HTTPS_PROXY", "socks5://jo:secret@p")], "None", "HTTPS_PROXY: is not"),
+            (&[("NO_PROXY", "a"), ("no_proxy", "b")], "NoProxy([\"a\"])", ""),
+        ] {
+            let mut mistakes = Vec::new();
+            let find = |name: &str| {
+                let found = variables.iter().find(|(own, _)| *own == name);
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            let text = format!("{:?}", proxy(find, &mut mistakes));
+            assert!(text.contains(expected) && !text.contains("secret"), "{text}");
+            let mistakes = mistakes.join("\n");
+            assert!(mistakes.starts_with(mistake) && !mistakes.contains("secret"), "{mistakes}");
+            assert_eq!(mistakes.is_empty(), mistake.is_empty());
         }
     }
 

@@ -1,0 +1,140 @@
+//! The relay's place in the agent: connections to the hub, and what is offered on them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use rustls::ClientConfig;
+use strait_net::SystemResolver;
+use strait_pki::{PkiError, TrustBundle, tunnel_client_config};
+use strait_relay::TUNNEL_PROTOCOL;
+use strait_relay::dial::{self, Announcement, NoProxy, Proxy, Route, Setup, Tunnel};
+use strait_relay::link::Memory;
+use strait_relay::services::{AgentConfig, announcement};
+use strait_runtime::{Context, random_16};
+use strait_tunnel::{Code, Config, Directions, Role};
+use tokio::sync::watch;
+
+use crate::member::Member;
+
+/// What all connections may hold, bytes.
+const MEMORY: u64 = 64 << 20;
+
+/// The proxy that the environment names.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `HTTPS_PROXY`.
+    pub proxy: Option<Proxy>,
+    /// `NO_PROXY`.
+    pub no_proxy: NoProxy,
+}
+
+/// What is offered to the hub, and where it is. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Relay(Arc<Inner>);
+
+struct Inner {
+    addresses: Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>,
+    config: ArcSwapOption<AgentConfig>,
+    generation: AtomicI64,
+    route: watch::Sender<Option<Route>>,
+    announcements: watch::Sender<Arc<Announcement>>,
+}
+
+impl Relay {
+    /// Offers nothing yet. `addresses` are the hub's, given those of the configuration.
+    fn new(addresses: impl Fn(&[String]) -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner {
+            addresses: Box::new(addresses),
+            config: ArcSwapOption::empty(),
+            generation: AtomicI64::new(0),
+            route: watch::Sender::default(),
+            announcements: watch::Sender::default(),
+        }))
+    }
+
+    /// With the tunnel to the hub that the agent is a member of.
+    pub(crate) fn start(
+        member: &Member,
+        environment: Environment,
+        label: &str,
+        context: &Context,
+    ) -> (Self, Tunnel) {
+        let of_member = member.clone();
+        let relay = Self::new(move |own| of_member.addresses_or(own));
+        let mut config = Config::new(Role::Agent, Role::Hub, random_16(&*context.entropy));
+        label.clone_into(&mut config.label);
+        let setup = Setup {
+            member: Arc::new(member.clone()),
+            config,
+            route: relay.0.route.subscribe(),
+            announcements: relay.0.announcements.subscribe(),
+            acceptor: Box::new(|| {
+                Box::new(|stream, _| stream.sender.reset(Directions::Both, Code::NoService, ""))
+            }),
+            memory: Memory::new(MEMORY),
+            proxy: environment.proxy,
+            no_proxy: environment.no_proxy,
+            resolver: Arc::new(SystemResolver),
+        };
+        (relay, Tunnel::new(setup, context))
+    }
+
+    /// Offers what a configuration says from now on; nothing where there is none.
+    pub(crate) fn apply(&self, config: Option<AgentConfig>) {
+        let inner = &self.0;
+        inner.config.store(config.map(Arc::new));
+        if let Some(config) = &*inner.config.load() {
+            let generation = inner.generation.fetch_add(1, Ordering::Relaxed) + 1;
+            let messages = announcement(config, generation, |_| true);
+            let announcement = Arc::new(Announcement { generation, messages });
+            inner.announcements.send_replace(announcement);
+        }
+        self.refresh();
+    }
+
+    /// Looks where the hub is now: a renewed membership may know other addresses.
+    pub(crate) fn refresh(&self) {
+        let config = self.0.config.load();
+        let route = config.as_ref().map(|config| Route {
+            addresses: (self.0.addresses)(&config.hub.addresses),
+            proxy_file: config.hub.proxy_file.clone(),
+            connections: config.hub.connections,
+        });
+        self.0.route.send_if_modified(|now| {
+            let changes = *now != route;
+            *now = route;
+            changes
+        });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test() -> (Self, watch::Receiver<Option<Route>>) {
+        let relay = Self::new(<[String]>::to_vec);
+        let route = relay.0.route.subscribe();
+        (relay, route)
+    }
+}
+
+impl dial::Member for Member {
+    fn tls(&self) -> Result<Arc<ClientConfig>, PkiError> {
+        let (trust, now) = (TrustBundle::from_pem(self.authority().as_bytes())?, self.now());
+        tunnel_client_config(&trust, now.identity()?, TUNNEL_PROTOCOL, self.clock())
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.now().not_after
+    }
+
+    /// Half of the time between the renewal and the end is for a hub that does not renew at once,
+    /// half for connections to be made.
+    fn replace_at(&self) -> Timestamp {
+        let now = self.now();
+        now.renew_at + (now.not_after.duration_since(now.renew_at) / 2)
+    }
+
+    fn renew(&self) {
+        self.ask_to_renew();
+    }
+}
