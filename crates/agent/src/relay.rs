@@ -10,8 +10,9 @@ use strait_net::SystemResolver;
 use strait_pki::{PkiError, TrustBundle, tunnel_client_config};
 use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::dial::{self, Announcement, NoProxy, Proxy, Route, Setup, Tunnel};
-use strait_relay::link::Memory;
-use strait_relay::services::{AgentConfig, announcement};
+use strait_relay::link::{Acceptor, Memory};
+use strait_relay::serve::{Serving, ServingMetrics};
+use strait_relay::services::AgentConfig;
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Code, Config, Directions, Role};
 use tokio::sync::watch;
@@ -36,18 +37,24 @@ pub(crate) struct Relay(Arc<Inner>);
 
 struct Inner {
     addresses: Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>,
-    config: ArcSwapOption<AgentConfig>,
+    serving: ArcSwapOption<Serving>,
+    make: Box<dyn Fn(AgentConfig) -> Serving + Send + Sync>,
     generation: AtomicI64,
     route: watch::Sender<Option<Route>>,
     announcements: watch::Sender<Arc<Announcement>>,
 }
 
 impl Relay {
-    /// Offers nothing yet. `addresses` are the hub's, given those of the configuration.
-    fn new(addresses: impl Fn(&[String]) -> Vec<String> + Send + Sync + 'static) -> Self {
+    /// Offers nothing yet. `addresses` are the hub's, given those of the configuration; `make`
+    /// serves the first one.
+    fn new(
+        addresses: impl Fn(&[String]) -> Vec<String> + Send + Sync + 'static,
+        make: impl Fn(AgentConfig) -> Serving + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(Inner {
             addresses: Box::new(addresses),
-            config: ArcSwapOption::empty(),
+            serving: ArcSwapOption::empty(),
+            make: Box::new(make),
             generation: AtomicI64::new(0),
             route: watch::Sender::default(),
             announcements: watch::Sender::default(),
@@ -62,7 +69,16 @@ impl Relay {
         context: &Context,
     ) -> (Self, Tunnel) {
         let of_member = member.clone();
-        let relay = Self::new(move |own| of_member.addresses_or(own));
+        let (agent, metrics) = (member.now().agent.clone(), ServingMetrics::new(&context.metrics));
+        let (clock, tasks) = (context.clock.clone(), context.tasks.clone());
+        let make = move |config| {
+            let serving =
+                Serving::new(&agent, config, clock.clone(), tasks.clone(), metrics.clone());
+            tasks.spawn_daemon("services", serving.clone().tend());
+            serving
+        };
+        let relay = Self::new(move |own| of_member.addresses_or(own), make);
+        let served = relay.clone();
         let mut config = Config::new(Role::Agent, Role::Hub, random_16(&*context.entropy));
         label.clone_into(&mut config.label);
         let setup = Setup {
@@ -70,9 +86,7 @@ impl Relay {
             config,
             route: relay.0.route.subscribe(),
             announcements: relay.0.announcements.subscribe(),
-            acceptor: Box::new(|| {
-                Box::new(|stream, _| stream.sender.reset(Directions::Both, Code::NoService, ""))
-            }),
+            acceptor: Box::new(move || served.acceptor()),
             memory: Memory::new(MEMORY),
             proxy: environment.proxy,
             no_proxy: environment.no_proxy,
@@ -84,20 +98,39 @@ impl Relay {
     /// Offers what a configuration says from now on; nothing where there is none.
     pub(crate) fn apply(&self, config: Option<AgentConfig>) {
         let inner = &self.0;
-        inner.config.store(config.map(Arc::new));
-        if let Some(config) = &*inner.config.load() {
+        let serving = match (inner.serving.load_full(), config) {
+            (Some(serving), Some(config)) => {
+                serving.apply(config);
+                Some(serving)
+            }
+            (None, Some(config)) => Some(Arc::new((inner.make)(config))),
+            (_, None) => None,
+        };
+        inner.serving.store(serving.clone());
+        if let Some(serving) = serving {
             let generation = inner.generation.fetch_add(1, Ordering::Relaxed) + 1;
-            let messages = announcement(config, generation, |_| true);
+            let messages = serving.announcement(generation);
             let announcement = Arc::new(Announcement { generation, messages });
             inner.announcements.send_replace(announcement);
         }
         self.refresh();
     }
 
+    /// Takes the streams of a connection. There is none while nothing is offered.
+    fn acceptor(&self) -> Acceptor {
+        match &*self.0.serving.load() {
+            // The hub's own control stream is taken before.
+            Some(serving) => serving.acceptor(drop),
+            None => Box::new(|stream, _| {
+                stream.sender.reset(Directions::Both, Code::NoService, "");
+            }),
+        }
+    }
+
     /// Looks where the hub is now: a renewed membership may know other addresses.
     pub(crate) fn refresh(&self) {
-        let config = self.0.config.load();
-        let route = config.as_ref().map(|config| Route {
+        let config = self.0.serving.load().as_ref().map(|serving| serving.config());
+        let route = config.map(|config| Route {
             addresses: (self.0.addresses)(&config.hub.addresses),
             proxy_file: config.hub.proxy_file.clone(),
             connections: config.hub.connections,
@@ -111,7 +144,14 @@ impl Relay {
 
     #[cfg(test)]
     pub(crate) fn for_test() -> (Self, watch::Receiver<Option<Route>>) {
-        let relay = Self::new(<[String]>::to_vec);
+        let metrics = strait_runtime::Metrics::new();
+        let (tasks, served) =
+            (strait_runtime::TaskSet::new(&metrics), ServingMetrics::new(&metrics));
+        let clock = Arc::new(strait_runtime::SystemClock);
+        let make = move |config| {
+            Serving::new("smith", config, clock.clone(), tasks.clone(), served.clone())
+        };
+        let relay = Self::new(<[String]>::to_vec, make);
         let route = relay.0.route.subscribe();
         (relay, route)
     }
