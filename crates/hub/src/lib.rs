@@ -27,7 +27,8 @@ use strait_hooks::{Gateway, Host, Setup};
 use strait_net::{Check, Checks, Limits, Protocol, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::hub::{
-    Credentials, Front, Handlers, Joining, Recorder, Tunnels, extras, watch_presence,
+    Announcements, Connections, Credentials, Front, Handlers, Joining, Recorder, Told, Tunnels,
+    extras, watch_presence,
 };
 use strait_relay::link::Memory;
 use strait_relay::{Agents, TUNNEL_PROTOCOL};
@@ -67,6 +68,7 @@ pub struct Hub {
     _directory: Directory,
     metrics: ServerMetrics,
     service: Arc<service::Service>,
+    told: Arc<Told>,
     hooks: Option<Gateway>,
 }
 
@@ -123,12 +125,19 @@ impl Hub {
             config.relay_token_life_max,
         ));
         tasks.spawn_daemon("credentials", credentials.clone().follow(shutdown.clone()));
+        let connections = Arc::new(Connections::new(agents.clone(), directory.id().clone()));
+        tasks.spawn_daemon("connections", connections.clone().run(shutdown.clone()));
+        let announcements =
+            Announcements::new(agents.clone(), credentials.clone(), connections.clone());
+        let announcements = Arc::new(announcements);
+        tasks.spawn_daemon("services", announcements.clone().run(shutdown.clone()));
+        let told = Arc::new(Told { connections, announcements });
         let (joining, made) = (service.clone(), credentials.clone());
         let _ = handlers.set(Handlers { joining, credentials: made });
         tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), shutdown.clone()));
         let memory = Memory::new(RELAY_MEMORY);
         tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
-        let tunnels = Tunnels::new(context.clone(), memory, Arc::new(NoPresence));
+        let tunnels = Tunnels::new(context.clone(), memory, told.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(shutdown.clone()));
         let front = Front::new(
@@ -179,6 +188,7 @@ impl Hub {
             _directory: directory,
             metrics: listeners,
             service,
+            told,
             hooks: None,
         })
     }
@@ -209,6 +219,12 @@ impl Hub {
     #[must_use]
     pub fn credentials(&self) -> &Arc<Credentials> {
         &self.service.credentials
+    }
+
+    /// What hears of agents' tunnels.
+    #[must_use]
+    pub const fn told(&self) -> &Arc<Told> {
+        &self.told
     }
 
     /// The hub's identifier.
@@ -388,19 +404,4 @@ fn serve(
     let answer = handler(move |connection, request| service.clone().answer(connection, request));
     context.tasks.spawn("listener", server.serve(listener, answer));
     Ok(())
-}
-
-/// Until objects hear of tunnels.
-struct NoPresence;
-
-impl strait_relay::hub::Presence for NoPresence {
-    fn connected(&self, _: &strait_pki::AgentIdentity, _: &strait_relay::hub::Connected) {}
-    fn disconnected(&self, _: &strait_pki::AgentIdentity, _: usize) {}
-    fn offers(
-        &self,
-        _: &strait_pki::AgentIdentity,
-        _: &[strait_relay::link::control::Announced],
-    ) -> Vec<(String, String)> {
-        Vec::new()
-    }
 }

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod call;
+mod connections;
 mod credentials;
 mod front;
 mod join;
@@ -9,15 +10,20 @@ mod keys;
 mod presence;
 mod records;
 mod revocations;
+mod services;
 mod tokens;
+mod told;
 mod tunnels;
 mod verified;
 
 pub use behaviour::{Handlers, extras};
 pub use call::{Call, CallFailed, CallTarget, Called};
+pub use connections::Connections;
 pub use credentials::{Caller, Credentials};
 pub use front::{Certified, Front, Live, LiveStream, Recorded, Recorder};
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;
 pub use revocations::OnRevocation;
+pub use services::{Announcements, KEPT_FOR, WRITE_EVERY};
+pub use told::Told;
 pub use tunnels::{Chosen, Connected, Honoured, Nobody, Presence, Tunnels};

@@ -33,7 +33,7 @@ async fn workspace(hub: &TestHub, path: &str) -> Client {
     hub.client("alice", &[]).within(path)
 }
 
-async fn cluster(client: &Client) -> String {
+pub(crate) async fn cluster(client: &Client) -> String {
     let object = client.get("/apis/core.kcp.io/v1alpha1/logicalclusters/cluster").await;
     let object = object.expect(200);
     object.str_at(&["metadata", "annotations", "kcp.io/cluster"]).unwrap().to_owned()
@@ -43,7 +43,7 @@ async fn make(client: &Client, service: &str, options: &str) -> Value {
     client.post(&format!("{SERVICES}/{service}/credentials"), &yaml(options)).await.expect(201)
 }
 
-async fn token(client: &Client, service: &str) -> String {
+pub(crate) async fn token(client: &Client, service: &str) -> String {
     make(client, service, "{}").await.str_at(&["token"]).unwrap().to_owned()
 }
 
@@ -58,7 +58,7 @@ const fn asked(cluster: Option<&str>) -> Asked<'_> {
     }
 }
 
-fn check(hub: &TestHub, token: &str) -> Result<Caller, Failure> {
+pub(crate) fn check(hub: &TestHub, token: &str) -> Result<Caller, Failure> {
     hub.hub().credentials().check(Some(token), &asked(None), Timestamp::now())
 }
 

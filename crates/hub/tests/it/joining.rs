@@ -36,7 +36,7 @@ pub(crate) async fn token(client: &Client, agent: &str, options: &str) -> String
 /// An installation of an agent: its key and its name for itself.
 pub(crate) struct Installation {
     key: PrivateKey,
-    instance: InstanceId,
+    pub(crate) instance: InstanceId,
 }
 
 impl Installation {

@@ -103,9 +103,12 @@ fn mark_lost(agent: &mut Value, now: Timestamp, text: &str) -> bool {
             }
             let seen =
                 instance.str_at(&["lastSeen"]).and_then(|text| text.parse::<Timestamp>().ok());
-            let silent = seen.is_none_or(|seen| {
-                now.duration_since(seen).unsigned_abs() > LOST_AFTER && seen < now
-            });
+            // What is connected needs not report.
+            let connected = instance.at(&["connections"]).and_then(Value::as_i64) > Some(0);
+            let silent = !connected
+                && seen.is_none_or(|seen| {
+                    now.duration_since(seen).unsigned_abs() > LOST_AFTER && seen < now
+                });
             if silent {
                 instance.set(&["state"], "Lost");
                 changed = true;
@@ -144,6 +147,17 @@ mod tests {
         let later: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
         assert!(mark_lost(&mut agent, later, "t"));
         assert_eq!(agent.array_at(&["status", "conditions"])[0].str_at(&["status"]), Some("False"));
+    }
+
+    #[test]
+    fn who_is_connected_needs_not_report() {
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        for (connections, lost) in [(1, false), (0, true)] {
+            let mut agent = object! {"status": object!{"instances": vec![
+                object!{"id": "a", "state": "Ready", "connections": connections},
+            ]}};
+            assert_eq!(mark_lost(&mut agent, now, "t"), lost);
+        }
     }
 
     #[test]

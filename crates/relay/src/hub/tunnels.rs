@@ -32,10 +32,13 @@ const DRAIN_SPREAD: Duration = Duration::from_secs(10);
 /// Decides whether a member's certificate is still honoured; the text is for the agent.
 pub type Honoured = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Hears of connections and of what agents offer. It must not block.
+/// Hears of connections and of what agents offer, in the order in which it happened. It must not
+/// block, and not ask the tunnels about anything.
 pub trait Presence: Send + Sync {
     /// A connection is there.
     fn connected(&self, member: &AgentIdentity, connection: &Connected);
+    /// How long a round trip takes on one of its connections, every now and then.
+    fn round_trip(&self, _member: &AgentIdentity, _took: Duration) {}
     /// One of its connections is gone; so many are left.
     fn disconnected(&self, member: &AgentIdentity, left: usize);
     /// What a member offers now. Returns which of it the hub does not take, and why.

@@ -7,7 +7,6 @@ use strait_auth::User;
 use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_machinery::status::Status;
-use strait_store::Put;
 use strait_types::ClusterName;
 
 use super::Credentials;
@@ -76,15 +75,15 @@ impl Credentials {
         })
     }
 
-    /// Revokes all that was made for an agent that is no more, in the transaction that ends it.
+    /// Revokes all that was made for an agent that is no more.
     pub(in crate::hub) async fn end_of_agent(
         &self,
         cluster: &ClusterName,
         agent: &str,
-    ) -> Result<Put, Status> {
+    ) -> Result<(), Status> {
         let subject = Subject::All(Within::Agent(cluster.as_str().into(), agent.into()));
         let revocation = from_now(subject, "system:strait:hub", self.registry.clock().now());
-        self.revocations.put(&revocation).await
+        self.revocations.add(&revocation).await
     }
 }
 

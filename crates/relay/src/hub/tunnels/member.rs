@@ -53,7 +53,7 @@ pub(super) async fn serve(
     };
     tokio::select! {
         () = work => {}
-        why = dishonoured(&honoured) => {
+        why = watched(&tunnels, &identity, &link, &honoured) => {
             tracing::info!(agent, why, "a tunnel is cut");
             link.cut(Code::Revoked, &why);
         }
@@ -81,11 +81,19 @@ fn accept(stream: Stream, head: &OpenHead, controls: &mpsc::Sender<Stream>) {
     }
 }
 
-/// Resolves when the certificate is not honoured any more.
-async fn dishonoured(honoured: &Honoured) -> String {
+/// Tells how far away the member is; resolves when its certificate is not honoured any more.
+async fn watched(
+    tunnels: &Tunnels,
+    identity: &AgentIdentity,
+    link: &Link,
+    honoured: &Honoured,
+) -> String {
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         ticks.tick().await;
+        if let Some(took) = link.round_trip() {
+            tunnels.presence.round_trip(identity, took);
+        }
         if let Err(why) = honoured() {
             return why;
         }
@@ -155,11 +163,12 @@ impl Tunnels {
             announced: 0,
         });
         let count = agent.connections.iter().filter(|one| one.instance == instance).count();
-        drop(state);
         let version = control::shown(&said.software);
         let host = control::shown(&said.label);
         tracing::info!(agent = identity.name(), %peer, version, host, "a tunnel is there");
+        // Told before another connection can come or go: counts that come late would stay.
         self.presence.connected(identity, &Connected { peer, since, version, host, count });
+        drop(state);
         serial
     }
 
@@ -179,8 +188,8 @@ impl Tunnels {
         if left == 0 {
             state.ejections.retain(|(own, _)| *own != instance);
         }
-        drop(state);
         self.presence.disconnected(identity, left);
+        drop(state);
     }
 
     /// A member says what it offers; what of it is not taken, and why.

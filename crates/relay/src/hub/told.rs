@@ -1,0 +1,43 @@
+//! What tunnels tell, passed on to whoever writes objects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_pki::AgentIdentity;
+
+use super::tunnels::{Connected, Presence};
+use super::{Announcements, Connections};
+use crate::link::control::Announced;
+
+/// Hears of tunnels for the sake of Agent and Service objects.
+pub struct Told {
+    /// Who is connected.
+    pub connections: Arc<Connections>,
+    /// What they offer.
+    pub announcements: Arc<Announcements>,
+}
+
+impl Presence for Told {
+    fn connected(&self, member: &AgentIdentity, connection: &Connected) {
+        self.connections.connected(member, connection);
+    }
+
+    fn round_trip(&self, member: &AgentIdentity, took: Duration) {
+        self.connections.round_trip(member, took);
+    }
+
+    fn disconnected(&self, member: &AgentIdentity, left: usize) {
+        self.connections.disconnected(member, left);
+        if left == 0 {
+            let instance = member.instance().as_str();
+            self.announcements.withdraw(member.cluster(), member.name(), instance);
+        }
+    }
+
+    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Vec<(String, String)> {
+        let instance = member.instance().as_str();
+        let refused =
+            self.announcements.replace(member.cluster(), member.name(), instance, list.to_vec());
+        refused.into_iter().map(|refused| (refused.name, refused.reason)).collect()
+    }
+}
