@@ -1,6 +1,7 @@
 //! `strait agent`.
 
 mod check;
+mod objects;
 mod settings;
 mod token;
 
@@ -9,9 +10,10 @@ use strait_agent::AgentError;
 use strait_relay::agent::Membership;
 use strait_sandbox::exec::Launcher;
 
-use crate::client::ClientArgs;
+use crate::client::{ClientArgs, Workspace};
 use crate::exit::{Exit, Failure};
 use crate::log::LogArgs;
+use crate::objects::{ListArgs, ShowArgs, list, show};
 use crate::process;
 use check::CheckArgs;
 use token::TokenArgs;
@@ -33,6 +35,29 @@ pub(crate) struct AgentArgs {
 enum AgentCommand {
     Token(AgentTokenArgs),
     Check(CheckArgs),
+    List(AgentListArgs),
+    #[command(visible_alias = "get")]
+    Show(AgentShowArgs),
+}
+
+/// Lists agents, with what is connected of each
+#[derive(Args, Debug)]
+struct AgentListArgs {
+    #[command(flatten)]
+    list: ListArgs,
+
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Shows an agent and its instances
+#[derive(Args, Debug)]
+struct AgentShowArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 /// Lets agents join
@@ -87,8 +112,24 @@ pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
     match &args.command {
         Some(AgentCommand::Token(args)) => process::call(token::run(&args.token, &args.client)),
         Some(AgentCommand::Check(args)) => check::run(args),
+        Some(AgentCommand::List(args)) => process::call(async {
+            let workspace = Workspace::open(&args.client).await?;
+            list(&objects::AGENTS, &args.list, &workspace).await
+        }),
+        Some(AgentCommand::Show(args)) => process::call(async {
+            let workspace = Workspace::open(&args.client).await?;
+            show(&objects::AGENTS, &name(&args.show.name)?, &args.show, &workspace).await
+        }),
         None => serve(&args.run, log),
     }
+}
+
+/// An agent's name, if it can be one.
+fn name(typed: &str) -> Result<String, Failure> {
+    if strait_types::is_dns1123_label(typed) {
+        return Ok(typed.to_owned());
+    }
+    Err(Failure::usage(vec![format!("{typed:?} is no name of an agent, for example smith")]))
 }
 
 fn serve(args: &RunArgs, log: &LogArgs) -> Result<Exit, Failure> {

@@ -11,6 +11,7 @@ use crate::hook::HookArgs;
 use crate::hooks::HooksArgs;
 use crate::hub::HubArgs;
 use crate::log::LogArgs;
+use crate::service::ServiceArgs;
 use crate::up::UpArgs;
 
 /// Strait: a control plane for crossing security boundaries.
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Up(UpArgs),
     Hub(HubArgs),
     Agent(AgentArgs),
+    Service(ServiceArgs),
     Hooks(HooksArgs),
     Hook(HookArgs),
     Audit(AuditArgs),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use http::Uri;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use strait_machinery::json::Value;
 use strait_reconcile::{Api, ApiError, ClientError, Clients, HubTime};
 use strait_runtime::SystemClock;
@@ -16,6 +17,9 @@ use crate::exit::{Exit, Failure};
 
 /// Largest answer that is read, bytes.
 const ANSWER_MAX: usize = 16 << 20;
+
+/// Objects that are asked for at a time.
+const PAGE: usize = 500;
 
 /// Which hub, and which workspace of it.
 #[derive(Args, Clone, Debug, Default)]
@@ -86,6 +90,40 @@ impl Workspace {
     /// Creates an object.
     pub(crate) async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         self.api.create(&self.path(path), object, ANSWER_MAX).await
+    }
+
+    /// Posts to a path of the hub's, outside all workspaces.
+    pub(crate) async fn post_outside(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
+        self.api.create(path, body, ANSWER_MAX).await
+    }
+
+    /// Reads a collection, page by page.
+    pub(crate) async fn list(&self, collection: &str) -> Result<Value, ApiError> {
+        let mut items = Vec::new();
+        let mut page = String::new();
+        loop {
+            let mut list = self.get(&format!("{collection}?limit={PAGE}{page}")).await?;
+            items.extend_from_slice(list.array_at(&["items"]));
+            match list.str_at(&["metadata", "continue"]).filter(|next| !next.is_empty()) {
+                Some(next) => {
+                    page = format!("&continue={}", utf8_percent_encode(next, NON_ALPHANUMERIC));
+                }
+                None => {
+                    list.set(&["items"], items);
+                    return Ok(list);
+                }
+            }
+        }
+    }
+
+    /// Calls `each` with every event of a collection after a revision until it returns false.
+    pub(crate) async fn follow(
+        &self,
+        collection: &str,
+        revision: &str,
+        each: impl FnMut(&Value) -> bool,
+    ) -> Result<(), ApiError> {
+        self.api.follow(&self.path(collection), revision, each).await
     }
 
     /// Deletes an object.

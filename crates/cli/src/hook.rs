@@ -14,6 +14,8 @@ use crate::exit::{Exit, Failure};
 use crate::process;
 use server::{Server, ServerArgs};
 
+pub(crate) use list::age;
+
 /// Shows webhooks and what became of them; delivers them again or takes them out
 #[derive(Args, Debug)]
 pub(crate) struct HookArgs {

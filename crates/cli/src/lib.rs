@@ -15,8 +15,11 @@ mod hook;
 mod hooks;
 mod hub;
 mod log;
+mod near;
+mod objects;
 mod output;
 mod process;
+mod service;
 mod settings;
 mod up;
 
@@ -53,6 +56,7 @@ fn run(cli: Cli) -> Result<Exit, exit::Failure> {
         Command::Hub(args) => hub::run(&args, &cli.log),
         Command::Hooks(args) => hooks::run(&args, &cli.log),
         Command::Agent(args) => agent::run(&args, &cli.log),
+        Command::Service(args) => service::run(&args),
         Command::Hook(args) => hook::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Completion(args) => completion::run(&args),

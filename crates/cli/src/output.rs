@@ -11,23 +11,38 @@ const GAP: usize = 3;
 /// # Errors
 /// The output takes no more, for example because its reader has gone.
 pub(crate) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |at: usize| {
-        rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or_default() + GAP).collect();
-    for row in &rows {
-        let Some((last, cells)) = row.split_last() else {
-            continue;
-        };
-        for (cell, width) in cells.iter().zip(&widths) {
-            write!(out, "{cell:<width$}")?;
+    Columns::default().print(rows, out)
+}
+
+/// Columns that stay where they are while rows come one by one.
+#[derive(Default)]
+pub(crate) struct Columns(Vec<usize>);
+
+impl Columns {
+    /// Prints rows, with the columns at least as wide as before; see [`table`].
+    ///
+    /// # Errors
+    /// The output takes no more.
+    pub(crate) fn print(&mut self, rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        for row in &rows {
+            self.0.resize(self.0.len().max(row.len()), 0);
+            for (width, cell) in self.0.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count() + GAP);
+            }
         }
-        writeln!(out, "{last}")?;
+        for row in &rows {
+            let Some((last, cells)) = row.split_last() else {
+                continue;
+            };
+            for (cell, width) in cells.iter().zip(&self.0) {
+                write!(out, "{cell:<width$}")?;
+            }
+            writeln!(out, "{last}")?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A text without control characters.
@@ -49,5 +64,12 @@ mod tests {
         table(&rows, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text, "NAME         AGE\na-long-one   1s\nü\\u{1b}[2J   10m\n");
+        let mut columns = Columns::default();
+        let mut out = Vec::new();
+        for row in [["NAME", "AGE"], ["a-long-one", "1s"], ["b", "2s"]] {
+            columns.print(&[row.map(str::to_owned).to_vec()], &mut out).unwrap();
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "NAME   AGE\na-long-one   1s\nb            2s\n");
     }
 }

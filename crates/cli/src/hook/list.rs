@@ -163,7 +163,7 @@ pub(super) fn backend(at: &Value, is_wide: bool) -> String {
 }
 
 /// As kubectl has it: `5s`, `12m`, `3h`, `4d`.
-pub(super) fn age(received: &str, now: Timestamp) -> String {
+pub(crate) fn age(received: &str, now: Timestamp) -> String {
     let Ok(received) = received.parse::<Timestamp>() else {
         return "-".to_owned();
     };
