@@ -18,6 +18,7 @@ use crate::process;
 use check::CheckArgs;
 use token::TokenArgs;
 
+pub(crate) use objects::AGENTS;
 pub(crate) use token::make;
 
 /// Runs the private side, which only dials out; and lets agents join
@@ -114,11 +115,11 @@ pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
         Some(AgentCommand::Check(args)) => check::run(args),
         Some(AgentCommand::List(args)) => process::call(async {
             let workspace = Workspace::open(&args.client).await?;
-            list(&objects::AGENTS, &args.list, &workspace).await
+            list(&AGENTS, &args.list, &workspace).await
         }),
         Some(AgentCommand::Show(args)) => process::call(async {
             let workspace = Workspace::open(&args.client).await?;
-            show(&objects::AGENTS, &name(&args.show.name)?, &args.show, &workspace).await
+            show(&AGENTS, &name(&args.show.name)?, &args.show, &workspace).await
         }),
         None => serve(&args.run, log),
     }

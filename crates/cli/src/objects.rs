@@ -30,6 +30,8 @@ pub(crate) struct Kind {
     pub(crate) row: fn(&Value, Timestamp) -> Vec<String>,
     /// What people type for one.
     pub(crate) typed: fn(&Value) -> String,
+    /// What is shown of one besides, a name and a text each.
+    pub(crate) details: fn(&Value) -> Vec<(&'static str, String)>,
 }
 
 /// Formats of lists.
@@ -75,8 +77,8 @@ pub(crate) async fn list(
 ) -> Result<Exit, Failure> {
     let found = workspace.list(kind.collection).await;
     let list = found.map_err(|error| unserved(kind, workspace, &error))?;
-    let mut printer = Printer { kind, output: args.output, columns: Columns::default() };
-    let text = printer.all(&list, args.watch, SystemClock.now());
+    let mut printer = Printer::new(kind, args.output, args.watch);
+    let text = printer.all(&list, SystemClock.now());
     std::io::stdout().lock().write_all(&text)?;
     let is_for_people = matches!(args.output, Output::Table | Output::Wide);
     if list.array_at(&["items"]).is_empty() && is_for_people {
@@ -115,10 +117,7 @@ pub(crate) async fn show(
     };
     let text = match args.output {
         Output::Table | Output::Wide => facts(kind, &object, SystemClock.now()),
-        output => {
-            let mut printer = Printer { kind, output, columns: Columns::default() };
-            printer.one(&object, SystemClock.now())
-        }
+        output => Printer::new(kind, output, false).one(&object, SystemClock.now()),
     };
     std::io::stdout().lock().write_all(&text)?;
     Ok(Exit::Done)
@@ -157,7 +156,7 @@ fn unserved(kind: &Kind, workspace: &Workspace, error: &ApiError) -> Failure {
         return failure(&format!("{}s in workspace {}", kind.noun, workspace.name()), error);
     }
     let lines = vec![
-        format!("workspace {} has no agents", workspace.name()),
+        format!("workspace {} is not there, or has no agents", workspace.name()),
         "`strait agent token create NAME` makes one; --workspace names another workspace".into(),
     ];
     Failure { exit: Exit::No, lines }
@@ -186,16 +185,21 @@ pub(crate) fn cell(text: &str) -> String {
 struct Printer {
     kind: &'static Kind,
     output: Output,
+    /// Whether more objects may come: then each is a document of its own.
+    watched: bool,
     columns: Columns,
 }
 
 impl Printer {
-    /// A list. Where it is watched each object is a document of its own.
-    fn all(&mut self, list: &Value, watched: bool, now: Timestamp) -> Vec<u8> {
+    fn new(kind: &'static Kind, output: Output, watched: bool) -> Self {
+        Self { kind, output, watched, columns: Columns::default() }
+    }
+
+    fn all(&mut self, list: &Value, now: Timestamp) -> Vec<u8> {
         let items = list.array_at(&["items"]);
         let mut out = Vec::new();
         match self.output {
-            Output::Json | Output::Yaml if !watched => out = self.document(list),
+            Output::Json | Output::Yaml if !self.watched => out = self.document(list),
             Output::Table | Output::Wide if !items.is_empty() => {
                 let header = self.kind.columns.iter().map(|&name| name.to_owned()).collect();
                 let rows = items.iter().map(|item| (self.kind.row)(item, now));
@@ -230,7 +234,8 @@ impl Printer {
 
     fn document(&self, value: &Value) -> Vec<u8> {
         if self.output == Output::Yaml {
-            return format!("---\n{}", yaml::to_text(value)).into_bytes();
+            let start = if self.watched { "---\n" } else { "" };
+            return format!("{start}{}", yaml::to_text(value)).into_bytes();
         }
         let mut out = value.to_pretty_bytes();
         out.push(b'\n');
@@ -243,6 +248,8 @@ fn facts(kind: &Kind, object: &Value, now: Timestamp) -> Vec<u8> {
     let columns = kind.columns.iter().map(|&name| name.to_owned());
     let mut rows: Vec<Vec<String>> =
         columns.zip((kind.row)(object, now)).map(|(name, cell)| vec![name, cell]).collect();
+    let details = (kind.details)(object).into_iter();
+    rows.extend(details.map(|(name, text)| vec![name.to_owned(), text]));
     for one in object.array_at(&["status", "conditions"]) {
         let text = |key| one.str_at(&[key]).unwrap_or_default();
         let since = crate::hook::age(text("lastTransitionTime"), now);

@@ -6,7 +6,7 @@ use strait_machinery::json::Value;
 use crate::objects::{Kind, age, cell, condition};
 
 /// Agents of a workspace.
-pub(super) const AGENTS: Kind = Kind {
+pub(crate) const AGENTS: Kind = Kind {
     noun: "agent",
     collection: "/apis/relay.strait.dev/v1alpha1/agents",
     resource: "agent.relay.strait.dev",
@@ -23,7 +23,25 @@ pub(super) const AGENTS: Kind = Kind {
     narrow: 6,
     row,
     typed: |agent| agent.str_at(&["metadata", "name"]).unwrap_or_default().to_owned(),
+    details,
 };
+
+/// Its instances.
+fn details(agent: &Value) -> Vec<(&'static str, String)> {
+    let instance = |one: &Value| {
+        let text = |key| cell(one.str_at(&[key]).unwrap_or_default());
+        let number = |key| one.at(&[key]).and_then(Value::as_i64).unwrap_or(0);
+        let connections = number("connections");
+        let mut shown =
+            format!("{} {}, {} on {}", text("id"), text("state"), text("version"), text("host"));
+        if connections > 0 {
+            let (from, millis) = (text("address"), number("rttMillis"));
+            shown.push_str(&format!(", {connections} connections from {from}, {millis} ms"));
+        }
+        ("INSTANCE", shown)
+    };
+    agent.array_at(&["status", "instances"]).iter().map(instance).collect()
+}
 
 fn row(agent: &Value, now: Timestamp) -> Vec<String> {
     let instances = agent.array_at(&["status", "instances"]);
@@ -59,9 +77,15 @@ mod tests {
         let agent = r#"{"metadata":{"name":"smith","creationTimestamp":"2026-01-01T00:00:00Z"},
             "status":{"observedServices":5,"conditions":[{"type":"Connected","status":"True"}],
             "instances":[
-                {"id":"a","state":"Ready","version":"0.3.0","address":"203.0.113.7"},
+                {"id":"a","state":"Ready","version":"0.3.0","address":"203.0.113.7",
+                 "connections":2,"rttMillis":18},
                 {"id":"b","state":"Lost","version":"0.2.0","address":"203.0.113.8"}]}}"#;
-        let row = row(&parse(agent.as_bytes()).unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
+        let agent = parse(agent.as_bytes()).unwrap();
+        let details = details(&agent);
+        let shown = "a Ready, 0.3.0 on -, 2 connections from 203.0.113.7, 18 ms";
+        assert_eq!(details[0], ("INSTANCE", shown.to_owned()));
+        assert_eq!(details[1].1, "b Lost, 0.2.0 on -");
+        let row = row(&agent, "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(row, ["smith", "True", "1/2", "5", "0.3.0", "5m", "203.0.113.7", "-"]);
         assert_eq!(row.len(), AGENTS.columns.len());
     }

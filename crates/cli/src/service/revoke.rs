@@ -11,9 +11,10 @@ use strait_relay::REVOCATIONS_PATH;
 use strait_types::is_dns1123_label;
 
 use super::{SERVICES, ServiceName};
+use crate::agent::AGENTS;
 use crate::client::{Workspace, failure};
 use crate::exit::{Exit, Failure};
-use crate::objects::missing;
+use crate::objects::{Kind, missing};
 
 /// Ends credentials before their time; what lives by them is cut within two seconds
 ///
@@ -91,23 +92,29 @@ pub(super) async fn run(revoke: &Revoke, workspace: &Workspace) -> Result<Exit, 
             answer.map_err(|error| failure("in all workspaces", &error))?
         }
         Some(Target::Agent(agent)) => {
-            let path = format!("/apis/relay.strait.dev/v1alpha1/agents/{agent}/revocations");
-            let answer = workspace.create(&path, &revoke.body).await;
-            answer.map_err(|error| failure(&format!("agent {agent:?}"), &error))?
+            revoke_at(&AGENTS, agent, agent, &revoke.body, workspace).await?
         }
         Some(Target::Service(name)) => {
-            let path = format!("{}/{}/revocations", SERVICES.collection, name.object());
-            match workspace.create(&path, &revoke.body).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    return Err(missing(&SERVICES, &name.to_string(), workspace, &error).await);
-                }
-            }
+            revoke_at(&SERVICES, &name.object(), &name.to_string(), &revoke.body, workspace).await?
         }
     };
     let revoked = answer.str_at(&["revoked"]).unwrap_or_default();
     writeln!(std::io::stdout().lock(), "revoked {revoked}")?;
     Ok(Exit::Done)
+}
+
+async fn revoke_at(
+    kind: &Kind,
+    object: &str,
+    typed: &str,
+    body: &Value,
+    workspace: &Workspace,
+) -> Result<Value, Failure> {
+    let path = format!("{}/{object}/revocations", kind.collection);
+    match workspace.create(&path, body).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(missing(kind, typed, workspace, &error).await),
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,18 @@ pub(super) const SERVICES: Kind = Kind {
     narrow: 5,
     row,
     typed,
+    details,
 };
+
+/// What its agent lets pass.
+fn details(service: &Value) -> Vec<(&'static str, String)> {
+    let texts = |key: &str| -> String {
+        let all = service.array_at(&["status", key]).iter().filter_map(Value::as_str);
+        all.collect::<Vec<_>>().join(" ")
+    };
+    let passes = |text: String| if text.is_empty() { "all".to_owned() } else { text };
+    vec![("METHODS", passes(texts("methods"))), ("PATHS", passes(texts("paths")))]
+}
 
 /// `AGENT/SERVICE`: what every command takes.
 fn typed(service: &Value) -> String {
