@@ -134,14 +134,13 @@ mod tests {
     fn attempt(hub: &Arc<Authority>, trusted: &Authority, name: &'static str) -> Result<(), Error> {
         let names = ServerNames::new(["hub.example"]).unwrap();
         let serving = ServingCertificate::new(hub.clone(), names, day()).unwrap();
-        let mut server = Arc::unwrap_or_clone(server_config(serving, clock()).unwrap());
-        server.alpn_protocols.push(b"own/1".to_vec());
+        let server = server_config(serving, &[b"own/1"], clock()).unwrap();
         let subject = ClientSubject { user: "smith".into(), ..ClientSubject::default() };
         let issued = trusted.issue_client(&subject, day()).unwrap();
         let identity = ClientIdentity::try_from(&issued).unwrap();
         let bundle = trusted.bundle().unwrap();
         let client = tunnel_client_config(&bundle, identity, b"own/1", clock()).unwrap();
-        let (client, server) = handshake(client, Arc::new(server), name)?;
+        let (client, server) = handshake(client, server, name)?;
         assert_eq!(client.alpn_protocol(), Some(&b"own/1"[..]));
         assert_eq!(server.peer_certificates().map(<[_]>::len), Some(1));
         Ok(())
