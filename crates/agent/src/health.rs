@@ -62,7 +62,12 @@ pub(crate) fn probes(ready: Checks, metrics: Metrics) -> BTreeMap<&'static str, 
         response
     };
     let live = move || text(Checks::new().report("livez", &[], false));
-    let ready = move || text(ready.report("readyz", &[], false));
+    // Only this machine reads it: reasons are not withheld.
+    let ready = move || {
+        let (status, report) = ready.report("readyz", &[], false);
+        let reasons = if status.is_success() { String::new() } else { ready.failures() };
+        text((status, report + &reasons))
+    };
     let metrics = move || {
         let mut response = Response::new(Body::from(metrics.encode()));
         let media_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);

@@ -33,6 +33,16 @@ impl Checks {
         self
     }
 
+    /// What fails now and why, one line each; for who runs this process.
+    #[must_use]
+    pub fn failures(&self) -> String {
+        let failed = self.checks.iter().filter_map(|(name, check)| {
+            let reason = check().err()?;
+            Some(format!("{name}: {reason}\n"))
+        });
+        failed.collect()
+    }
+
     /// The answer of `endpoint` (`readyz`) about all checks but the excluded ones; the list of
     /// them only when it is asked for, or one of them fails.
     #[must_use]
@@ -88,6 +98,7 @@ mod tests {
         let (status, text) = checks.report("readyz", &[], false);
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(text, "[+]ping ok\n[-]store failed: reason withheld\nreadyz check failed\n");
+        assert_eq!(checks.failures(), "store: disk full\n");
         let (status, text) = checks.report("readyz", &["store"], true);
         assert_eq!(status, StatusCode::OK);
         assert_eq!(text, "[+]ping ok\n[+]store excluded: ok\nreadyz check passed\n");

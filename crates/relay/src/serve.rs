@@ -130,7 +130,6 @@ impl Serving {
                 withdrawn.force();
             });
         }
-        inner.context.metrics.reloaded();
         changes
     }
 

@@ -68,12 +68,10 @@ pub struct HubConfig {
 /// What connections are carried by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// TLS, and a WebSocket where that does not pass.
+    /// Whatever passes; today that is TLS.
     Auto,
     /// TLS alone.
     Tls,
-    /// A WebSocket alone.
-    WebSocket,
 }
 
 /// A service that is offered.

@@ -11,3 +11,4 @@ mod harness;
 mod requests;
 mod service;
 mod site;
+mod tunnel;

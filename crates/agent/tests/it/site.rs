@@ -1,11 +1,15 @@
 //! A hub with the example's provider and two tenants, and an agent of the provider.
 
+use std::path::PathBuf;
+
 use strait_agent::{Config, Environment, Files, FrontDoor};
 use strait_audit::{Filter, list};
 use strait_machinery::json::Value;
 use strait_runtime::Shutdown;
 use strait_sandbox::exec::Launcher;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::harness::{Client, PATIENCE, TestHub, context, yaml};
@@ -65,9 +69,33 @@ impl Site {
 
     /// Starts the agent with these rules, and waits until it is connected.
     pub(crate) async fn agent(&self, rules: &str) -> Agent {
-        let file = self.home.path().join("work.yaml");
-        std::fs::write(&file, self.work(rules)).unwrap();
-        let files = Files { paths: vec![file], allow_insecure: false };
+        self.agent_with(&self.work(rules)).await
+    }
+
+    fn file(&self) -> PathBuf {
+        self.home.path().join("work.yaml")
+    }
+
+    /// Changes the agent's file.
+    pub(crate) fn write(&self, text: &str) {
+        std::fs::write(self.file(), text).unwrap();
+    }
+
+    /// Asks the agent's health port.
+    pub(crate) async fn probe(&self, path: &str) -> String {
+        let address = std::fs::read_to_string(self.home.path().join("agent/health")).unwrap();
+        let mut stream = TcpStream::connect(address.trim()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Starts the agent with this file, and waits until it is connected.
+    pub(crate) async fn agent_with(&self, text: &str) -> Agent {
+        self.write(text);
+        let files = Files { paths: vec![self.file()], allow_insecure: false };
         let config = Config {
             data_dir: self.home.path().join("agent"),
             token: Some(self.token.parse().unwrap()),

@@ -15,7 +15,6 @@ pub struct ServingMetrics {
     streams: Family<Three, Counter>,
     open: Family<Pair, Gauge>,
     bytes: Family<Pair, Counter>,
-    reloads: Family<strait_runtime::Label, Counter>,
 }
 
 impl ServingMetrics {
@@ -27,7 +26,6 @@ impl ServingMetrics {
             streams: Family::default(),
             open: Family::default(),
             bytes: Family::default(),
-            reloads: Family::default(),
         };
         metrics.register(
             "strait_relay_inner_connections",
@@ -49,16 +47,7 @@ impl ServingMetrics {
             "Bytes of bodies and raw streams, to and from services",
             this.bytes.clone(),
         );
-        metrics.register(
-            "strait_relay_config_reload",
-            "Configurations that were put to use",
-            this.reloads.clone(),
-        );
         this
-    }
-
-    pub(super) fn reloaded(&self) {
-        self.reloads.get_or_create(&[("result", "applied")]).inc();
     }
 
     pub(super) fn opened(&self, service: &str, kind: &str) -> Counted {

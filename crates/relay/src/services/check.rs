@@ -135,9 +135,12 @@ fn hub(raw: &raw::Hub, problems: &mut Problems<'_>) -> Option<HubConfig> {
     let transport = match &*raw.transport {
         "auto" => Transport::Auto,
         "tls" => Transport::Tls,
-        "websocket" => Transport::WebSocket,
-        // The schema told.
-        _ => return None,
+        // The schema told what else there is.
+        other => {
+            let why = "is not there yet; use tls, through a proxy of proxyFile where there is one";
+            problems.invalid(&path.field("transport"), other, why);
+            return None;
+        }
     };
     let proxy_file = (!raw.proxy_file.is_empty())
         .then(|| problems.secret(&path.field("proxyFile"), &raw.proxy_file));

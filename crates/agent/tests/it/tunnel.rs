@@ -1,0 +1,52 @@
+//! The agent's connections, at a real hub.
+
+use std::time::Duration;
+
+use crate::harness::PATIENCE;
+use crate::site::Site;
+
+const SERVICES: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n\
+    services: [{name: ci, type: http, url: 'http://127.0.0.1:1'}]\n";
+
+/// Waits until a probe has a line.
+async fn until(site: &Site, probe: &str, line: &str) {
+    let said = async {
+        while !site.probe(probe).await.contains(line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("never {line:?}"));
+}
+
+#[tokio::test]
+async fn an_agent_with_services_is_connected_and_leaves() {
+    let site = Site::new().await;
+    let agent = site.agent_with(SERVICES).await;
+    until(&site, "/readyz", "200 OK").await;
+    until(&site, "/metrics", "\nstrait_relay_connections 2").await;
+    let begun = std::time::Instant::now();
+    agent.stop().await;
+    // Nothing crosses: nothing has to be waited for.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn services_that_come_later_are_connected_for() {
+    let site = Site::new().await;
+    let agent = site.agent_with("").await;
+    until(&site, "/metrics", "\nstrait_relay_connections 0").await;
+    site.write(SERVICES);
+    until(&site, "/metrics", "\nstrait_relay_connections 2").await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn readiness_says_why_there_is_no_connection() {
+    let site = Site::new().await;
+    let elsewhere = format!("{SERVICES}hub: {{addresses: ['127.0.0.1:1']}}\n");
+    let agent = site.agent_with(&elsewhere).await;
+    until(&site, "/readyz", "tunnel: cannot connect to 127.0.0.1:1: ").await;
+    site.write(SERVICES);
+    until(&site, "/readyz", "200 OK").await;
+    agent.stop().await;
+}
