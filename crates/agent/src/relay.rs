@@ -35,8 +35,11 @@ pub struct Environment {
 #[derive(Clone)]
 pub(crate) struct Relay(Arc<Inner>);
 
+/// The hub's addresses, given those of the configuration.
+type Addresses = Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>;
+
 struct Inner {
-    addresses: Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>,
+    addresses: Addresses,
     serving: ArcSwapOption<Serving>,
     make: Box<dyn Fn(AgentConfig) -> Serving + Send + Sync>,
     generation: AtomicI64,

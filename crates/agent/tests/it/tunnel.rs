@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, yaml};
 use crate::site::Site;
 
 const SERVICES: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n\
@@ -48,5 +48,19 @@ async fn readiness_says_why_there_is_no_connection() {
     until(&site, "/readyz", "tunnel: cannot connect to 127.0.0.1:1: ").await;
     site.write(SERVICES);
     until(&site, "/readyz", "200 OK").await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_is_reached_through_the_hub() {
+    let site = Site::new().await;
+    let agent = site.agent_with(&SERVICES.replace("http://127.0.0.1:1", site.service.url())).await;
+    until(&site, "/metrics", "\nstrait_relay_connections 2").await;
+    let provider = site.within("root:provider");
+    let services = "/apis/relay.strait.dev/v1alpha1/services";
+    provider.wait(services, "ci.smith", |_| true).await;
+    let answer = provider.post("/services/relay/smith/ci/", &yaml("{digest: x}")).await;
+    let answer = answer.expect(200);
+    assert!(answer.str_at(&["signature"]).is_some(), "{answer:?}");
     agent.stop().await;
 }
