@@ -26,8 +26,9 @@ pub(super) struct Identity {
     /// The credential's identifier.
     #[serde(default)]
     pub(super) cred: String,
-    /// When the credential was made, seconds since 1970.
-    iat: Option<i64>,
+    /// When the credential was made, RFC 3339.
+    #[serde(default)]
+    issued: String,
 }
 
 /// An identity that is none.
@@ -67,15 +68,15 @@ impl Identity {
         (user.is_some() && too_old).then_some("policy.maxTokenAge")
     }
 
-    /// A token of which nobody says how old it is could be of any age.
+    /// A token of which nobody says how old it is could be of any age. What is no token, such as
+    /// a certificate, proves its holder anew on each connection.
     fn is_younger(&self, limit: Duration, now: Timestamp) -> bool {
-        match self.iat {
-            Some(made) => {
-                let age = now.as_second().saturating_sub(made);
-                u64::try_from(age).unwrap_or(0) <= limit.as_secs()
-            }
-            None => !matches!(&*self.via, "token" | "legacy"),
-        }
+        let is_token = matches!(&*self.via, "token" | "legacy");
+        let young = |made: Timestamp| {
+            let age = now.as_second().saturating_sub(made.as_second());
+            u64::try_from(age).unwrap_or(0) <= limit.as_secs()
+        };
+        !is_token || self.issued.parse().is_ok_and(young)
     }
 }
 
@@ -108,6 +109,7 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let (required, users, age) =
             (Some("policy.requireIdentity"), Some("allow.users"), Some("policy.maxTokenAge"));
+        let token = |made: &str| format!(r#"{{"user":"a","via":"token","issued":"{made}"}}"#);
         for (json, listed, require, limit, expected) in [
             ("", &[][..], false, None, None),
             ("", &[], true, None, required),
@@ -115,14 +117,14 @@ mod tests {
             ("", &["*"], false, None, users),
             (r#"{"user":"a"}"#, &["b", "a*"], true, None, None),
             (r#"{"user":"a"}"#, &["b"], true, None, users),
-            (r#"{"user":"a","via":"token","iat":950000}"#, &[], true, Some(day), None),
-            (r#"{"user":"a","via":"token","iat":900000}"#, &[], true, Some(day), age),
-            (r#"{"user":"a","via":"token","iat":2000000}"#, &[], true, Some(day), None),
-            (r#"{"user":"a","via":"token","iat":-9223372036854775808}"#, &[], true, Some(day), age),
+            (&token("1970-01-11T23:00:00Z"), &[], true, Some(day), None),
+            (&token("1970-01-10T00:00:00Z"), &[], true, Some(day), age),
+            (&token("2030-01-01T00:00:00Z"), &[], true, Some(day), None),
+            (&token("now"), &[], true, Some(day), age),
+            (&token("-009999-01-02T01:59:59Z"), &[], true, Some(day), age),
             (r#"{"user":"a","via":"token"}"#, &[], true, Some(day), age),
             (r#"{"user":"a","via":"token"}"#, &[], true, None, None),
             (r#"{"user":"a","via":"cert"}"#, &[], true, Some(day), None),
-            (r#"{"user":"a","via":"cert","iat":1}"#, &[], true, Some(day), age),
         ] {
             let identity = Identity::parse(json.as_bytes()).unwrap();
             let policy = Policy { max_token_age: limit, require_identity: require };

@@ -77,13 +77,13 @@ impl Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        let (bytes_in, bytes_out) = self.flow.bytes();
+        let (up, down) = self.flow.bytes();
         let Self { live, kind, status, .. } = self;
-        live.context.metrics.ended(&live.name, kind, self.code.as_str(), (bytes_in, bytes_out));
+        live.context.metrics.ended(&live.name, kind, self.code.as_str(), (up, down));
         let took = self.flow.now().saturating_sub(self.began);
-        tracing::info!(
-            target: "strait_relay::access",
-            request_id = self.request_id,
+        tracing::debug!(
+            target: "strait::access",
+            id = self.request_id,
             service = &*live.name,
             kind,
             user = self.user,
@@ -93,10 +93,10 @@ impl Drop for Seen {
             status,
             reason = self.reason,
             code = self.code.as_str(),
-            bytes_in,
-            bytes_out,
-            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "stream ended"
+            up,
+            down,
+            took_ms = took.as_secs_f64() * 1e3,
+            "served"
         );
     }
 }

@@ -83,7 +83,7 @@ async fn rules_refuse_before_anything_goes_in() {
     )
     .await;
     let bob = br#"{"user":"bob"}"#;
-    let old = br#"{"user":"alice","via":"token","iat":1}"#;
+    let old = br#"{"user":"alice","via":"token","issued":"2020-01-01T00:00:00Z"}"#;
     for (method, path, identity, expected) in [
         ("DELETE", "/job/x", super::rig::ALICE, (403, "AgentRule")),
         ("GET", "/other", super::rig::ALICE, (403, "AgentRule")),
