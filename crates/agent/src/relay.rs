@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::ClientConfig;
+use strait_audit::AuditLog;
 use strait_net::SystemResolver;
 use strait_pki::{PkiError, TrustBundle, tunnel_client_config};
 use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::dial::{self, Announcement, NoProxy, Proxy, Route, Setup, Tunnel};
 use strait_relay::link::{Acceptor, Memory};
+use strait_relay::record::Recorder;
 use strait_relay::serve::{Serving, ServingMetrics};
 use strait_relay::services::AgentConfig;
 use strait_runtime::{Context, random_16};
@@ -69,14 +71,18 @@ impl Relay {
         member: &Member,
         environment: Environment,
         label: &str,
+        audit: &AuditLog,
         context: &Context,
     ) -> (Self, Tunnel) {
         let of_member = member.clone();
         let (agent, metrics) = (member.now().agent.clone(), ServingMetrics::new(&context.metrics));
         let (clock, tasks) = (context.clock.clone(), context.tasks.clone());
+        let recorder = Recorder::new(audit.clone(), tasks.clone());
+        tasks.spawn("reads", recorder.clone().count_reads(context.shutdown.clone()));
         let make = move |config| {
+            let (clock, metrics) = (clock.clone(), metrics.clone());
             let serving =
-                Serving::new(&agent, config, clock.clone(), tasks.clone(), metrics.clone());
+                Serving::new(&agent, config, clock, tasks.clone(), metrics, recorder.clone());
             tasks.spawn_daemon("services", serving.clone().tend());
             serving
         };
@@ -151,8 +157,15 @@ impl Relay {
         let (tasks, served) =
             (strait_runtime::TaskSet::new(&metrics), ServingMetrics::new(&metrics));
         let clock = Arc::new(strait_runtime::SystemClock);
+        // It serves nothing, so that nothing is written.
+        let files = tempfile::tempdir().unwrap();
+        let options = strait_audit::Options::new(files.path().join("audit"), "smith-1".into());
+        let mirror = Box::new(strait_audit::FileMirror(files.path().join("mirror")));
+        let audit = AuditLog::open(options, mirror, clock.clone(), &metrics).unwrap();
+        let recorder = Recorder::new(audit, tasks.clone());
         let make = move |config| {
-            Serving::new("smith", config, clock.clone(), tasks.clone(), served.clone())
+            let (clock, served) = (clock.clone(), served.clone());
+            Serving::new("smith", config, clock, tasks.clone(), served, recorder.clone())
         };
         let relay = Self::new(<[String]>::to_vec, make);
         let route = relay.0.route.subscribe();

@@ -72,7 +72,7 @@ pub async fn run(
     let api = Api::new(hub.clone(), clients.clone(), HubTime::new(context.clock.clone()));
     let tasks = &context.tasks;
     tasks.spawn("membership", member.clone().stay());
-    let (relay, tunnel) = Relay::start(&member, config.environment, &facts.host, &context);
+    let (relay, tunnel) = Relay::start(&member, config.environment, &facts.host, &audit, &context);
     let _ = tunnel_slot.set(tunnel.status());
     let reload = Reload::new(config.files, &config.told, relay.clone(), &context);
     relay.apply(config.told.relay);

@@ -27,6 +27,7 @@ pub mod hub;
 mod limiter;
 pub mod link;
 pub mod message;
+pub mod record;
 pub mod serve;
 pub mod services;
 pub mod token;

@@ -1,9 +1,9 @@
 //! The agent's end of a crossing: streams that the hub opens, taken to the services on offer.
 //!
 //! ```text
-//! stream ─► request::decide ─► turn ─► credential ─► Pool ─► ACCEPT ─► service
-//!    ▲       (403, 404, 413…)   (503)                (502, 504)           │
-//!    └──────────────── answer::head ◄── framing, checked as bytes ◄───────┘
+//! stream ─► request::decide ─► turn ─► credential ─► recorded ─► Pool ─► ACCEPT ─► service
+//!    ▲       (403, 404, 413…)   (503)                  (503)   (502, 504)           │
+//!    └──────────────── answer::head ◄── framing, checked as bytes ◄─────────────────┘
 //! ```
 //!
 //! The hub decides who may ask; what may be asked for, and with which credential, is decided
@@ -49,6 +49,7 @@ use self::flow::Flow;
 use self::live::{Context, Live};
 use self::seen::Seen;
 use crate::link::{Acceptor, Sender, Stream};
+use crate::record::Recorder;
 use crate::services::{self, AgentConfig, Change, DRAIN, Target, plan_reload};
 
 /// Between two looks for connections that rest for too long.
@@ -71,7 +72,8 @@ struct Current {
 }
 
 impl Serving {
-    /// Offers what a configuration says, under an agent's name. Streams are tasks of `tasks`.
+    /// Offers what a configuration says, under an agent's name. Streams are tasks of `tasks`, and
+    /// each is written down by `recorder` before anything of it goes in.
     #[must_use]
     pub fn new(
         agent: &str,
@@ -79,8 +81,9 @@ impl Serving {
         clock: Arc<dyn Clock>,
         tasks: TaskSet,
         metrics: ServingMetrics,
+        recorder: Recorder,
     ) -> Self {
-        let context = Context { agent: agent.into(), clock, tasks, metrics };
+        let context = Context { agent: agent.into(), clock, tasks, metrics, recorder };
         let offered = config.services.iter();
         let services = offered
             .map(|(name, service)| {

@@ -9,7 +9,6 @@
 mod answer;
 mod head;
 mod live;
-mod record;
 mod retained;
 mod upgrade;
 mod who;
@@ -34,10 +33,10 @@ use crate::agents::{AgentSpec, Agents};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::way::Way;
 use crate::message::{Failure, Reader, ServiceName, prefers_json};
+pub use crate::record::{Recorded, Recorder};
 
 use head::Head;
 pub use live::{Live, LiveStream};
-pub use record::{Recorded, Recorder};
 use retained::Upload;
 use who::{Caller, Exposure};
 

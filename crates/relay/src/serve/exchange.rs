@@ -141,7 +141,7 @@ async fn exchange(
     let parts = head.parts();
     seen.asks(parts.method.as_str(), parts.path);
     let identity = Identity::parse(parts.tlvs.identity).map_err(|_| Stop::Cut(Code::Identity))?;
-    seen.by(&identity);
+    let identity = seen.by(identity);
     let (Way::Http(pool), Target::Http(http)) = (&live.kept.way, &live.service.target) else {
         return Err(Failure::Internal.into());
     };
@@ -152,11 +152,12 @@ async fn exchange(
         policy: &live.policy,
         now: live.context.clock.now(),
     };
-    let mut asked = decide(head, &identity, &offer)?;
+    let mut asked = decide(head, identity, &offer)?;
     let turn = until(sender, live.turn()).await?;
     seen.turn = Some(turn.ok_or_else(|| live.overloaded())?);
     let credential = until(sender, live.kept.credential.read()).await?;
     credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
+    until(sender, seen.record()).await??;
     let question = Question::of(&asked, parts.tlvs.prefix);
     let flow = seen.flow.clone();
     let work = Work { live, http, pool, question: &question, flow: &flow };

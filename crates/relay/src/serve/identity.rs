@@ -18,8 +18,12 @@ pub(super) struct Identity {
     /// Their name.
     #[serde(default)]
     pub(super) user: String,
+    /// Their groups.
     #[serde(default)]
-    groups: Vec<String>,
+    pub(super) groups: Vec<String>,
+    /// The logical cluster that they ask in.
+    #[serde(default)]
+    pub(super) ws: String,
     /// How they proved it.
     #[serde(default)]
     via: String,
@@ -46,7 +50,8 @@ impl Identity {
         }
         let found: Self = serde_json::from_slice(bytes).map_err(|_| Malformed)?;
         let plain = |text: &str| text.len() <= 1024 && !text.chars().any(char::is_control);
-        let whole = found.groups.len() <= GROUPS_MAX && plain(&found.user) && plain(&found.cred);
+        let groups = found.groups.len() <= GROUPS_MAX && found.groups.iter().all(|one| plain(one));
+        let whole = groups && plain(&found.user) && plain(&found.cred) && plain(&found.ws);
         if whole { Ok(found) } else { Err(Malformed) }
     }
 

@@ -12,6 +12,7 @@ use super::metrics::ServingMetrics;
 use super::pool::Pool;
 use super::trust::TlsSource;
 use crate::message::Failure;
+use crate::record::Recorder;
 use crate::services::{Credentials, HttpTarget, Policy, Service, Target};
 
 /// How long a stream waits for its turn.
@@ -24,6 +25,7 @@ pub(super) struct Context {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tasks: TaskSet,
     pub(super) metrics: ServingMetrics,
+    pub(super) recorder: Recorder,
 }
 
 /// A service under its present settings.

@@ -47,13 +47,17 @@ async fn connect(
     seen: &mut Seen,
 ) -> Result<Io, Code> {
     let identity = Identity::parse(head.tlvs().identity).map_err(|_| Code::Identity)?;
-    seen.by(&identity);
+    let identity = seen.by(identity);
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
         seen.reason = rule;
         return Err(Code::Forbidden);
     }
     seen.turn = Some(until(sender, live.turn()).await?.ok_or(Code::Overloaded)?);
+    until(sender, seen.record()).await?.map_err(|failure| {
+        seen.reason = failure.reason();
+        Code::Internal
+    })?;
     let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal) };
     let dialled = dialer.dial(Offered::Nothing, live.service.limits.dial);
     let (io, _) = until(sender, dialled).await?.map_err(|failure| {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use strait_tunnel::{Code, Tlvs};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -10,6 +11,9 @@ use super::flow::Flow;
 use super::identity::Identity;
 use super::live::Live;
 use super::metrics::Counted;
+use crate::credential::Subjects;
+use crate::message::Failure;
+use crate::record::Recorded;
 
 /// Longest path that is logged, bytes.
 const PATH_MAX: usize = 1024;
@@ -21,11 +25,13 @@ pub(super) struct Seen {
     kind: &'static str,
     began: Duration,
     request_id: String,
-    user: String,
-    credential: String,
-    method: String,
+    who: Option<Identity>,
+    method: Method,
     /// Without its query.
     path: String,
+    upgrade: bool,
+    /// What was written down before anything went in.
+    recorded: Option<Recorded>,
     /// Of the answer, whoever made it.
     pub(super) status: u16,
     /// Why we answered in the service's place; empty if it did.
@@ -50,10 +56,12 @@ impl Seen {
             began: flow.now(),
             flow,
             request_id: clipped(tlvs.request_id),
-            user: String::new(),
-            credential: String::new(),
-            method: String::new(),
+            who: None,
+            // Bytes both ways, until a request says otherwise.
+            method: Method::CONNECT,
             path: String::new(),
+            upgrade: kind == "raw" || !tlvs.upgrade.is_empty(),
+            recorded: None,
             status: 0,
             reason: "",
             code: Code::Aborted,
@@ -64,14 +72,49 @@ impl Seen {
 
     /// What was asked for.
     pub(super) fn asks(&mut self, method: &str, path: &str) {
-        self.method = method.to_owned();
+        self.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
         self.path = clipped(path.split('?').next().unwrap_or_default());
     }
 
     /// Who asks.
-    pub(super) fn by(&mut self, identity: &Identity) {
-        self.user = clipped(&identity.user);
-        self.credential = clipped(&identity.cred);
+    pub(super) fn by(&mut self, identity: Identity) -> &Identity {
+        self.who.insert(identity)
+    }
+
+    /// Writes down that something is about to go in.
+    ///
+    /// # Errors
+    /// It cannot be written: nothing may.
+    pub(super) async fn record(&mut self) -> Result<(), Failure> {
+        let who = self.who.as_ref();
+        let text = |of: fn(&Identity) -> &String| who.map_or("", |who| of(who));
+        let (agent, service) = (&self.live.context.agent, &self.live.name);
+        let subjects = Subjects {
+            credential: text(|who| &who.cred).into(),
+            key: None,
+            user: text(|who| &who.user).into(),
+            cluster: text(|who| &who.ws).into(),
+            agent: agent.clone(),
+            service: service.clone(),
+            issued: jiff::Timestamp::MIN,
+        };
+        let recorded = Recorded {
+            user: subjects.user.clone(),
+            groups: who.map_or_else(Vec::new, |who| {
+                who.groups.iter().map(|group| group.as_str().into()).collect()
+            }),
+            cluster: subjects.cluster.to_string(),
+            agent: agent.to_string(),
+            service: service.to_string(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            upgrade: self.upgrade,
+            id: self.request_id.clone(),
+            subjects: Arc::new(subjects),
+        };
+        self.live.context.recorder.opens(&recorded).await?;
+        self.recorded = Some(recorded);
+        Ok(())
     }
 }
 
@@ -81,22 +124,22 @@ impl Drop for Seen {
         let Self { live, kind, status, .. } = self;
         live.context.metrics.ended(&live.name, kind, self.code.as_str(), (up, down));
         let took = self.flow.now().saturating_sub(self.began);
+        if let Some(recorded) = &self.recorded {
+            let recorder = &self.live.context.recorder;
+            return recorder.ended(recorded, self.code, self.status, [up, down], took);
+        }
         tracing::debug!(
             target: "strait::access",
-            id = self.request_id,
+            user = self.who.as_ref().map_or("", |who| &who.user),
             service = &*live.name,
-            kind,
-            user = self.user,
-            credential = self.credential,
-            method = self.method,
+            method = %self.method,
             path = self.path,
             status,
+            code = %self.code,
             reason = self.reason,
-            code = self.code.as_str(),
-            up,
-            down,
             took_ms = took.as_secs_f64() * 1e3,
-            "served"
+            id = self.request_id,
+            "refused"
         );
     }
 }

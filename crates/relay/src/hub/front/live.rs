@@ -9,12 +9,12 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use strait_tunnel::{Code, Directions};
 
-use super::record::Recorded;
-use super::{Crossing, Front};
+use super::{Crossing, Front, cluster_of};
 use crate::credential::{self, Revocation};
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
 use crate::message::Failure;
+use crate::record::Recorded;
 
 /// All streams of this hub.
 pub struct Live {
@@ -207,5 +207,22 @@ impl Drop for Entry {
         let status = self.open.status.load(Relaxed);
         let bytes = [self.open.up.load(Relaxed), self.open.down.load(Relaxed)];
         self.front.recorder.ended(&self.open.recorded, code, status, bytes, took);
+    }
+}
+
+impl Crossing<'_> {
+    pub(super) fn recorded(&self) -> Recorded {
+        Recorded {
+            user: self.caller.user.name.clone(),
+            groups: self.caller.user.groups.clone(),
+            subjects: self.caller.subjects.clone(),
+            cluster: cluster_of(self).to_string(),
+            agent: self.name.agent.clone(),
+            service: self.name.service.clone(),
+            method: self.head.method.clone(),
+            path: self.head.path().to_owned(),
+            upgrade: self.head.upgrade.is_some(),
+            id: self.id.to_owned(),
+        }
     }
 }

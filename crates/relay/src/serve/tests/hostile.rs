@@ -273,3 +273,49 @@ async fn ten_thousand_aborted_exchanges_leave_nothing() {
     rig.metric("strait_runtime_tasks{task=\"relay.stream\"} 0").await;
     assert_eq!(rig.hub.usage().unconsumed, 0);
 }
+
+/// What the audit log says, without what chains it.
+fn lines(rig: &Rig) -> Vec<String> {
+    let mut all = Vec::new();
+    for segment in std::fs::read_dir(rig.path("audit")).unwrap() {
+        let path = segment.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "jsonl") {
+            let text = std::fs::read_to_string(path).unwrap();
+            all.extend(text.lines().map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                let text = |path: &str| line.pointer(path).unwrap().as_str().unwrap().to_owned();
+                format!(
+                    "{} {} {} {} {}",
+                    text("/stage"),
+                    text("/actor/user"),
+                    text("/object/name"),
+                    text("/crossing"),
+                    text("/outcome")
+                )
+            }));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn nothing_goes_in_that_was_not_written_down() {
+    let (rig, listener) = one("").await;
+    let mut stream = rig.ask(&Ask { method: "DELETE", path: "/job?secret=1", ..Ask::default() });
+    let (socket, _) = listener.accept().await.unwrap();
+    let mut socket = BufReader::new(socket);
+    head_of(&mut socket).await.unwrap();
+    let opened = "started alice web.smith r-1 relay.stream.open DELETE /job";
+    assert_eq!(lines(&rig), [opened], "written before the service has it");
+    write(socket.get_mut(), "HTTP/1.1 204 No||").await.unwrap();
+    assert_eq!(Answer::read(&mut stream.receiver).await.status, 204);
+    rig.metric("strait_runtime_tasks{task=\"stream-end\"} 0").await;
+    rig.audit.close().await;
+    let ended = "ended alice web.smith r-1 relay.stream.end NONE 204, 0 bytes up, 0 down";
+    assert_eq!(lines(&rig), [opened, ended]);
+    for method in ["GET", "POST"] {
+        let mut stream = rig.ask(&Ask { method, ..Ask::default() });
+        let answer = Answer::read(&mut stream.receiver).await;
+        assert_eq!(answer.told(), (503, "AuditUnavailable", true), "{method}");
+    }
+}

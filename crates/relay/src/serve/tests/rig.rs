@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use strait_api::private::Source;
+use strait_audit::{AuditLog, Head, Mirror, Options};
 use strait_runtime::{Metrics, SystemClock, TaskSet};
 use strait_tunnel::{
     Class, Config, Field, Method, OpenHead, RawHead, Request, RequestParts, Role, Side, Tlvs,
@@ -17,6 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::link::{Link, Part, Receiver, Stream};
+use crate::record::Recorder;
 use crate::serve::request::to_map;
 use crate::serve::{Serving, ServingMetrics};
 use crate::services::{AgentConfig, Disk, read};
@@ -32,6 +34,7 @@ pub(super) struct Rig {
     pub(super) serving: Serving,
     pub(super) tasks: TaskSet,
     pub(super) metrics: Metrics,
+    pub(super) audit: AuditLog,
     pub(super) files: TempDir,
 }
 
@@ -50,6 +53,8 @@ impl Rig {
         let metrics = Metrics::new();
         let tasks = TaskSet::new(&metrics);
         let clock = Arc::new(SystemClock);
+        let options = Options::new(files.path().join("audit"), "smith-1".into());
+        let audit = AuditLog::open(options, Box::new(NoMirror), clock.clone(), &metrics).unwrap();
         let text = services.replace("DIR", files.path().to_str().unwrap());
         let serving = Serving::new(
             "smith",
@@ -57,6 +62,7 @@ impl Rig {
             clock.clone(),
             tasks.clone(),
             ServingMetrics::new(&metrics),
+            Recorder::new(audit.clone(), tasks.clone()),
         );
         let (one, other) = duplex(1 << 16);
         let hub = Config::new(Role::Hub, Role::Agent, [1; 16]);
@@ -68,7 +74,7 @@ impl Rig {
         let (_, driver) = Link::new(other, Side::Dialler, agent, clock, acceptor);
         tasks.spawn_daemon("agent", driver);
         hub.ready().await.unwrap();
-        Self { hub, serving, tasks, metrics, files }
+        Self { hub, serving, tasks, metrics, audit, files }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -106,6 +112,19 @@ impl Rig {
         if tokio::time::timeout(LONG, there).await.is_err() {
             panic!("no {line} in\n{}", self.metrics.encode());
         }
+    }
+}
+
+/// A mirror that remembers nothing: every log is new.
+struct NoMirror;
+
+impl Mirror for NoMirror {
+    fn load(&mut self) -> Result<Option<Head>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(None)
+    }
+
+    fn save(&mut self, _: Head) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is written down of crossings: who, what for, and what came of it.
+//! What is written down of crossings: who, what for, and what came of it. Both ends of a tunnel
+//! do, each in a log of its own and with its own view; the request's identifier joins them.
 //!
 //! What can change something is recorded before it is sent, each time. Reads are recorded before
 //! the first of each kind, and then by their number, once a minute.
@@ -13,7 +14,6 @@ use strait_audit::{Actor, AuditLog, Object, Record, Stage};
 use strait_runtime::{Shutdown, TaskSet};
 use strait_tunnel::Code;
 
-use super::{Crossing, cluster_of};
 use crate::credential::Subjects;
 use crate::message::Failure;
 use crate::services::is_safe;
@@ -46,23 +46,6 @@ pub struct Recorded {
     pub upgrade: bool,
     /// The request's identifier.
     pub id: String,
-}
-
-impl Crossing<'_> {
-    pub(super) fn recorded(&self) -> Recorded {
-        Recorded {
-            user: self.caller.user.name.clone(),
-            groups: self.caller.user.groups.clone(),
-            subjects: self.caller.subjects.clone(),
-            cluster: cluster_of(self).to_string(),
-            agent: self.name.agent.clone(),
-            service: self.name.service.clone(),
-            method: self.head.method.clone(),
-            path: self.head.path().to_owned(),
-            upgrade: self.head.upgrade.is_some(),
-            id: self.id.to_owned(),
-        }
-    }
 }
 
 impl Recorded {
@@ -123,7 +106,7 @@ impl Recorder {
     ///
     /// # Errors
     /// It cannot be recorded.
-    pub(super) async fn opens(&self, recorded: &Recorded) -> Result<(), Failure> {
+    pub(crate) async fn opens(&self, recorded: &Recorded) -> Result<(), Failure> {
         if recorded.is_read()
             && let Some((_, count)) = self.reads.lock().get_mut(&recorded.kind())
         {
@@ -148,7 +131,7 @@ impl Recorder {
     }
 
     /// Records how a stream ended.
-    pub(super) fn ended(
+    pub(crate) fn ended(
         &self,
         recorded: &Recorded,
         code: Code,
