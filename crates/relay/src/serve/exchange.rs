@@ -171,9 +171,18 @@ async fn exchange(
             }
         } => return done,
         failure = flow.watch(&live.service.limits) => failure,
+        () = over(parts.tlvs.deadline_ms) => return Err(Stop::Cut(Code::Timeout)),
     };
     // Behind a head there is no place for a message.
     Err(if seen.status == 0 { failure.into() } else { Stop::Cut(Code::Timeout) })
+}
+
+/// Waits until a request's own time is over.
+async fn over(deadline_ms: Option<u32>) {
+    match deadline_ms {
+        Some(time) => tokio::time::sleep(Duration::from_millis(time.into())).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What serving one stream needs.

@@ -412,3 +412,31 @@ async fn a_raw_stream_whose_service_breaks_is_broken() {
     drop(socket);
     assert_eq!(Answer::read(&mut stream.receiver).await.code(), Code::UpstreamReset);
 }
+
+#[tokio::test]
+async fn streams_that_nobody_reads_delay_no_other_on_a_shared_connection() {
+    let rig = echoed("h2c").await;
+    let large = pattern(128 << 10);
+    let mut stalled = Vec::new();
+    for _ in 0..40 {
+        let mut stream = rig.begin(&Ask { method: "POST", ..Ask::default() });
+        // As much as fits, and nobody takes it back.
+        for _ in 0..16 {
+            if stream.sender.write(large.clone()).now_or_never().is_none() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        stalled.push(stream);
+    }
+    let mut other = rig.begin(&Ask { method: "POST", ..Ask::default() });
+    other.sender.write(Bytes::from_static(b"through")).await.unwrap();
+    other.sender.finish().unwrap();
+    assert_eq!(Answer::read(&mut other.receiver).await.text(), "through");
+    rig.metric("strait_relay_inner_connections{service=\"web\",state=\"active\"} 1").await;
+    // Cancelled, they give their places back, and the connection stays.
+    drop(stalled);
+    rig.metric("strait_relay_served_streams_open{service=\"web\",kind=\"http\"} 0").await;
+    assert_eq!(rig.get("/").await.status, 200);
+    rig.metric("strait_relay_inner_connections{service=\"web\",state=\"active\"} 1").await;
+}

@@ -220,3 +220,17 @@ async fn an_idle_stream_is_ended() {
     let answer = Answer::read(&mut stream.receiver).await;
     assert_eq!((answer.text(), answer.code()), ("data", Code::Timeout));
 }
+
+#[tokio::test]
+async fn a_request_ends_with_its_own_time() {
+    let (listener, url) = listen().await;
+    let rig = Rig::new(&format!("services:\n- {{name: web, type: http, url: {url}}}\n")).await;
+    let ask = Ask::default();
+    let tlvs = strait_tunnel::Tlvs { deadline_ms: Some(50), ..ask.tlvs };
+    let mut stream = rig.ask(&Ask { tlvs, ..ask });
+    assert_eq!(Answer::read(&mut stream.receiver).await.code(), Code::Timeout);
+    let (socket, _) = listener.accept().await.unwrap();
+    let mut socket = BufReader::new(socket);
+    head_of(&mut socket).await.unwrap();
+    assert!(head_of(&mut socket).await.is_none(), "its connection is closed");
+}
