@@ -126,7 +126,7 @@ impl Credentials {
             Rejected::Expired { id, ago, life } => Failure::CredentialExpired { id, ago, life },
             Rejected::Invalid | Rejected::Early { .. } => Failure::CredentialInvalid,
         })?;
-        let cluster = ClusterName::new(&*claims.cluster).map_err(|_| Failure::CredentialInvalid)?;
+        let cluster = ClusterName::new(&claims.cluster).map_err(|_| Failure::CredentialInvalid)?;
         let groups: Vec<&str> = claims.groups.iter().map(String::as_str).collect();
         let mut user = User::authenticated(&claims.sub, &groups);
         let id = vec![format!("JTI={}", claims.jti)];
