@@ -291,3 +291,20 @@ async fn credentials_are_on_record_without_their_secrets() {
     }
     assert!(!lines.contains(made.str_at(&["token"]).unwrap()));
 }
+
+#[tokio::test]
+async fn a_token_opens_nothing_that_became_another_type_of_service() {
+    let hub = TestHub::start().await;
+    let alice = workspace(&hub, "root:acme").await;
+    let admin = hub.admin().within("root:acme");
+    admin.create(AGENTS, &yaml("{metadata: {name: smith}}")).await.expect(201);
+    let bearer = format!("Bearer {}", token(&alice, "ci.smith").await);
+    let client = hub.anonymous().below("/services/relay").header("authorization", &bearer);
+    let reason = async || {
+        let answer = client.get("/smith/ci/").await;
+        answer.headers.get("x-strait-error").unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(reason().await, "AgentOffline");
+    admin.merge(&format!("{SERVICES}/ci.smith"), &yaml("{spec: {type: http}}")).await.expect(200);
+    assert_eq!(reason().await, "CredentialScope");
+}

@@ -50,6 +50,8 @@ pub struct Caller {
     pub cluster: ClusterName,
     /// What a revocation could be about. Uses of one token share it.
     pub subjects: Arc<Subjects>,
+    /// The type of service that the token is for, if it is for no other.
+    pub service_type: Option<String>,
     /// The token's identifier.
     pub id: Arc<str>,
     /// From when on it is nothing.
@@ -107,6 +109,7 @@ impl Credentials {
             user: token.user.clone(),
             cluster: token.cluster.clone(),
             subjects: token.subjects.clone(),
+            service_type: claims.service_type.clone(),
             id: token.subjects.credential.clone(),
             expires,
         })

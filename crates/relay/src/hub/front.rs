@@ -186,6 +186,11 @@ impl Crossing<'_> {
             };
             let (mut receiver, sender) = stream.split();
             let live = self.front.live.enter(self, &chosen, &sender)?;
+            // What was revoked since it was checked was cut before this stream was there.
+            let now = self.front.context.clock.now();
+            if let Some(failure) = self.front.credentials.revoked(&self.caller.subjects, now) {
+                return Err(failure);
+            }
             upload.begin(sender);
             match upload.until_head(&mut receiver).await {
                 Ok(head) => {

@@ -13,7 +13,7 @@ use super::head::Head;
 use super::{Certified, Front};
 use crate::access::{Verb, attributes};
 use crate::agents::{Affinity, AgentSpec};
-use crate::credential::{Asked, Subjects, is_ours};
+use crate::credential::{Asked, Scope, Subjects, is_ours};
 use crate::http::framing::BodyLength;
 use crate::message::{Failure, ServiceName};
 
@@ -72,7 +72,7 @@ impl Front {
     ) -> Result<Caller, Failure> {
         let verb = head.verb();
         let cluster = head.workspace.as_deref().map(|path| self.cluster(path)).transpose()?;
-        let (user, cluster, subjects, via) = match &head.presented.token {
+        let (user, cluster, subjects, service_type, via) = match &head.presented.token {
             Some(token) => {
                 let asked = Asked {
                     cluster: cluster.as_ref().map(ClusterName::as_str),
@@ -88,21 +88,21 @@ impl Front {
                 }
                 let now = self.context.clock.now();
                 let caller = self.credentials.check(Some(token), &asked, now)?;
-                (caller.user, caller.cluster, caller.subjects, "token")
+                (caller.user, caller.cluster, caller.subjects, caller.service_type, "token")
             }
             None => {
                 let user = certified().map_err(|_| Failure::CredentialInvalid)?;
                 let user = user.ok_or(Failure::CredentialMissing)?;
                 let cluster = cluster.ok_or(Failure::WorkspaceMissing)?;
                 let subjects = Arc::new(self.subjects(&user, &cluster, name));
-                (user, cluster, subjects, "cert")
+                (user, cluster, subjects, None, "cert")
             }
         };
         if let Some(failure) = self.credentials.revoked(&subjects, self.context.clock.now()) {
             return Err(failure);
         }
         self.may(&user, &cluster, name, verb)?;
-        let target = self.target(&cluster, name)?;
+        let target = self.target(&cluster, name, service_type.as_deref())?;
         if let BodyLength::Known(length) = head.length
             && let Some(limit) = target.limits.max_body.filter(|limit| length > *limit)
         {
@@ -168,14 +168,24 @@ impl Front {
         Err(Failure::NotFound)
     }
 
-    /// The service, if it is there and can be reached this way.
-    fn target(&self, cluster: &ClusterName, name: &ServiceName) -> Result<Target, Failure> {
+    /// The service, if it is there and can be reached this way. `is_for` is the type that the
+    /// credential is bound to.
+    fn target(
+        &self,
+        cluster: &ClusterName,
+        name: &ServiceName,
+        is_for: Option<&str>,
+    ) -> Result<Target, Failure> {
         let object = ObjectName::cluster_scoped(&name.object());
         let key = Key::new(self.services.clone(), cluster.clone(), object);
         let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
         let service = self.exposures.of(&key, &found);
         if !service.path {
             return Err(Failure::NotFound);
+        }
+        if let Some(is_for) = is_for.filter(|is_for| *is_for != service.kind) {
+            let (is_for, this) = (is_for.to_owned(), service.kind.clone());
+            return Err(Failure::CredentialScope(Scope::Type { is_for, this }));
         }
         let key = self.agents.key(cluster, &name.agent);
         let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
@@ -187,6 +197,7 @@ impl Front {
 #[derive(Debug)]
 pub(super) struct Exposure {
     path: bool,
+    kind: String,
     limits: Limits,
 }
 
@@ -202,6 +213,7 @@ impl Exposure {
         let path = value.at(&["spec", "exposure", "path"]).and_then(Value::as_bool);
         let max_body = value.at(&["spec", "limits", "maxBody"]).and_then(Value::as_i64);
         let max_body = max_body.and_then(|bytes| u64::try_from(bytes).ok()).filter(|own| *own > 0);
-        Self { path: path != Some(false), limits: Limits { max_body } }
+        let kind = value.str_at(&["spec", "type"]).unwrap_or_default().to_owned();
+        Self { path: path != Some(false), kind, limits: Limits { max_body } }
     }
 }
