@@ -80,6 +80,15 @@ impl Authenticator {
         self.peer(connection).ok()?.agent.clone()
     }
 
+    /// The user of a connection's certificate, and from when on that is valid.
+    pub(crate) fn dated(
+        &self,
+        connection: &Connection,
+    ) -> Result<(Arc<User>, Timestamp), Unauthenticated> {
+        let user = self.user(connection)?;
+        Ok((user, self.peer(connection)?.certificate.not_before))
+    }
+
     /// The agent behind a request to renew: its certificate may have ended lately.
     pub(crate) fn renewing(
         &self,

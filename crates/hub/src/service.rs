@@ -75,7 +75,7 @@ impl Service {
             let asked = connection.clone();
             let certified = move || match asked.certificates().is_empty() {
                 true => Ok(None),
-                false => service.authenticator.user(&asked).map(Some).map_err(|e| e.to_string()),
+                false => service.authenticator.dated(&asked).map(Some).map_err(|e| e.to_string()),
             };
             let text = id.to_str().unwrap_or_default();
             let front = self.front.clone();

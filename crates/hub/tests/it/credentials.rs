@@ -1,13 +1,16 @@
 //! Tokens for services: bound in every way, and ended in every way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strait_auth::{User, groups};
 use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_relay::credential::{Asked, Scope, Subject};
 use strait_relay::hub::Caller;
 use strait_relay::message::Failure;
+use strait_runtime::ManualClock;
 use tokio::sync::mpsc;
 
 use crate::harness::{Client, TestHub, yaml};
@@ -307,4 +310,29 @@ async fn a_token_opens_nothing_that_became_another_type_of_service() {
     assert_eq!(reason().await, "AgentOffline");
     admin.merge(&format!("{SERVICES}/ci.smith"), &yaml("{spec: {type: http}}")).await.expect(200);
     assert_eq!(reason().await, "CredentialScope");
+}
+
+#[tokio::test]
+async fn a_certificate_is_as_good_as_it_is_new() {
+    let hour = Duration::from_secs(3600);
+    let clock = Arc::new(ManualClock::new(Timestamp::now() - hour));
+    let hub = TestHub::start_at(clock.clone()).await;
+    let (master, alice) = (User::authenticated("root", &[groups::MASTERS]), "alice");
+    let revoke = async || {
+        let revoked = object! {"user": alice};
+        hub.hub().credentials().revoke_everywhere(&master, &revoked).await.unwrap();
+    };
+    revoke().await;
+    clock.advance(hour);
+    workspace(&hub, "root:acme").await;
+    let admin = hub.admin().within("root:acme");
+    admin.create(AGENTS, &yaml("{metadata: {name: smith}}")).await.expect(201);
+    let client = hub.client(alice, &[]).below("/clusters/root:acme/services/relay");
+    let reason = async || {
+        let answer = client.get("/smith/ci/").await;
+        answer.headers.get("x-strait-error").unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(reason().await, "AgentOffline");
+    revoke().await;
+    assert_eq!(reason().await, "CredentialRevoked");
 }

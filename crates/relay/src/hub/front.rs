@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
 use strait_net::{Body, Connection};
@@ -45,7 +46,7 @@ const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
 
 /// Says whose a connection's certificate is; none where it has none. The text says why it proves
 /// nothing.
-pub type Certified<'a> = &'a (dyn Fn() -> Result<Option<Arc<User>>, String> + Sync);
+pub type Certified<'a> = &'a (dyn Fn() -> Result<Option<(Arc<User>, Timestamp)>, String> + Sync);
 
 /// Takes requests for services of agents.
 pub struct Front {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use strait_auth::User;
 use strait_machinery::json::Value;
@@ -92,9 +93,9 @@ impl Front {
             }
             None => {
                 let user = certified().map_err(|_| Failure::CredentialInvalid)?;
-                let user = user.ok_or(Failure::CredentialMissing)?;
+                let (user, issued) = user.ok_or(Failure::CredentialMissing)?;
                 let cluster = cluster.ok_or(Failure::WorkspaceMissing)?;
-                let subjects = Arc::new(self.subjects(&user, &cluster, name));
+                let subjects = Arc::new(subjects(&user, issued, &cluster, name));
                 (user, cluster, subjects, None, "cert")
             }
         };
@@ -126,22 +127,6 @@ impl Front {
     fn cluster(&self, path: &str) -> Result<ClusterName, Failure> {
         let path = WorkspacePath::new(path).map_err(|_| Failure::NotFound)?;
         self.system.tenancy.resolve(&path).ok_or(Failure::NotFound)
-    }
-
-    /// What could end a certificate's use.
-    fn subjects(&self, user: &User, cluster: &ClusterName, name: &ServiceName) -> Subjects {
-        let id = user.extra.get("authentication.kubernetes.io/credential-id");
-        let id = id.and_then(|values| values.first()).map_or("", String::as_str);
-        Subjects {
-            credential: id.into(),
-            key: None,
-            user: user.name.clone(),
-            cluster: cluster.as_str().into(),
-            agent: name.agent.as_str().into(),
-            service: name.service.as_str().into(),
-            // A certificate's age is not known here: whatever is revoked ends it.
-            issued: jiff::Timestamp::MIN,
-        }
     }
 
     /// RBAC of the workspace. Who may not see services learns nothing of them.
@@ -190,6 +175,21 @@ impl Front {
         let key = self.agents.key(cluster, &name.agent);
         let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
         Ok(Target { agent: self.specs.of(&key, &found), limits: service.limits })
+    }
+}
+
+/// What could end a certificate's use.
+fn subjects(user: &User, issued: Timestamp, cluster: &ClusterName, name: &ServiceName) -> Subjects {
+    let id = user.extra.get("authentication.kubernetes.io/credential-id");
+    let id = id.and_then(|values| values.first()).map_or("", String::as_str);
+    Subjects {
+        credential: id.into(),
+        key: None,
+        user: user.name.clone(),
+        cluster: cluster.as_str().into(),
+        agent: name.agent.as_str().into(),
+        service: name.service.as_str().into(),
+        issued,
     }
 }
 
