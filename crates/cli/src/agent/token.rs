@@ -86,7 +86,8 @@ pub(crate) async fn run(args: &TokenArgs, client: &ClientArgs) -> Result<Exit, F
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     if args.exports.is_empty() {
-        note(&format!("agent {} was given no export; grant one with --export NAME", args.name));
+        let text = "was given no export: it may offer services and does no requests; grant one with --export NAME";
+        note(&format!("agent {} {text}", args.name));
     }
     Ok(Exit::Done)
 }
