@@ -70,7 +70,8 @@ mod tests {
             (Subject::Credential(Within::Hub, "t1".into()), &[3, 4, 5][..]),
             (Subject::User(Within::Hub, "alice".into()), &[3, 4, 5]),
             (Subject::User(Within::Hub, "bob".into()), &[6]),
-            (Subject::Key("k1".into()), &[3, 4, 5, 6]),
+            // A revoked key ends what claims to be later, too.
+            (Subject::Key("k1".into()), &[3, 4, 5, 6, 7]),
             (Subject::All(Within::Agent("c1".into(), "smith".into())), &[3, 4, 5, 6]),
             (Subject::All(Within::Service("c1".into(), "smith".into(), "argo".into())), &[4]),
             (Subject::Credential(Within::Hub, "t9".into()), &[]),
