@@ -37,4 +37,4 @@ pub use metrics::ServerMetrics;
 pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
-pub use server::{Handler, Io, Limits, Protocol, Server, handler};
+pub use server::{Handler, Io, Limits, Protocol, Server, Speaker, handler};

@@ -44,6 +44,10 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
+/// Speaks a protocol on a connection until that is over.
+pub type Speaker =
+    Arc<dyn Fn(Arc<Connection>, Box<dyn Io>) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// What a listener speaks beside HTTP, where a client asks for it in the TLS handshake.
 #[derive(Clone)]
 pub struct Protocol {
@@ -51,7 +55,7 @@ pub struct Protocol {
     pub alpn: &'static [u8],
     /// Speaks it until the connection is over. When the server is to shut down, it must end by
     /// itself.
-    pub serve: Arc<dyn Fn(Arc<Connection>, Box<dyn Io>) -> BoxFuture<'static, ()> + Send + Sync>,
+    pub serve: Speaker,
 }
 
 impl fmt::Debug for Protocol {

@@ -155,7 +155,7 @@ impl Front {
         let (head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
         let caller = self.who(&head, &name, certified)?;
         let began = self.context.clock.monotonic();
-        let mut crossing = Crossing { front: self, head, caller, name, id, began };
+        let crossing = Crossing { front: self, head, caller, name, id, began };
         let upload = Upload::new(incoming, &crossing.head);
         crossing.carry(upload, upgrade).await
     }
@@ -163,7 +163,7 @@ impl Front {
 
 impl Crossing<'_> {
     async fn carry(
-        &mut self,
+        &self,
         mut upload: Upload,
         upgrade: Option<hyper::upgrade::OnUpgrade>,
     ) -> Result<Response<Body>, Failure> {
@@ -177,7 +177,9 @@ impl Crossing<'_> {
             }
             let earlier = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             tried.push(chosen.instance.clone());
-            let opened = chosen.link.open(&OpenHead::Http(open), Class::Normal, upload.is_empty());
+            // What becomes another protocol goes on behind its head.
+            let whole = upload.is_empty() && self.head.upgrade.is_none();
+            let opened = chosen.link.open(&OpenHead::Http(open), Class::Normal, whole);
             let stream = match opened {
                 Ok(stream) => stream,
                 Err(error) => {
