@@ -14,6 +14,7 @@ mod hooks;
 mod hub;
 mod kubeconfig;
 mod load;
+mod relay;
 mod report;
 mod rss;
 mod start;
@@ -34,7 +35,7 @@ use crate::{print, say};
 /// A measurement: its name on the command line, and what does it.
 type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 10] = [
+const MEASUREMENTS: [Measurement; 15] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
     ("crossing", crossing::measure),
@@ -45,7 +46,15 @@ const MEASUREMENTS: [Measurement; 10] = [
     ("hooks-memory", hooks::memory::measure),
     ("hooks-slow", hooks::slow::measure),
     ("hooks-restart", hooks::restart::measure),
+    ("relay-small", relay::small),
+    ("relay-bulk", relay::bulk),
+    ("relay-memory", relay::memory),
+    ("relay-neighbours", relay::neighbours),
+    ("relay-restart", relay::restart),
 ];
+
+/// Asks for a quick run.
+pub(crate) const QUICK: &str = "--quick";
 
 /// Whether there is such a measurement.
 pub(crate) fn knows(what: &str) -> bool {
@@ -58,18 +67,19 @@ fn is_meant(what: &str, name: &str) -> bool {
     [name, group, "all"].contains(&what)
 }
 
-/// Measures and prints a table.
+/// Measures and prints a table; a quick run of the relay's has fewer rounds.
 ///
 /// # Errors
 /// The binary does not build, or does not do what is measured.
-pub(crate) fn run(what: &str) -> Result<()> {
+pub(crate) fn run(what: &str, quick: bool) -> Result<()> {
     let target = Metadata::read()?.target_directory;
     run_command(&mut cargo(&["build", "--release", "--package", "strait", "--package", "xtask"]))?;
     if cfg!(debug_assertions) {
         // Load made by unoptimised code would measure that code.
-        return run_command(Command::new(target.join("release/xtask")).args(["bench", what]));
+        let mut command = Command::new(target.join("release/xtask"));
+        return run_command(command.args(["bench", what]).args(quick.then_some(QUICK)));
     }
-    let mut ground = Ground::new(&target)?;
+    let mut ground = Ground::new(&target, quick)?;
     let syncs = disk::syncs(&ground, disk::BLOCK)?;
     ground.sync = percentile(&syncs, 0.5);
     let mut rows = vec![disk::row(&syncs)];
@@ -88,15 +98,18 @@ pub(crate) fn run(what: &str) -> Result<()> {
 struct Ground {
     binary: PathBuf,
     directory: PathBuf,
+    /// Whether fewer rounds do.
+    quick: bool,
     /// What a sync of its disk takes (p50).
     sync: Duration,
 }
 
 impl Ground {
-    fn new(target: &Path) -> Result<Self> {
+    fn new(target: &Path, quick: bool) -> Result<Self> {
         let directory = target.join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        Ok(Self { binary: target.join("release/strait"), directory, sync: Duration::ZERO })
+        let binary = target.join("release/strait");
+        Ok(Self { binary, directory, quick, sync: Duration::ZERO })
     }
 }
 

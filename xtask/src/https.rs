@@ -132,16 +132,27 @@ pub(crate) async fn connect(
     port: u16,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Halves> {
+    Ok(http1::handshake(TokioIo::new(open(host, port, tls).await?)).await?)
+}
+
+/// Opens a connection to use without an HTTP library.
+///
+/// # Errors
+/// As for [`connect`].
+pub(crate) async fn open(
+    host: &str,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Box<dyn Stream>> {
     let tcp = TcpStream::connect((host, port)).await?;
     tcp.set_nodelay(true)?;
-    let stream: Box<dyn Stream> = match tls {
+    Ok(match tls {
         Some(tls) => {
             let name = ServerName::try_from(host.to_owned())?;
             Box::new(TlsConnector::from(tls).connect(name, tcp).await?)
         }
         None => Box::new(tcp),
-    };
-    Ok(http1::handshake(TokioIo::new(stream)).await?)
+    })
 }
 
 /// A TLS configuration that trusts these authorities and shows this certificate.

@@ -22,9 +22,12 @@ cargo xtask COMMAND
 
   test          everything CI runs: format, tidy, clippy, tests, tools, release build, end to end
   tidy          the rules of CONTRIBUTING.md that no compiler checks
-  bench [WHAT]  goals for speed and size beside measurements of the release build
+  bench [WHAT [--quick]]
+                goals for speed and size beside measurements of the release build
                 WHAT: hub-start, rss, crossing, gets, creates, hooks (or one of
-                hooks-rates, hooks-bad-days, hooks-memory, hooks-slow, hooks-restart), or all (the default)
+                hooks-rates, hooks-bad-days, hooks-memory, hooks-slow, hooks-restart), relay (or one
+                of relay-small, relay-bulk, relay-memory, relay-neighbours, relay-restart),
+                or all (the default); a quick run of the relay's has fewer rounds
   fuzz [TARGET] [SECONDS]
                 runs one fuzz target or all, each for so many seconds (60); needs a C++ compiler
   help          this text
@@ -42,8 +45,9 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
-        ["bench"] => bench::run("all"),
-        ["bench", what] if bench::knows(what) => bench::run(what),
+        ["bench"] => bench::run("all", false),
+        ["bench", what] if bench::knows(what) => bench::run(what, false),
+        ["bench", what, bench::QUICK] if bench::knows(what) => bench::run(what, true),
         ["fuzz"] => fuzz::run(None, FUZZ_SECONDS),
         ["fuzz", target] => fuzz::run(Some(target), FUZZ_SECONDS),
         ["fuzz", target, seconds] if seconds.parse::<u32>().is_ok() => {

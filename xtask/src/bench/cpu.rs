@@ -15,15 +15,26 @@ pub(crate) fn time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
+/// Time that a process's threads ran; finer than [`time`], without the threads that have ended.
+/// Zero where the kernel does not tell.
+pub(crate) fn running(pid: u32) -> Duration {
+    threads(pid, 0)
+}
+
 /// Time that a process's threads were ready to run and had no processor, because others did:
 /// what a busy machine adds. Zero where the kernel does not tell.
 pub(crate) fn waiting(pid: u32) -> Duration {
+    threads(pid, 1)
+}
+
+/// The sum of a field of all threads' `schedstat`.
+fn threads(pid: u32, field: usize) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let waits = threads.filter_map(|thread| {
+    let times = threads.filter_map(|thread| {
         let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        stat.split(' ').nth(1)?.trim().parse::<u64>().ok()
+        stat.split(' ').nth(field)?.trim().parse::<u64>().ok()
     });
-    Duration::from_nanos(waits.sum())
+    Duration::from_nanos(times.sum())
 }
 
 /// Memory of a process that is in RAM (`VmRSS`), in KiB.

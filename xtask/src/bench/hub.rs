@@ -42,10 +42,17 @@ impl Hub {
     /// # Errors
     /// It ends, or is not ready in time; its log is then in the message.
     pub(crate) fn start(ground: &Ground) -> Result<Self> {
+        load::runtime()?.block_on(Self::launch(ground))
+    }
+
+    /// The same on a runtime that is there already.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub(crate) async fn launch(ground: &Ground) -> Result<Self> {
         let directory = ground.directory.join("hub");
         fs::create_dir(&directory)?;
         let port = free_port()?;
-        let log = directory.join("log");
         let mut command = Command::new(&ground.binary);
         command
             .args(["hub", "--parent", &std::process::id().to_string()])
@@ -53,18 +60,23 @@ impl Hub {
             .arg(directory.join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log)?);
+            .stderr(File::create(directory.join("log"))?);
         let stopwatch = Stopwatch::start();
         let child = command.spawn().context("cannot start the hub")?;
         let mut hub = Self { child, directory, port, started_in: Duration::ZERO };
-        let ready = load::runtime()?.block_on(hub.ready(stopwatch));
-        hub.started_in = ready.with_context(|| format!("its log: {}", last_lines(&log)))?;
+        let ready = hub.ready(stopwatch).await;
+        hub.started_in = ready.with_context(|| format!("its log: {}", last_lines(&hub.log())))?;
         Ok(hub)
     }
 
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// A TLS configuration with the administrator's certificate.
@@ -83,11 +95,21 @@ impl Hub {
         https::connect(HOST, self.port, Some(tls)).await
     }
 
-    fn data(&self, file: &str) -> PathBuf {
+    /// Where it says what is wrong.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// A file of its data directory.
+    pub(crate) fn data(&self, file: &str) -> PathBuf {
         self.directory.join("data").join(file)
     }
 
-    fn roots(&self) -> Result<RootCertStore> {
+    /// Its CA.
+    ///
+    /// # Errors
+    /// `ca.crt` is not what it should be.
+    pub(crate) fn roots(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(self.data("ca.crt"))? {
             roots.add(certificate?)?;
@@ -134,7 +156,7 @@ impl Drop for Hub {
 }
 
 /// A port that nobody listens on now.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((HOST, 0))?.local_addr()?.port())
 }
 

@@ -25,13 +25,45 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// Not less than this.
     AtLeast(f64),
+    /// Not more than the goal; not acceptable above the floor.
+    Low { goal: f64, floor: f64 },
+    /// Not less than the goal; not acceptable below the floor.
+    High { goal: f64, floor: f64 },
 }
 
 impl Goal {
-    fn is_met(self, measured: f64) -> bool {
+    /// Whether the first of two measurements is closer to what is wanted.
+    pub(crate) fn is_closer(self, first: f64, second: f64) -> bool {
         match self {
-            Self::AtMost(limit) => measured <= limit,
-            Self::AtLeast(limit) => measured >= limit,
+            Self::AtMost(_) | Self::Low { .. } => first < second,
+            Self::AtLeast(_) | Self::High { .. } => first > second,
+        }
+    }
+
+    /// `ok`, `floor` where only the floor holds, or `miss`.
+    fn verdict(self, measured: f64) -> &'static str {
+        let (goal, floor) = match self {
+            Self::AtMost(limit) | Self::AtLeast(limit) => (limit, limit),
+            Self::Low { goal, floor } | Self::High { goal, floor } => (goal, floor),
+        };
+        let holds = |limit: f64| measured == limit || self.is_closer(measured, limit);
+        match (holds(goal), holds(floor)) {
+            (true, _) => "ok",
+            (false, true) => "floor",
+            (false, false) => "miss",
+        }
+    }
+
+    fn text(self, unit: &str) -> String {
+        match self {
+            Self::AtMost(limit) => format!("<= {} {unit}", number(limit)),
+            Self::AtLeast(limit) => format!(">= {} {unit}", number(limit)),
+            Self::Low { goal, floor } => {
+                format!("<= {} {unit} (floor {})", number(goal), number(floor))
+            }
+            Self::High { goal, floor } => {
+                format!(">= {} {unit} (floor {})", number(goal), number(floor))
+            }
         }
     }
 }
@@ -40,16 +72,12 @@ impl Goal {
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut lines = vec![["", "goal", "measured", "", "details"].map(str::to_owned)];
     for row in rows {
-        let goal = match row.goal {
-            Some(Goal::AtMost(limit)) => format!("<= {} {}", number(limit), row.unit),
-            Some(Goal::AtLeast(limit)) => format!(">= {} {}", number(limit), row.unit),
-            None => "-".into(),
-        };
-        let verdict = row.goal.map(|goal| if goal.is_met(row.measured) { "ok" } else { "miss" });
+        let goal = row.goal.map_or_else(|| "-".into(), |goal| goal.text(row.unit));
+        let verdict = row.goal.map(|goal| goal.verdict(row.measured));
         lines.push([
             row.name.into(),
             goal,
-            format!("{} {}", number(row.measured), row.unit),
+            measured(row),
             verdict.unwrap_or_default().into(),
             row.details.clone(),
         ]);
@@ -65,9 +93,17 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Hundreds and more without decimals, with a comma before thousands; parts of one with two.
-fn number(value: f64) -> String {
-    if value < 1.0 {
+/// What was measured, if anything was.
+fn measured(row: &Row) -> String {
+    if row.measured.is_nan() {
+        return "-".into();
+    }
+    format!("{} {}", number(row.measured), row.unit)
+}
+
+/// Hundreds and more without decimals, with a comma before thousands; less than ten with two.
+pub(crate) fn number(value: f64) -> String {
+    if value < 10.0 {
         let short = format!("{value:.2}");
         return short.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
@@ -122,6 +158,9 @@ mod tests {
             row("start", Some(Goal::AtMost(150.0)), 99.94),
             row("start", Some(Goal::AtMost(150.0)), 1500.0),
             row("rate", Some(Goal::AtLeast(3000.0)), 1_234_567.0),
+            row("rate", Some(Goal::High { goal: 1.6, floor: 1.25 }), 1.25),
+            row("size", Some(Goal::Low { goal: 17.0, floor: 20.0 }), 20.1),
+            row("size", Some(Goal::AtMost(1.0)), f64::NAN),
             row("disk", None, 2.0),
         ]);
         let wanted = "\
@@ -129,6 +168,9 @@ mod tests {
 start      <= 150 ms       99.9 ms  ok    d
 start      <= 150 ms      1,500 ms  miss  d
 rate   >= 3,000 ms  1,234,567 ms  ok    d
+rate >= 1.6 ms (floor 1.25)  1.25 ms  floor d
+size <= 17 ms (floor 20)  20.1 ms  miss d
+size <= 1 ms  -  miss d
 disk             -          2 ms        d";
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeeze(&text), squeeze(wanted));
@@ -147,7 +189,8 @@ disk             -          2 ms        d";
             (0.246, "0.25"),
             (0.5, "0.5"),
             (1.0, "1"),
-            (7.25, "7.2"),
+            (7.25, "7.25"),
+            (72.51, "72.5"),
             (99.94, "99.9"),
             (150.4, "150"),
             (12_345.0, "12,345"),

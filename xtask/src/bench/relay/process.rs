@@ -1,0 +1,104 @@
+//! A process of a path, with the processes that it starts.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::cpu;
+
+/// How a process is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// What runs.
+    pub(crate) program: PathBuf,
+    /// With what.
+    pub(crate) arguments: Vec<OsString>,
+    /// Where what it says goes.
+    pub(crate) log: PathBuf,
+}
+
+/// A running process. Dropping it ends it and its children.
+#[derive(Debug)]
+pub(crate) struct Process {
+    recipe: Recipe,
+    child: Child,
+}
+
+impl Process {
+    /// Starts a process.
+    ///
+    /// # Errors
+    /// The program is not there, or its log cannot be written.
+    pub(crate) fn start(recipe: Recipe) -> Result<Self> {
+        let child = spawn(&recipe)?;
+        Ok(Self { recipe, child })
+    }
+
+    /// Kills it and its children, and starts it again.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.kill();
+        self.child = spawn(&self.recipe)?;
+        Ok(())
+    }
+
+    /// It and its children.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        family(self.child.id())
+    }
+
+    /// The process first, so that it replaces no child.
+    fn kill(&mut self) {
+        let [_, children @ ..] = &self.pids()[..] else { return };
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for pid in children.iter().filter_map(|pid| Pid::from_raw((*pid).try_into().ok()?)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(recipe: &Recipe) -> Result<Child> {
+    Command::new(&recipe.program)
+        .args(&recipe.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::options().create(true).append(true).open(&recipe.log)?)
+        .spawn()
+        .with_context(|| format!("cannot start {}", recipe.program.display()))
+}
+
+/// A process and its children.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let children = children.collect::<Vec<_>>().join(" ");
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    [pid].into_iter().chain(children).collect()
+}
+
+/// Processor time of processes: of all threads that run.
+pub(crate) fn running(pids: &[u32]) -> Duration {
+    pids.iter().map(|pid| cpu::running(*pid)).sum()
+}
+
+/// Memory of processes that is in RAM, in KiB.
+///
+/// # Errors
+/// One of them has ended.
+pub(crate) fn resident_kib(pids: &[u32]) -> Result<f64> {
+    pids.iter().map(|pid| Ok(f64::from(cpu::resident_kib(*pid)?))).sum()
+}
