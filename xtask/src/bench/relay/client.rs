@@ -158,3 +158,67 @@ impl Client {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::bench::relay::path::target;
+    use crate::bench::relay::service::Service;
+
+    #[tokio::test]
+    async fn does_all_that_the_service_offers_on_one_connection() {
+        let service = Service::start().unwrap();
+        let target = target(service.address.port(), None, String::new());
+        let mut client = Client::open(&target).await.unwrap();
+        let bytes = 3_000_001;
+        let request = |method, path: &str| target.request(0, method, path, bytes);
+        client.exchange(&request("GET", "/small")).await.unwrap();
+        client.download(&request("GET", &format!("/bulk/{bytes}"))).await.unwrap();
+        client.upload(&request("PUT", "/bulk"), bytes).await.unwrap();
+        client.exchange(&request("GET", "/small")).await.unwrap();
+        client.open_quiet(&request("GET", "/quiet")).await.unwrap();
+        let mut stalled = Client::open(&target).await.unwrap();
+        let left = stalled.begin(&request("GET", "/bulk/1000000")).await.unwrap();
+        assert!((1_000_000 - HEAD_MAX as u64..=1_000_000).contains(&left), "{left}");
+        let refused = stalled.exchange(&request("GET", "/other")).await.unwrap_err();
+        assert_ne!(refused.to_string(), "");
+    }
+
+    #[tokio::test]
+    async fn only_a_whole_answer_with_status_200_counts() {
+        for (answer, wanted) in [
+            ("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "answered HTTP/1.1 502"),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", "the connection ended"),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nmore", "more than was announced"),
+            ("HTTP/1.1 200 OK\r\n\r\n", "an answer without a length"),
+            ("HTTP/1.1 200 OK\r\n", "the connection ended"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let target = target(listener.local_addr().unwrap().port(), None, String::new());
+            let answering = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let asking = async {
+                let mut client = Client::open(&target).await.unwrap();
+                client.exchange(&target.request(0, "GET", "/small", 0)).await.unwrap_err()
+            };
+            let (error, ()) = tokio::join!(asking, answering);
+            assert!(error.to_string().starts_with(wanted), "{error} for {answer:?}");
+        }
+    }
+
+    #[test]
+    fn clients_show_tokens_in_turn() {
+        let mut target = target(8443, None, "/services/relay/a/s".into());
+        target.tokens = vec!["t0".into(), "t1".into()];
+        assert_eq!(
+            String::from_utf8(target.request(3, "PUT", "/bulk", 7)).unwrap(),
+            "PUT /services/relay/a/s/bulk HTTP/1.1\r\nhost: 127.0.0.1:8443\r\n\
+             authorization: Bearer t1\r\ncontent-length: 7\r\n\r\n"
+        );
+    }
+}

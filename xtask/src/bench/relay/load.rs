@@ -172,3 +172,44 @@ async fn keep_up(
     }
     (number, client, latencies, errors)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::bench::relay::path::target;
+    use crate::bench::relay::service::Service;
+
+    #[tokio::test]
+    async fn every_request_of_a_pace_is_answered_and_clients_are_used_again() {
+        let service = Service::start().unwrap();
+        let target = target(service.address.port(), None, String::new());
+        let mut clients = Clients::open(&target, 4).await.unwrap();
+        let closed = clients.closed(Duration::from_millis(20)).await.unwrap();
+        assert!(closed.count() >= 4.0, "{closed:?}");
+        for _ in 0..2 {
+            let paced = clients.paced(500, Duration::from_millis(100)).await.unwrap();
+            assert_eq!((paced.count(), paced.errors), (50.0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_is_counted_and_its_client_replaced() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = target(listener.local_addr().unwrap().port(), None, String::new());
+        let mut clients = Clients::open(&target, 1).await.unwrap();
+        let refusing = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(b"HTTP/1.1 503 Away\r\n\r\n").await.unwrap();
+            }
+        };
+        let paced = tokio::select! {
+            paced = clients.paced(1000, Duration::from_millis(5)) => paced.unwrap(),
+            () = refusing => unreachable!("it goes on"),
+        };
+        assert_eq!((paced.count(), paced.errors), (0.0, 5));
+    }
+}

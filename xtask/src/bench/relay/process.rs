@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
+};
 
 use crate::bench::cpu;
 
@@ -35,6 +37,8 @@ impl Process {
     /// # Errors
     /// The program is not there, or its log cannot be written.
     pub(crate) fn start(recipe: Recipe) -> Result<Self> {
+        // Children of what is killed become this process's, so that their end can be waited for.
+        set_child_subreaper(Some(getpid()))?;
         let child = spawn(&recipe)?;
         Ok(Self { recipe, child })
     }
@@ -54,13 +58,15 @@ impl Process {
         family(self.child.id())
     }
 
-    /// The process first, so that it replaces no child.
+    /// The process first, so that it replaces no child; then its children, which are this
+    /// process's by then. All have ended afterwards, and their ports are free.
     fn kill(&mut self) {
-        let [_, children @ ..] = &self.pids()[..] else { return };
+        let pids = self.pids();
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for pid in children.iter().filter_map(|pid| Pid::from_raw((*pid).try_into().ok()?)) {
+        for pid in pids.into_iter().skip(1).filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
             let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
         }
     }
 }
@@ -101,4 +107,38 @@ pub(crate) fn running(pids: &[u32]) -> Duration {
 /// One of them has ended.
 pub(crate) fn resident_kib(pids: &[u32]) -> Result<f64> {
     pids.iter().map(|pid| Ok(f64::from(cpu::resident_kib(*pid)?))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stopwatch::Stopwatch;
+
+    #[test]
+    fn a_process_ends_with_its_children() {
+        let recipe = Recipe {
+            program: "/bin/sh".into(),
+            arguments: ["-c".into(), "sleep 60 & wait".into()].into(),
+            log: "/dev/null".into(),
+        };
+        let family = |process: &Process| {
+            let stopwatch = Stopwatch::start();
+            while process.pids().len() < 2 {
+                assert!(stopwatch.elapsed() < Duration::from_secs(10));
+                std::thread::yield_now();
+            }
+            process.pids()
+        };
+        let gone =
+            |pids: &[u32]| pids.iter().all(|pid| !fs::exists(format!("/proc/{pid}")).unwrap());
+        let mut process = Process::start(recipe).unwrap();
+        let first = family(&process);
+        assert!(resident_kib(&first).unwrap() > 0.0);
+        process.restart().unwrap();
+        assert!(gone(&first));
+        let second = family(&process);
+        drop(process);
+        assert!(gone(&second));
+        assert!(resident_kib(&second).is_err());
+    }
 }
