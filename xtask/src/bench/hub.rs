@@ -42,14 +42,14 @@ impl Hub {
     /// # Errors
     /// It ends, or is not ready in time; its log is then in the message.
     pub(crate) fn start(ground: &Ground) -> Result<Self> {
-        load::runtime()?.block_on(Self::launch(ground))
+        load::runtime()?.block_on(Self::launch(ground, &[]))
     }
 
-    /// The same on a runtime that is there already.
+    /// The same on a runtime that is there already, with more arguments.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
-    pub(crate) async fn launch(ground: &Ground) -> Result<Self> {
+    pub(crate) async fn launch(ground: &Ground, arguments: &[&str]) -> Result<Self> {
         let directory = ground.directory.join("hub");
         fs::create_dir(&directory)?;
         let port = free_port()?;
@@ -58,6 +58,7 @@ impl Hub {
             .args(["hub", "--parent", &std::process::id().to_string()])
             .args(["--listen", &format!("{HOST}:{port}"), "--data-dir"])
             .arg(directory.join("data"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(directory.join("log"))?);

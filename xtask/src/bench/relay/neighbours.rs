@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::client::{Client, Target};
 use super::contest::median;
-use super::load::Clients;
+use super::load::{Clients, Outcome};
 use super::path::{Kind, Path, Site};
 use super::{CONNECTIONS, process};
 use crate::bench::Ground;
@@ -17,7 +17,7 @@ use crate::bench::report::{Goal, Row, number};
 use crate::stopwatch::Stopwatch;
 
 /// Time of each run.
-const RUN: Duration = Duration::from_secs(2);
+const RUN: Duration = Duration::from_secs(3);
 /// Time before anything counts.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// Pace of the others, beside one who reads nothing and beside one who reads.
@@ -44,9 +44,9 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     super::runtime()?.block_on(async {
         let site = Site::start(ground, &[Kind::Nginx, Kind::Strait]).await?;
         let mut rounds = vec![Vec::new(); site.paths.len()];
-        for _ in 0..super::rounds(ground) {
+        for number in 0..super::rounds(ground) {
             for (path, rounds) in site.paths.iter().zip(&mut rounds) {
-                rounds.push(round(path).await?);
+                rounds.push(round(path, number).await?);
             }
         }
         let of = |kind| {
@@ -57,28 +57,41 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     })
 }
 
-async fn round(path: &Path) -> Result<Round> {
+/// Which of the first two runs is made first alternates.
+async fn round(path: &Path, number: usize) -> Result<Round> {
     let mut clients = Clients::open(&path.target, CONNECTIONS).await?;
     clients.closed(WARM_UP).await?;
-    let alone = clients.paced(BESIDE_STALLED, RUN).await?;
-    let pids = path.pids();
-    let before = process::resident_kib(&pids)?;
-    let mut stalled = Client::open(&path.target).await?;
-    let get = |bytes: u64| path.target.request(0, "GET", &format!("/bulk/{bytes}"), 0);
-    stalled.begin(&get(STALLED_BYTES)).await?;
-    let beside_stalled = clients.paced(BESIDE_STALLED, RUN).await?;
-    let growth = (process::resident_kib(&pids)? - before) / 1024.0;
-    drop(stalled);
-    let busy = Busy::start(path.target.clone(), get(BUSY_BYTES))?;
+    let (alone, (stalled, growth)) = if number.is_multiple_of(2) {
+        let alone = clients.paced(BESIDE_STALLED, RUN).await?;
+        (alone, beside_stalled(path, &mut clients).await?)
+    } else {
+        let stalled = beside_stalled(path, &mut clients).await?;
+        (clients.paced(BESIDE_STALLED, RUN).await?, stalled)
+    };
+    let busy = Busy::start(path.target.clone(), get(path, BUSY_BYTES))?;
     let beside_busy = clients.paced(BESIDE_BUSY, RUN).await?;
     let rate = busy.stop()?;
-    let outcomes = [alone, beside_stalled, beside_busy];
+    let outcomes = [alone, stalled, beside_busy];
     Ok(Round {
         p99: [0, 1, 2].map(|run| outcomes[run].milliseconds(0.99)),
         errors: outcomes.iter().map(|outcome| outcome.errors).sum(),
         growth,
         rate,
     })
+}
+
+/// What the others meet with, and what memory both sides have more, in MiB.
+async fn beside_stalled(path: &Path, others: &mut Clients) -> Result<(Outcome, f64)> {
+    let pids = path.pids();
+    let before = process::resident_kib(&pids)?;
+    let mut stalled = Client::open(&path.target).await?;
+    stalled.begin(&get(path, STALLED_BYTES)).await?;
+    let outcome = others.paced(BESIDE_STALLED, RUN).await?;
+    Ok((outcome, (process::resident_kib(&pids)? - before) / 1024.0))
+}
+
+fn get(path: &Path, bytes: u64) -> Vec<u8> {
+    path.target.request(0, "GET", &format!("/bulk/{bytes}"), 0)
 }
 
 fn rows(ours: &[Round], theirs: &[Round], absent: Option<&str>) -> Vec<Row> {

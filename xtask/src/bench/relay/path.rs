@@ -20,7 +20,7 @@ use crate::stopwatch::Stopwatch;
 const UP_MAX: Duration = Duration::from_secs(15);
 /// Time for an attempt, and from its failure to the next.
 const ATTEMPT_MAX: Duration = Duration::from_millis(100);
-const AGAIN: Duration = Duration::from_millis(1);
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// A way to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

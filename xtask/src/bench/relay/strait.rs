@@ -1,5 +1,6 @@
 //! `strait hub` and `strait agent`, joined with a token as anybody joins them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path as FilePath;
 use std::process::Command;
@@ -18,6 +19,8 @@ use crate::stopwatch::Stopwatch;
 /// The agent, and the service that it offers.
 const AGENT: &str = "bench";
 const SERVICE: &str = "echo";
+/// What is said of each request is not written, as nginx's is not.
+const QUIET: [&str; 2] = ["--log", "warn"];
 /// Streams that the service may have at once: more than are opened.
 const CONCURRENT: usize = 4096;
 /// Credentials that clients share, so that none has more streams than one may have.
@@ -32,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// The hub does not start, the agent does not join, or its service does not become known.
 pub(crate) async fn start(ground: &Ground, service: &Service) -> Result<Path> {
-    let hub = Hub::launch(ground).await?;
+    let hub = Hub::launch(ground, &QUIET).await?;
     let directory = ground.directory.join("agent");
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory)?;
@@ -42,24 +45,13 @@ pub(crate) async fn start(ground: &Ground, service: &Service) -> Result<Path> {
     fs::write(&token, join)?;
     fs::write(&config, offer(service))?;
     let logs = vec![hub.log(), directory.join("log")];
-    let inner = Process::start(Recipe {
-        program: ground.binary.clone(),
-        arguments: [
-            "agent".into(),
-            "--parent".into(),
-            std::process::id().to_string().into(),
-            "--health".into(),
-            "127.0.0.1:0".into(),
-            "--data-dir".into(),
-            directory.join("data").into(),
-            "--token-file".into(),
-            token.into(),
-            "--config".into(),
-            config.into(),
-        ]
-        .into(),
-        log: directory.join("log"),
-    })?;
+    let mut arguments: Vec<OsString> = ["agent", "--health", "127.0.0.1:0"].map(Into::into).into();
+    arguments.extend(QUIET.map(Into::into));
+    arguments.extend(["--parent".into(), std::process::id().to_string().into()]);
+    arguments.extend(["--data-dir".into(), directory.join("data").into()]);
+    arguments.extend(["--token-file".into(), token.into(), "--config".into(), config.into()]);
+    let program = ground.binary.clone();
+    let inner = Process::start(Recipe { program, arguments, log: directory.join("log") })?;
     let tls = https::tls(hub.roots()?, None)?;
     let mut target = target(hub.port(), Some(tls), format!("/services/relay/{AGENT}/{SERVICE}"));
     target.tokens = tokens(ground, &kubeconfig)?;
