@@ -22,6 +22,8 @@ mod small;
 mod strait;
 mod wire;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio::runtime::Runtime;
 
@@ -43,6 +45,11 @@ const CONNECTIONS: usize = 64;
 /// A runtime for load: one thread, as each side of a path has.
 fn runtime() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Time of a run, which is half as long in a quick one.
+fn time(ground: &Ground, full: Duration) -> Duration {
+    if ground.quick { full / 2 } else { full }
 }
 
 fn rounds(ground: &Ground) -> usize {

@@ -43,10 +43,11 @@ struct Round {
 pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     super::runtime()?.block_on(async {
         let site = Site::start(ground, &[Kind::Nginx, Kind::Strait]).await?;
+        let time = super::time(ground, RUN);
         let mut rounds = vec![Vec::new(); site.paths.len()];
         for number in 0..super::rounds(ground) {
             for (path, rounds) in site.paths.iter().zip(&mut rounds) {
-                rounds.push(round(path, number).await?);
+                rounds.push(round(path, number, time).await?);
             }
         }
         let of = |kind| {
@@ -58,18 +59,18 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
 }
 
 /// Which of the first two runs is made first alternates.
-async fn round(path: &Path, number: usize) -> Result<Round> {
+async fn round(path: &Path, number: usize, time: Duration) -> Result<Round> {
     let mut clients = Clients::open(&path.target, CONNECTIONS).await?;
     clients.closed(WARM_UP).await?;
     let (alone, (stalled, growth)) = if number.is_multiple_of(2) {
-        let alone = clients.paced(BESIDE_STALLED, RUN).await?;
-        (alone, beside_stalled(path, &mut clients).await?)
+        let alone = clients.paced(BESIDE_STALLED, time).await?;
+        (alone, beside_stalled(path, &mut clients, time).await?)
     } else {
-        let stalled = beside_stalled(path, &mut clients).await?;
-        (clients.paced(BESIDE_STALLED, RUN).await?, stalled)
+        let stalled = beside_stalled(path, &mut clients, time).await?;
+        (clients.paced(BESIDE_STALLED, time).await?, stalled)
     };
     let busy = Busy::start(path.target.clone(), get(path, BUSY_BYTES))?;
-    let beside_busy = clients.paced(BESIDE_BUSY, RUN).await?;
+    let beside_busy = clients.paced(BESIDE_BUSY, time).await?;
     let rate = busy.stop()?;
     let outcomes = [alone, stalled, beside_busy];
     Ok(Round {
@@ -81,12 +82,16 @@ async fn round(path: &Path, number: usize) -> Result<Round> {
 }
 
 /// What the others meet with, and what memory both sides have more, in MiB.
-async fn beside_stalled(path: &Path, others: &mut Clients) -> Result<(Outcome, f64)> {
+async fn beside_stalled(
+    path: &Path,
+    others: &mut Clients,
+    time: Duration,
+) -> Result<(Outcome, f64)> {
     let pids = path.pids();
     let before = process::resident_kib(&pids)?;
     let mut stalled = Client::open(&path.target).await?;
     stalled.begin(&get(path, STALLED_BYTES)).await?;
-    let outcome = others.paced(BESIDE_STALLED, RUN).await?;
+    let outcome = others.paced(BESIDE_STALLED, time).await?;
     Ok((outcome, (process::resident_kib(&pids)? - before) / 1024.0))
 }
 

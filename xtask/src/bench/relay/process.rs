@@ -53,6 +53,11 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// It and its children.
     pub(crate) fn pids(&self) -> Vec<u32> {
         family(self.child.id())

@@ -45,28 +45,28 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
         let mut contest = Contest::new(&site);
         for round in 0..super::rounds(ground) {
             for path in contest.order(round) {
-                contest.push(path, run(&site.paths[path]).await?);
+                contest.push(path, run(&site.paths[path], |full| super::time(ground, full)).await?);
             }
         }
         Ok(contest.rows(FIGURES))
     })
 }
 
-async fn run(path: &Path) -> Result<[f64; 5]> {
+async fn run(path: &Path, time: impl Fn(Duration) -> Duration) -> Result<[f64; 5]> {
     let mut many = Clients::open(&path.target, CONNECTIONS).await?;
     many.closed(WARM_UP).await?;
     let pids = path.pids();
     let before = process::running(&pids);
-    let closed = many.closed(RUN).await?;
+    let closed = many.closed(time(RUN)).await?;
     let used = process::running(&pids).saturating_sub(before);
-    let paced = many.paced(PER_SECOND, PACED).await?;
+    let paced = many.paced(PER_SECOND, time(PACED)).await?;
     if paced.errors > 0 {
         bail!("{}: {} requests at a pace were not answered", path.kind.name(), paced.errors);
     }
     drop(many);
     let mut one = Clients::open(&path.target, 1).await?;
     one.closed(WARM_UP).await?;
-    let alone = one.closed(RUN).await?;
+    let alone = one.closed(time(RUN)).await?;
     Ok([
         closed.per_second(),
         alone.milliseconds(0.5),

@@ -12,7 +12,7 @@ use super::path::{Kind, Outer, Path, target};
 use super::process::{Process, Recipe};
 use super::service::Service;
 use crate::bench::Ground;
-use crate::bench::hub::Hub;
+use crate::bench::hub::{Hub, last_lines};
 use crate::https;
 use crate::stopwatch::Stopwatch;
 
@@ -51,10 +51,11 @@ pub(crate) async fn start(ground: &Ground, service: &Service) -> Result<Path> {
     arguments.extend(["--data-dir".into(), directory.join("data").into()]);
     arguments.extend(["--token-file".into(), token.into(), "--config".into(), config.into()]);
     let program = ground.binary.clone();
-    let inner = Process::start(Recipe { program, arguments, log: directory.join("log") })?;
+    let mut inner = Process::start(Recipe { program, arguments, log: directory.join("log") })?;
     let tls = https::tls(hub.roots()?, None)?;
     let mut target = target(hub.port(), Some(tls), format!("/services/relay/{AGENT}/{SERVICE}"));
-    target.tokens = tokens(ground, &kubeconfig)?;
+    target.tokens =
+        tokens(ground, &kubeconfig, &mut inner).with_context(|| last_lines(&logs[1]))?;
     Ok(Path { kind: Kind::Strait, target, outer: Outer::Hub(hub), inner: Some(inner), logs })
 }
 
@@ -69,13 +70,14 @@ fn offer(service: &Service) -> String {
 }
 
 /// Tokens for the service, as soon as the hub knows it.
-fn tokens(ground: &Ground, kubeconfig: &FilePath) -> Result<Vec<String>> {
+fn tokens(ground: &Ground, kubeconfig: &FilePath, agent: &mut Process) -> Result<Vec<String>> {
     let name = format!("{AGENT}/{SERVICE}");
     let stopwatch = Stopwatch::start();
     let mut tokens = Vec::new();
     while tokens.len() < TOKENS {
         match ask(ground, kubeconfig, &["service", "token", &name]) {
             Ok(token) => tokens.push(token),
+            Err(_) if !agent.is_running() => bail!("the agent ended"),
             Err(error) if stopwatch.elapsed() > ANNOUNCED_MAX => return Err(error),
             Err(_) => std::thread::sleep(LOOK_EVERY),
         }
