@@ -2,7 +2,8 @@
 //!
 //! `test` is what CI runs, `tidy` the rules of CONTRIBUTING.md that no compiler checks, `bench`
 //! the goals for speed and size beside what this machine reaches. They need a Rust toolchain and
-//! a C compiler, and the network for what `test` fetches; no other program.
+//! a C compiler, and the network for what `test` fetches; no other program, but for the relay's
+//! measurements, which get nginx from Debian with apt-get.
 
 mod bench;
 mod command;

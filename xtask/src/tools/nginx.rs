@@ -43,7 +43,9 @@ pub(crate) fn ensure(target: &Path) -> Result<PathBuf> {
 /// Downloads and unpacks into a directory below this one.
 fn unpack(directory: &Path) -> Result<PathBuf> {
     let mut download = Command::new("apt-get");
-    run(download.args(["-qq", "download", "nginx"]).current_dir(directory).stderr(Stdio::null()))?;
+    // The build directory need not be open to apt's own user.
+    download.args(["-qq", "-o", "APT::Sandbox::User=root", "download", "nginx"]);
+    run(download.current_dir(directory))?;
     let files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
     let package = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb"));
     let package = package.context("apt-get downloaded no package")?;
