@@ -31,6 +31,7 @@ pub mod record;
 pub mod serve;
 pub mod services;
 pub mod token;
+pub mod websocket;
 
 pub use agents::{Affinity, AgentSpec, Agents, LOST_AFTER};
 
