@@ -30,6 +30,8 @@ pub mod wire;
 use http::StatusCode;
 use strait_types::{Classified, ErrorKind};
 
+use crate::websocket::BadRequest;
+
 /// A request's head is refused before anything else happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
@@ -60,6 +62,12 @@ pub enum BadHead {
     /// An expectation that nobody here meets.
     #[error("the only expectation met is 100-continue")]
     Expectation,
+    /// No WebSocket can be made of the connection.
+    #[error(transparent)]
+    WebSocket(BadRequest),
+    /// A path or query for a service that knows none.
+    #[error("a raw service has no paths and takes no query")]
+    RawTarget,
 }
 
 impl BadHead {
@@ -75,7 +83,9 @@ impl BadHead {
             | Self::TargetByte(_)
             | Self::DotSegment
             | Self::Framing(_)
-            | Self::Authority(_) => StatusCode::BAD_REQUEST,
+            | Self::Authority(_)
+            | Self::WebSocket(_)
+            | Self::RawTarget => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -83,13 +93,16 @@ impl BadHead {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::TargetForm(_) | Self::TargetByte(_) | Self::DotSegment => "BadTarget",
+            Self::TargetForm(_) | Self::TargetByte(_) | Self::DotSegment | Self::RawTarget => {
+                "BadTarget"
+            }
             Self::TargetLength => "TargetTooLong",
             Self::HeadSize(_) => "HeadTooLarge",
             Self::Framing(_) => "BadFraming",
             Self::Authority(_) => "BadHost",
             Self::Method => "MethodNotServed",
             Self::Expectation => "ExpectationFailed",
+            Self::WebSocket(_) => "BadWebSocket",
         }
     }
 }

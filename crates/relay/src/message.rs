@@ -139,6 +139,12 @@ pub enum Failure {
     },
     /// The service does not do that.
     UpgradeNotAllowed,
+    /// It carries bytes, and is asked by HTTP.
+    RawOnly,
+    /// It speaks HTTP, and is asked for bytes.
+    NotRaw,
+    /// It carries bytes, and is not exposed so.
+    NotExposed,
     /// The head is malformed.
     BadHead(BadHead),
     /// The path could mean two things, and the service has rules of paths; what in it does.
@@ -177,6 +183,8 @@ pub enum ConnectError {
     Unreachable,
     /// The name has no address.
     NameUnknown,
+    /// It took too long.
+    TimedOut,
     /// Anything else.
     Failed,
 }
@@ -187,6 +195,7 @@ impl ConnectError {
             Self::Refused => "connection refused",
             Self::Unreachable => "no route to it",
             Self::NameUnknown => "its name has no address",
+            Self::TimedOut => "it took too long",
             Self::Failed => "the connection failed",
         }
     }
@@ -206,6 +215,7 @@ impl Failure {
             }
             Self::CredentialScope(_)
             | Self::Forbidden { .. }
+            | Self::NotExposed
             | Self::AgentRule { .. }
             | Self::IdentityUnmapped { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -214,6 +224,7 @@ impl Failure {
             | Self::Overloaded { .. }
             | Self::NotAccepted
             | Self::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectFailed(ConnectError::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
             Self::ConnectFailed(_)
             | Self::UpstreamTls { .. }
             | Self::ConnectionLost
@@ -224,7 +235,8 @@ impl Failure {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UpgradeNotAllowed => StatusCode::NOT_IMPLEMENTED,
+            Self::UpgradeNotAllowed | Self::NotRaw => StatusCode::NOT_IMPLEMENTED,
+            Self::RawOnly => StatusCode::UPGRADE_REQUIRED,
             Self::BadHead(bad) => bad.status(),
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -248,13 +260,16 @@ impl Failure {
             Self::NotFound => "NotFound",
             Self::AgentOffline { .. } => "AgentOffline",
             Self::ServiceWithdrawn { .. } => "ServiceWithdrawn",
+            Self::ConnectFailed(ConnectError::TimedOut) => "ConnectTimeout",
             Self::ConnectFailed(_) => "ConnectFailed",
             Self::UpstreamTls { .. } => "UpstreamTLS",
             Self::ConnectTimeout(_) => "ConnectTimeout",
             Self::HeadTimeout(_) => "HeadTimeout",
             Self::IdleTimeout(_) => "IdleTimeout",
             Self::TooLarge { .. } => "TooLarge",
-            Self::UpgradeNotAllowed => "UpgradeNotAllowed",
+            Self::UpgradeNotAllowed | Self::NotRaw => "UpgradeNotAllowed",
+            Self::RawOnly => "UpgradeRequired",
+            Self::NotExposed => "NotExposed",
             Self::BadHead(bad) => bad.reason(),
             Self::AmbiguousPath(_) => "BadTarget",
             Self::Overloaded { .. } => "Overloaded",
@@ -361,6 +376,14 @@ impl Failure {
             Self::UpgradeNotAllowed => {
                 format!("{service} does not upgrade connections; `upgrade` in the services file")
             }
+            Self::RawOnly => {
+                format!("{service} carries bytes, not HTTP: `strait service forward {name}`")
+            }
+            Self::NotRaw => format!("{service} speaks HTTP: it is reached by its path"),
+            Self::NotExposed => format!(
+                "{service} is not exposed as bytes: set spec.exposure.raw of Service {:?}",
+                name.object()
+            ),
             Self::BadHead(bad) => bad.to_string(),
             Self::AmbiguousPath(what) => {
                 format!("path contains {what} and {service} has path rules")

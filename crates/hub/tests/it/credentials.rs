@@ -42,7 +42,7 @@ pub(crate) async fn cluster(client: &Client) -> String {
     object.str_at(&["metadata", "annotations", "kcp.io/cluster"]).unwrap().to_owned()
 }
 
-async fn make(client: &Client, service: &str, options: &str) -> Value {
+pub(crate) async fn make(client: &Client, service: &str, options: &str) -> Value {
     client.post(&format!("{SERVICES}/{service}/credentials"), &yaml(options)).await.expect(201)
 }
 

@@ -231,6 +231,11 @@ impl Client {
         Self { source: std::net::Ipv4Addr::new(127, 0, 0, last), ..self.clone() }
     }
 
+    /// Where it connects to.
+    pub(crate) const fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     /// Opens a watch; the path says `watch=true` itself.
     pub(crate) async fn watch(&self, path: &str) -> Events {
         let response = self.open(Method::GET, path, Bytes::new()).await;
@@ -240,12 +245,22 @@ impl Client {
 
     /// A connection that nothing was sent on yet.
     pub(crate) async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        self.connect_as(&[]).await
+    }
+
+    /// The same, for one of these protocols.
+    pub(crate) async fn connect_as(
+        &self,
+        protocols: &[&[u8]],
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((self.source, 0).into()).unwrap();
         let stream = socket.connect(self.address).await.expect("the hub listens");
         stream.set_nodelay(true).unwrap();
         let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-        let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = protocols.iter().map(|own| own.to_vec()).collect();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
         connector.connect(name, stream).await.expect("the handshake succeeds")
     }
 

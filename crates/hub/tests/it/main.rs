@@ -19,6 +19,7 @@ mod exports;
 mod harness;
 mod isolation;
 mod joining;
+mod raw;
 mod services;
 mod tenants;
 mod views;

@@ -24,6 +24,12 @@ impl Protocol {
         &self.0
     }
 
+    /// Whether it is WebSocket (RFC 6455).
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.0.as_bytes().eq_ignore_ascii_case(b"websocket")
+    }
+
     fn of(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok().filter(|text| text.len() <= LENGTH_MAX)?;
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/".contains(c);
@@ -60,8 +66,7 @@ pub fn asked(
     if version != Version::HTTP_11 {
         return Ok(None);
     }
-    let websocket = protocol.0.as_bytes().eq_ignore_ascii_case(b"websocket");
-    if websocket && method != Method::GET {
+    if protocol.is_websocket() && method != Method::GET {
         return Ok(None);
     }
     if length == BodyLength::Empty {

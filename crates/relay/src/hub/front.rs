@@ -9,6 +9,7 @@
 mod answer;
 mod head;
 mod live;
+mod raw;
 mod retained;
 mod upgrade;
 mod who;
@@ -18,13 +19,14 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
 use strait_net::{Body, Connection};
 use strait_runtime::Context;
 use strait_store::ResourceId;
-use strait_tunnel::{Class, Code, End, OpenError, OpenHead};
+use strait_tunnel::{Class, Code, End, OpenError};
 use strait_types::{ClusterName, is_dns1123_label};
 use strait_workspaces::{Parsed, System};
 
@@ -33,7 +35,7 @@ use super::tunnels::{Chosen, Nobody, Tunnels};
 use crate::agents::{AgentSpec, Agents};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::way::Way;
-use crate::message::{Failure, Reader, ServiceName, prefers_json};
+use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
 pub use crate::record::{Recorded, Recorder};
 
 use head::Head;
@@ -165,7 +167,7 @@ impl Crossing<'_> {
     async fn carry(
         &self,
         mut upload: Upload,
-        upgrade: Option<hyper::upgrade::OnUpgrade>,
+        upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Body>, Failure> {
         let mut tried = Vec::new();
         loop {
@@ -179,8 +181,7 @@ impl Crossing<'_> {
             tried.push(chosen.instance.clone());
             // What becomes another protocol goes on behind its head.
             let whole = upload.is_empty() && self.head.upgrade.is_none();
-            let opened = chosen.link.open(&OpenHead::Http(open), Class::Normal, whole);
-            let stream = match opened {
+            let stream = match chosen.link.open(&open, Class::Normal, whole) {
                 Ok(stream) => stream,
                 Err(error) => {
                     self.again(ending_of(error), &upload, earlier, &chosen)?;
@@ -195,10 +196,18 @@ impl Crossing<'_> {
                 return Err(failure);
             }
             upload.begin(sender);
-            match upload.until_head(&mut receiver).await {
-                Ok(head) => {
+            let begun = match &self.head.raw {
+                None => upload.until_head(&mut receiver).await.map(Some),
+                Some(_) => upload.until_connected(&mut receiver).await.map(|()| None),
+            };
+            match begun {
+                Ok(Some(head)) => {
                     self.front.tunnels.ended(&chosen, outcome_of_head(&head));
                     return answer::respond(self, head, receiver, upload, live, upgrade);
+                }
+                Ok(None) => {
+                    self.front.tunnels.ended(&chosen, Outcome::Reached);
+                    return raw::respond(self, receiver, upload, live, upgrade);
                 }
                 Err(end) => {
                     live.ended(end.code);
@@ -236,9 +245,11 @@ impl Crossing<'_> {
 
     /// What the hub can refuse by what was announced.
     fn check_offer(&self, chosen: &Chosen) -> Result<(), Failure> {
-        if chosen.service.raw {
-            // Bytes have another way in.
-            return Err(Failure::UpgradeNotAllowed);
+        match (chosen.service.raw, &self.head.raw) {
+            (true, None) => return Err(Failure::RawOnly),
+            (false, Some(_)) => return Err(Failure::NotRaw),
+            (true, Some(_)) => return Ok(()),
+            (false, None) => {}
         }
         let upgrades = chosen.service.protocols.iter().any(|own| own == "upgrade");
         if self.head.upgrade.is_some() && !upgrades {
@@ -311,7 +322,11 @@ fn failure_of(end: &End) -> Failure {
     match end.code {
         Code::NoService => Failure::NotFound,
         Code::Forbidden | Code::Identity => Failure::NotFound,
-        Code::ConnectFailed => Failure::ConnectFailed(crate::message::ConnectError::Failed),
+        Code::ConnectFailed => Failure::ConnectFailed(ConnectError::Failed),
+        Code::ConnectTimeout => Failure::ConnectFailed(ConnectError::TimedOut),
+        Code::UpstreamTls => {
+            Failure::UpstreamTls { why: "is not trusted (why is in the agent's log)".into() }
+        }
         Code::UpstreamReset => Failure::UpstreamReset,
         Code::UpstreamProtocol => Failure::UpstreamProtocol,
         Code::Overloaded => Failure::Overloaded { running: 0, of: "the agent".into() },

@@ -1,7 +1,9 @@
 //! The answer that tells a failure.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use strait_machinery::status::Status;
 
@@ -56,6 +58,10 @@ impl Failure {
         }
         if let Some(seconds) = self.retry_after_seconds() {
             fields.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.status() == StatusCode::UPGRADE_REQUIRED {
+            fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             for scheme in [r#"Bearer realm="strait""#, r#"Basic realm="strait", charset="UTF-8""#] {

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use strait_tunnel::{Field, HeadError, RequestParts, Tlvs};
+use strait_tunnel::{Field, HeadError, OpenHead, RawHead, RequestParts, Tlvs};
 
 use super::who::Caller;
 use crate::access::Verb;
@@ -20,6 +20,7 @@ use crate::http::upgrade::{Protocol, asked};
 use crate::http::way::Way;
 use crate::link::control::Announced;
 use crate::message::Failure;
+use crate::websocket::{Answer, Subprotocol, judge, offers};
 
 /// A head that is well formed, taken apart.
 pub(super) struct Head {
@@ -34,6 +35,8 @@ pub(super) struct Head {
     pub(super) authority: HeaderValue,
     pub(super) length: BodyLength,
     pub(super) upgrade: Option<Protocol>,
+    /// What answers a request for the bytes of a raw service.
+    pub(super) raw: Option<Answer>,
     /// The client waits for 100 before it sends its body.
     pub(super) expects: bool,
     /// The client understands trailers.
@@ -72,6 +75,7 @@ impl Head {
         })?;
         let expects = take_expect(&mut fields)?;
         let upgrade = asked(parts.version, &parts.method, &connection, length)?;
+        let raw = raw(upgrade.as_ref(), &fields, &target)?;
         remove_identity(&mut fields);
         fields.remove(HOST);
         if length == BodyLength::Empty {
@@ -90,6 +94,7 @@ impl Head {
             presented,
             fields,
             upgrade,
+            raw,
         };
         let on_upgrade = head.upgrade.is_some().then_some(on_upgrade);
         Ok((head, body, on_upgrade))
@@ -111,7 +116,18 @@ impl Head {
         service: &Announced,
         caller: &Caller,
         id: &str,
-    ) -> Result<strait_tunnel::Request, Failure> {
+    ) -> Result<OpenHead, Failure> {
+        let tlvs = Tlvs {
+            service_type: &service.r#type,
+            service: &service.name,
+            identity: &caller.identity,
+            client: Some(self.peer),
+            request_id: id,
+            ..Tlvs::default()
+        };
+        if self.raw.is_some() {
+            return RawHead::new(&tlvs).map(OpenHead::Raw).map_err(refused);
+        }
         let mut own = HeaderMap::new();
         restore(&mut own, &self.presented, service.client_authorization);
         if self.trailers {
@@ -127,24 +143,34 @@ impl Head {
             authority: self.authority.to_str().unwrap_or_default(),
             path: &self.target,
             tlvs: Tlvs {
-                service_type: &service.r#type,
-                service: &service.name,
-                identity: &caller.identity,
-                client: Some(self.peer),
                 upgrade: self.upgrade.as_ref().map_or("", |own| own.value().to_str().unwrap_or("")),
                 body_length: match self.length {
                     BodyLength::Empty => None,
                     BodyLength::Known(length) => Some(length),
                     BodyLength::Unknown => None,
                 },
-                request_id: id,
                 prefix: &self.prefix,
                 expects: self.expects,
-                ..Tlvs::default()
+                ..tlvs
             },
         };
-        strait_tunnel::Request::new(&parts, fields).map_err(refused)
+        strait_tunnel::Request::new(&parts, fields).map(OpenHead::Http).map_err(refused)
     }
+}
+
+/// The answer to a request for a raw service's bytes, if it is one.
+fn raw(
+    upgrade: Option<&Protocol>,
+    fields: &HeaderMap,
+    target: &str,
+) -> Result<Option<Answer>, BadHead> {
+    if !upgrade.is_some_and(Protocol::is_websocket) || !offers(fields, Subprotocol::Raw) {
+        return Ok(None);
+    }
+    if target != "/" {
+        return Err(BadHead::RawTarget);
+    }
+    judge(fields, Subprotocol::Raw).map(Some).map_err(BadHead::WebSocket)
 }
 
 /// What the protocol does not carry.

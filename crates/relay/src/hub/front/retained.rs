@@ -122,6 +122,21 @@ impl Upload {
         .await
     }
 
+    /// Waits until the agent has connected to a raw service.
+    ///
+    /// # Errors
+    /// The stream ended before.
+    pub(super) async fn until_connected(&mut self, receiver: &mut Receiver) -> Result<(), End> {
+        receiver.accepted().await;
+        if self.sender.as_ref().is_some_and(Sender::is_accepted) {
+            return Ok(());
+        }
+        match receiver.next().await {
+            Part::Broken(end) => Err(end),
+            _ => Err(broken()),
+        }
+    }
+
     /// Sends what can be sent; ready when there is no more to send.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {

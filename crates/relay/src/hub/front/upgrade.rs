@@ -1,69 +1,119 @@
-//! A connection that became another protocol: bytes both ways, each direction to its own end.
+//! Connections that carry bytes both ways, each direction to its own end: those that became
+//! another protocol, and those of raw services.
 
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use strait_tunnel::{Code, Directions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use strait_tunnel::{Code, Directions, End};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::live::Entry;
-use crate::link::{Part, Receiver, Sender};
+use crate::link::{Part, Receiver, Sender, Stopped};
 
 /// What is read at once.
 const CHUNK: usize = 16 << 10;
 
-/// Carries bytes until both sides have ended, or one broke off.
-pub(super) async fn tunnel(
-    on_upgrade: OnUpgrade,
+/// Carries the bytes of a connection that became another protocol.
+pub(super) async fn tunnel(on_upgrade: OnUpgrade, receiver: Receiver, sender: Sender, live: Entry) {
+    let Ok(upgraded) = on_upgrade.await else { return };
+    let (_, ended) = pump(TokioIo::new(upgraded), receiver, sender, &live).await;
+    live.ended(ended.map_or_else(|broken| broken.code(), |()| Code::None));
+}
+
+/// Who broke a connection off.
+pub(super) enum Broken {
+    Client,
+    Stream(End),
+}
+
+impl Broken {
+    pub(super) const fn code(&self) -> Code {
+        match self {
+            Self::Client => Code::Cancel,
+            Self::Stream(end) => end.code,
+        }
+    }
+}
+
+/// Passes bytes on until both directions have ended, or one broke off. The stream is over then.
+pub(super) async fn pump<T: AsyncRead + AsyncWrite + Unpin>(
+    io: T,
     mut receiver: Receiver,
     mut sender: Sender,
-    live: Entry,
-) {
-    let Ok(upgraded) = on_upgrade.await else { return };
-    let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
-    let up = async {
-        let mut buffer = BytesMut::new();
-        loop {
-            buffer.reserve(CHUNK);
-            match from.read_buf(&mut buffer).await {
-                Ok(0) => {
-                    // An end already is no news.
-                    let _ = sender.finish();
-                    return Ok(());
-                }
-                Ok(count) => {
-                    live.took(count);
-                    let bytes: Bytes = buffer.split().freeze();
-                    sender.write(bytes).await.map_err(|stopped| stopped.0)?;
-                }
-                Err(_) => {
-                    sender.reset(Directions::Both, Code::Cancel, "the client broke off");
-                    return Err(Code::Cancel);
-                }
-            }
-        }
-    };
-    let down = async {
-        loop {
-            match receiver.next().await {
-                Part::Data(bytes) => {
-                    live.brought(bytes.len());
-                    to.write_all(&bytes).await.map_err(|_| Code::Cancel)?;
-                    to.flush().await.map_err(|_| Code::Cancel)?;
-                }
-                Part::End => {
-                    // The client's half may go on.
-                    return to.shutdown().await.map_err(|_| Code::Cancel);
-                }
-                Part::Broken(end) => return Err(end.code),
-                Part::Head(_) | Part::Trailers(_) => {}
-            }
-        }
-    };
+    live: &Entry,
+) -> (T, Result<(), Broken>) {
+    let (mut from, mut to) = tokio::io::split(io);
+    let up = up(&mut from, &mut sender, live);
+    let down = down(&mut receiver, &mut to, live);
     // The first break ends both; what is dropped then is reset.
-    let code = match tokio::try_join!(up, down) {
-        Ok(_) => Code::None,
-        Err(code) => code,
-    };
-    live.ended(code);
+    let ended = tokio::try_join!(up, down).map(drop);
+    (from.unsplit(to), ended)
+}
+
+async fn up<T: AsyncRead + Unpin>(
+    from: &mut T,
+    sender: &mut Sender,
+    live: &Entry,
+) -> Result<(), Broken> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(CHUNK);
+        let read = tokio::select! {
+            read = from.read_buf(&mut buffer) => read,
+            code = sender.stopped() => return stopped(code),
+        };
+        match read {
+            Ok(0) => {
+                // An end already is no news.
+                let _ = sender.finish();
+                // What comes may be held up by a client that reads nothing.
+                return stopped(sender.stopped().await);
+            }
+            Ok(count) => {
+                live.took(count);
+                let bytes: Bytes = buffer.split().freeze();
+                if let Err(Stopped(code)) = sender.write(bytes).await {
+                    return stopped(code);
+                }
+            }
+            Err(_) => {
+                sender.reset(Directions::Both, Code::Cancel, "the client broke off");
+                return Err(Broken::Client);
+            }
+        }
+    }
+}
+
+/// What it means that no more is taken. What still comes says how it ends, but for what nobody
+/// may have any longer.
+fn stopped(code: Code) -> Result<(), Broken> {
+    if code == Code::Revoked {
+        return Err(Broken::Stream(End {
+            code,
+            truncated: true,
+            unexecuted: false,
+            text: "".into(),
+        }));
+    }
+    Ok(())
+}
+
+async fn down<T: AsyncWrite + Unpin>(
+    receiver: &mut Receiver,
+    to: &mut T,
+    live: &Entry,
+) -> Result<(), Broken> {
+    loop {
+        match receiver.next().await {
+            Part::Data(bytes) => {
+                live.brought(bytes.len());
+                to.write_all(&bytes).await.map_err(|_| Broken::Client)?;
+                to.flush().await.map_err(|_| Broken::Client)?;
+            }
+            // The client's half may go on.
+            Part::End => return to.shutdown().await.map_err(|_| Broken::Client),
+            Part::Broken(end) => return Err(Broken::Stream(end)),
+            Part::Head(_) | Part::Trailers(_) => {}
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl Front {
             return Err(failure);
         }
         self.may(&user, &cluster, name, verb)?;
-        let target = self.target(&cluster, name, service_type.as_deref())?;
+        let target = self.target(&cluster, name, service_type.as_deref(), head.raw.is_some())?;
         if let BodyLength::Known(length) = head.length
             && let Some(limit) = target.limits.max_body.filter(|limit| length > *limit)
         {
@@ -160,13 +160,16 @@ impl Front {
         cluster: &ClusterName,
         name: &ServiceName,
         is_for: Option<&str>,
+        raw: bool,
     ) -> Result<Target, Failure> {
         let object = ObjectName::cluster_scoped(&name.object());
         let key = Key::new(self.services.clone(), cluster.clone(), object);
         let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
         let service = self.exposures.of(&key, &found);
-        if !service.path {
-            return Err(Failure::NotFound);
+        match raw {
+            false if !service.path => return Err(Failure::NotFound),
+            true if !service.raw => return Err(Failure::NotExposed),
+            _ => {}
         }
         if let Some(is_for) = is_for.filter(|is_for| *is_for != service.kind) {
             let (is_for, this) = (is_for.to_owned(), service.kind.clone());
@@ -197,6 +200,7 @@ fn subjects(user: &User, issued: Timestamp, cluster: &ClusterName, name: &Servic
 #[derive(Debug)]
 pub(super) struct Exposure {
     path: bool,
+    raw: bool,
     kind: String,
     limits: Limits,
 }
@@ -210,10 +214,15 @@ struct Limits {
 impl Exposure {
     pub(super) fn of(object: &Object) -> Self {
         let value = object.to_value();
-        let path = value.at(&["spec", "exposure", "path"]).and_then(Value::as_bool);
+        let exposed = |way| value.at(&["spec", "exposure", way]).and_then(Value::as_bool);
         let max_body = value.at(&["spec", "limits", "maxBody"]).and_then(Value::as_i64);
         let max_body = max_body.and_then(|bytes| u64::try_from(bytes).ok()).filter(|own| *own > 0);
         let kind = value.str_at(&["spec", "type"]).unwrap_or_default().to_owned();
-        Self { path: path != Some(false), kind, limits: Limits { max_body } }
+        Self {
+            path: exposed("path") != Some(false),
+            raw: exposed("raw") == Some(true),
+            kind,
+            limits: Limits { max_body },
+        }
     }
 }

@@ -1,0 +1,174 @@
+//! An agent made of a tunnel and nothing else, whose services do what their names say.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strait_relay::TUNNEL_PROTOCOL;
+use strait_relay::link::control::{Announced, Listener, Message, Services, Speaker};
+use strait_relay::link::{Link, Part, Stream};
+use strait_runtime::SystemClock;
+use strait_tunnel::{Class, Code, Config, Directions, OpenHead, Response, Role, Side};
+use tokio::sync::{mpsc, watch};
+
+use crate::harness::{Client, PATIENCE, TestHub};
+use crate::joining::{Installation, token};
+
+/// What its services do: all are raw but `web`.
+pub(super) const SERVICES: [&str; 8] =
+    ["echo", "count", "source", "refuse", "late", "break", "greet", "web"];
+
+pub(super) struct Agent {
+    pub(super) link: Link,
+    /// Bytes that its services took or gave.
+    pub(super) counted: watch::Receiver<u64>,
+    /// How streams of `count` and `source` ended.
+    pub(super) ends: mpsc::Receiver<Code>,
+}
+
+/// What a stream may need.
+#[derive(Clone)]
+struct Shared {
+    counted: watch::Sender<u64>,
+    ended: mpsc::Sender<Code>,
+}
+
+impl Agent {
+    /// Joins as smith, connects, and offers.
+    pub(super) async fn start(hub: &TestHub, workspace: &Client) -> Self {
+        let join = token(workspace, "smith", "{}").await;
+        let client = Installation::new().join(hub, &join).await;
+        Self::on(client.connect_as(&[TUNNEL_PROTOCOL]).await).await
+    }
+
+    /// The same on any transport.
+    pub(super) async fn on<T>(transport: T) -> Self
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (ended, ends) = mpsc::channel(64);
+        let shared = Shared { counted: watch::Sender::default(), ended };
+        let counted = shared.counted.subscribe();
+        let (heard, mut acknowledged) = mpsc::channel(1);
+        let acceptor = Box::new(move |stream: Stream, head| match head {
+            OpenHead::Control => drop(tokio::spawn(listen(stream, heard.clone()))),
+            OpenHead::Raw(head) => {
+                let name = head.tlvs().service.to_owned();
+                tokio::spawn(serve(stream, name, shared.clone()));
+            }
+            // Becomes another protocol, which is that of `echo`.
+            OpenHead::Http(_) => {
+                stream.sender.accept();
+                stream.sender.send_head(&Response::new(101, []).unwrap(), false).unwrap();
+                tokio::spawn(serve(stream, "echo".into(), shared.clone()));
+            }
+        });
+        let config = Config::new(Role::Agent, Role::Hub, [1; 16]);
+        let (link, driver) =
+            Link::new(transport, Side::Dialler, config, Arc::new(SystemClock), acceptor);
+        tokio::spawn(driver);
+        link.ready().await.unwrap();
+        let speaking = link.clone();
+        tokio::spawn(async move { speak(&speaking).await });
+        let known = tokio::time::timeout(PATIENCE, acknowledged.recv());
+        known.await.expect("the hub acknowledges").unwrap();
+        Self { link, counted, ends }
+    }
+}
+
+async fn speak(link: &Link) {
+    let (_receiver, mut sender) =
+        link.open(&OpenHead::Control, Class::Interactive, false).unwrap().split();
+    let offer = |name: &&str| Announced {
+        name: (*name).to_owned(),
+        r#type: if *name == "web" { "http" } else { "tcp" }.into(),
+        hash: "h".into(),
+        ready: true,
+        raw: *name != "web",
+        protocols: vec!["http1".into(), "upgrade".into()],
+        ..Announced::default()
+    };
+    let services = Message::Services(Services {
+        r#gen: 1,
+        hash: "h".into(),
+        part: 1,
+        of: 1,
+        list: SERVICES.iter().map(offer).collect(),
+    });
+    let clock = SystemClock;
+    Speaker::new(&mut sender, &clock).say(&services.to_bytes()).await.unwrap();
+    link.closed().await;
+}
+
+async fn listen(stream: Stream, heard: mpsc::Sender<()>) {
+    let (receiver, sender) = stream.split();
+    sender.accept();
+    let clock = SystemClock;
+    let mut listener = Listener::new(receiver, &clock);
+    while let Ok(Some(message)) = listener.next().await {
+        if matches!(message, Message::ServicesAck { .. }) {
+            let _ = heard.send(()).await;
+        }
+    }
+}
+
+async fn serve(stream: Stream, name: String, shared: Shared) {
+    let (mut receiver, mut sender) = stream.split();
+    match &*name {
+        "refuse" => return sender.reset(Directions::Both, Code::ConnectFailed, ""),
+        "late" => return sender.reset(Directions::Both, Code::ConnectTimeout, ""),
+        _ => sender.accept(),
+    }
+    match &*name {
+        // What comes goes back, until it ends.
+        "echo" => loop {
+            match receiver.next().await {
+                Part::Data(bytes) => {
+                    if sender.write(bytes).await.is_err() {
+                        return;
+                    }
+                }
+                Part::End => return sender.finish().unwrap(),
+                _ => return,
+            }
+        },
+        // What comes is counted, and the count told when it ends.
+        "count" => loop {
+            match receiver.next().await {
+                Part::Data(bytes) => {
+                    shared.counted.send_modify(|all| *all += bytes.len() as u64);
+                }
+                Part::End => {
+                    let count = shared.counted.borrow().to_string();
+                    sender.write(count.into()).await.unwrap();
+                    return sender.finish().unwrap();
+                }
+                Part::Broken(end) => return shared.ended.send(end.code).await.unwrap(),
+                _ => {}
+            }
+        },
+        // Bytes without end.
+        "source" => {
+            let bytes = Bytes::from(vec![b'x'; 16 << 10]);
+            while sender.write(bytes.clone()).await.is_ok() {
+                shared.counted.send_modify(|all| *all += bytes.len() as u64);
+            }
+            shared.ended.send(sender.stopped().await).await.unwrap();
+        }
+        // Something, and then no more.
+        "break" => {
+            sender.write(Bytes::from_static(b"so far")).await.unwrap();
+            while receiver.next().await != Part::End {}
+            sender.reset(Directions::Both, Code::UpstreamReset, "");
+        }
+        // Says all that it has to say, then listens.
+        "greet" => {
+            sender.write(Bytes::from_static(b"hello")).await.unwrap();
+            sender.finish().unwrap();
+            while let Part::Data(bytes) = receiver.next().await {
+                shared.counted.send_modify(|all| *all += bytes.len() as u64);
+            }
+            shared.ended.send(Code::None).await.unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}

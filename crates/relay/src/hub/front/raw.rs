@@ -1,0 +1,73 @@
+//! Raw services: bytes both ways inside a WebSocket, to a service that is connected to.
+
+use http::{HeaderValue, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use strait_net::Body;
+use strait_tunnel::Code;
+
+use super::live::Entry;
+use super::retained::Upload;
+use super::upgrade::{Broken, pump};
+use super::{Crossing, failure_of};
+use crate::http::fields::REQUEST_ID;
+use crate::link::{Receiver, Sender};
+use crate::message::{Failure, ServiceName};
+use crate::websocket::{Pipe, Role};
+
+/// Close codes that are ours are this, and the status that the failure would have had.
+const FAILED: u16 = 4_000;
+/// Both directions ended (RFC 6455 §7.4.1).
+const DONE: u16 = 1_000;
+
+/// The answer to a client whose service is connected to: the connection is a WebSocket from here
+/// on.
+pub(super) fn respond(
+    crossing: &Crossing<'_>,
+    receiver: Receiver,
+    mut upload: Upload,
+    live: Entry,
+    on_upgrade: Option<OnUpgrade>,
+) -> Result<Response<Body>, Failure> {
+    let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    live.answered(StatusCode::SWITCHING_PROTOCOLS);
+    let fields = response.headers_mut();
+    crossing.head.raw.clone().ok_or(Failure::Internal)?.put(fields);
+    if let Ok(id) = HeaderValue::from_str(crossing.id) {
+        fields.insert(REQUEST_ID, id);
+    }
+    let carried = carry(crossing.name.clone(), on_upgrade, receiver, sender, live);
+    crossing.front.context.tasks.spawn("raw", carried);
+    Ok(response)
+}
+
+async fn carry(
+    name: ServiceName,
+    on_upgrade: OnUpgrade,
+    receiver: Receiver,
+    sender: Sender,
+    live: Entry,
+) {
+    let Ok(upgraded) = on_upgrade.await else { return };
+    let pipe = Pipe::new(TokioIo::new(upgraded), Role::Server).await;
+    let (pipe, ended) = pump(pipe, receiver, sender, &live).await;
+    let (code, close, reason) = match &ended {
+        Ok(()) => (Code::None, DONE, String::new()),
+        Err(broken @ Broken::Client) => (broken.code(), DONE, String::new()),
+        Err(Broken::Stream(end)) => {
+            let failure = failure_of(end);
+            let close = FAILED + failure.status().as_u16();
+            (end.code, close, reason(&failure, &name))
+        }
+    };
+    live.ended(code);
+    drop(live);
+    pipe.close(close, &reason).await;
+}
+
+/// As `X-Strait-Error` and the body of an answer would have said.
+fn reason(failure: &Failure, name: &ServiceName) -> String {
+    format!("{}: {}", failure.reason(), failure.text(name, false))
+}
