@@ -10,7 +10,7 @@ use strait_audit::AuditLog;
 use strait_net::SystemResolver;
 use strait_pki::{PkiError, TrustBundle, tunnel_client_config};
 use strait_relay::TUNNEL_PROTOCOL;
-use strait_relay::dial::{self, Announcement, NoProxy, Proxy, Route, Setup, Tunnel};
+use strait_relay::dial::{self, Announcement, NoProxy, PROBE_EVERY, Proxy, Route, Setup, Tunnel};
 use strait_relay::link::{Acceptor, Memory};
 use strait_relay::record::Recorder;
 use strait_relay::serve::{Serving, ServingMetrics};
@@ -100,6 +100,7 @@ impl Relay {
             proxy: environment.proxy,
             no_proxy: environment.no_proxy,
             resolver: Arc::new(SystemResolver),
+            probe_every: PROBE_EVERY,
         };
         (relay, Tunnel::new(setup, context))
     }
@@ -141,6 +142,7 @@ impl Relay {
         let config = self.0.serving.load().as_ref().map(|serving| serving.config());
         let route = config.map(|config| Route {
             addresses: (self.0.addresses)(&config.hub.addresses),
+            transport: config.hub.transport,
             proxy_file: config.hub.proxy_file.clone(),
             connections: config.hub.connections,
         });

@@ -24,13 +24,14 @@ use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
 use strait_hooks::{Gateway, Host, Setup};
-use strait_net::{Check, Checks, Limits, Protocol, ServerMetrics, handler};
+use strait_net::{Check, Checks, Inside, Limits, Protocol, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::hub::{
     Announcements, Connections, Credentials, Front, Handlers, Joining, Recorder, Told, Tunnels,
     extras, watch_presence,
 };
 use strait_relay::link::Memory;
+use strait_relay::websocket::TUNNEL_PATH;
 use strait_relay::{Agents, TUNNEL_PROTOCOL};
 use strait_runtime::{Context, Entropy, Shutdown};
 use strait_store::engine::{MemoryEngine, SqliteEngine};
@@ -393,15 +394,26 @@ fn serve(
         alpn: TUNNEL_PROTOCOL,
         serve: Arc::new(move |connection, io| tunnels.clone().tunnel(connection, io).boxed()),
     };
+    let limits = Limits::default();
+    let inside = Inside::new(&tls, protocol.clone(), limits, metrics.clone());
     let server = strait_net::Server {
         tls: Some(tls),
         protocol: Some(protocol),
-        limits: Limits::default(),
+        limits,
         metrics: metrics.clone(),
         tasks: context.tasks.clone(),
         shutdown: context.shutdown.clone(),
     };
-    let answer = handler(move |connection, request| service.clone().answer(connection, request));
+    let tasks = context.tasks.clone();
+    let answer = handler(move |connection, request| {
+        let (service, inside, tasks) = (service.clone(), inside.clone(), tasks.clone());
+        async move {
+            if request.uri().path() == TUNNEL_PATH {
+                return service::carry(&connection, request, inside, &tasks);
+            }
+            service.answer(connection, request).await
+        }
+    });
     context.tasks.spawn("listener", server.serve(listener, answer));
     Ok(())
 }

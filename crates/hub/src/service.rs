@@ -16,10 +16,11 @@ use strait_hooks::admin::{Admin, Authorizer};
 use strait_machinery::json::parse;
 use strait_machinery::object;
 use strait_machinery::status::Status;
-use strait_net::{Body, BodyError, Connection, Io, read_body};
+use strait_net::{Body, BodyError, Connection, Inside, Io, read_body};
+use strait_relay::hub::carriage;
 use strait_relay::hub::{Answer, Credentials, Front, JoinRequest, Joining, RenewRequest, Tunnels};
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
-use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, random_16};
+use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, TaskSet, random_16};
 use strait_types::Uid;
 use strait_workspaces::System;
 
@@ -270,6 +271,30 @@ impl Service {
             Ok(Answer::Granted(value)) => respond::value(StatusCode::OK, &value, Format::JSON),
             Ok(Answer::Refused(code, reason, message)) => refused(code, reason, &message),
             Err(status) => respond::status(&status, Format::JSON),
+        }
+    }
+}
+
+/// Answers a request for a tunnel inside a WebSocket, and serves the tunnel.
+pub(crate) fn carry(
+    connection: &Connection,
+    request: Request<Incoming>,
+    inside: Inside,
+    tasks: &TaskSet,
+) -> Response<Body> {
+    let Some(turn) = inside.turn() else {
+        let mut response = Response::new(Body::from("too many agents connect at once\n"));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    };
+    match carriage::take(request) {
+        Err(response) => response,
+        Ok((response, on_upgrade)) => {
+            let peer = connection.peer();
+            tasks.spawn("carriage", async move {
+                inside.serve(turn, carriage::bytes(on_upgrade), peer).await;
+            });
+            response
         }
     }
 }

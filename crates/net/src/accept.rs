@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::Connection;
-use crate::metrics::{ConnectionFailure, OpenConnection};
+use crate::metrics::{ConnectionFailure, OpenConnection, ServerMetrics};
 use crate::peers::{Peers, Place};
 use crate::server::{Handler, Server};
 use crate::strict::Strict;
@@ -231,19 +231,8 @@ impl Context {
             let _turn = self.handshakes.acquire().await;
             acceptor.accept(stream).await
         };
-        let metrics = &self.server.metrics;
-        match tokio::time::timeout(self.server.limits.handshake_time, secured).await {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => {
-                metrics.failed(ConnectionFailure::Handshake);
-                tracing::debug!(%peer, err = %error, "TLS handshake failed");
-            }
-            Err(_) => {
-                metrics.failed(ConnectionFailure::HandshakeTimeout);
-                tracing::debug!(%peer, "TLS handshake took too long");
-            }
-        }
-        None
+        let Server { limits, metrics, .. } = &self.server;
+        in_time(secured, limits.handshake_time, metrics, peer).await
     }
 
     async fn http1<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
@@ -319,6 +308,27 @@ impl Context {
             }
         })
     }
+}
+
+/// The result of a handshake that succeeds in time; others are counted.
+pub(crate) async fn in_time<T>(
+    handshake: impl Future<Output = io::Result<T>>,
+    limit: Duration,
+    metrics: &ServerMetrics,
+    peer: SocketAddr,
+) -> Option<T> {
+    match tokio::time::timeout(limit, handshake).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => {
+            metrics.failed(ConnectionFailure::Handshake);
+            tracing::debug!(%peer, err = %error, "TLS handshake failed");
+        }
+        Err(_) => {
+            metrics.failed(ConnectionFailure::HandshakeTimeout);
+            tracing::debug!(%peer, "TLS handshake took too long");
+        }
+    }
+    None
 }
 
 /// Runs HTTP/2's requests as tasks of the server's set.

@@ -14,6 +14,7 @@ mod connection;
 mod egress;
 mod framing;
 mod health;
+mod inside;
 mod metrics;
 mod peers;
 mod pool;
@@ -33,6 +34,7 @@ pub use egress::{Denied, EgressPolicy, Range};
 #[cfg(fuzzing)]
 pub use framing::fuzz_framing;
 pub use health::{NotLoopback, Probe, serve_health};
+pub use inside::{Inside, Turn};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};

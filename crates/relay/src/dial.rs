@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! Tunnel ─► lane (one per connection that is wanted)
-//!             │  address ─► proxy? ─► TCP ─► TLS 1.3 ─► Link
-//!             │                                          │
-//!             └ schedule ◄── lost, drained, refused ◄────┴── control: what is offered, notes
+//!             │  address ─► proxy? ─► TCP ─► (TLS ─► WebSocket)? ─► TLS 1.3 ─► Link
+//!             │                                                                  │
+//!             └ schedule ◄── lost, drained, refused ◄────────────────────────────┴── control
 //! ```
 //!
 //! A lane holds one connection at a time, and two while it replaces one: before a certificate
@@ -23,12 +23,14 @@ mod metrics;
 mod proxy;
 mod schedule;
 mod talk;
+mod way;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use strait_net::Resolve;
 use strait_pki::PkiError;
@@ -41,8 +43,13 @@ pub use error::DialError;
 pub use proxy::{InvalidProxy, Proxy, ProxyError};
 
 use crate::link::{Acceptor, Memory};
+use crate::services::Transport;
 use lane::Lane;
 use metrics::DialMetrics;
+use way::Known;
+
+/// How often a hub that is reached inside WebSockets is tried without.
+pub const PROBE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Time for connections to end once they are to.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
@@ -52,6 +59,8 @@ pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 pub struct Route {
     /// Host and port each; tried in this order.
     pub addresses: Vec<String>,
+    /// What connections are carried by.
+    pub transport: Transport,
     /// File with the URL of a proxy; read for each connection.
     pub proxy_file: Option<PathBuf>,
     /// How many connections.
@@ -106,6 +115,9 @@ pub struct Setup {
     pub no_proxy: NoProxy,
     /// Finds addresses.
     pub resolver: Arc<dyn Resolve>,
+    /// How often a hub that is reached inside WebSockets is tried without, where that is allowed
+    /// ([`PROBE_EVERY`]).
+    pub probe_every: Duration,
 }
 
 /// How the connections are.
@@ -143,6 +155,7 @@ struct Inner {
     context: Context,
     status: watch::Sender<Status>,
     metrics: DialMetrics,
+    known: Mutex<Known>,
 }
 
 impl Tunnel {
@@ -151,7 +164,8 @@ impl Tunnel {
     pub fn new(setup: Setup, context: &Context) -> Self {
         let metrics = DialMetrics::new(&context.metrics);
         let status = watch::Sender::default();
-        Self(Arc::new(Inner { setup, context: context.clone(), status, metrics }))
+        let (context, known) = (context.clone(), Mutex::default());
+        Self(Arc::new(Inner { setup, context, status, metrics, known }))
     }
 
     /// How the connections are, from now on.

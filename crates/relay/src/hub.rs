@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod call;
+pub mod carriage;
 mod connections;
 mod credentials;
 mod front;

@@ -68,10 +68,12 @@ pub struct HubConfig {
 /// What connections are carried by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Whatever passes; today that is TLS.
+    /// TLS, and a WebSocket where that does not pass.
     Auto,
     /// TLS alone.
     Tls,
+    /// A WebSocket alone.
+    WebSocket,
 }
 
 /// A service that is offered.

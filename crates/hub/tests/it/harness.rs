@@ -231,6 +231,13 @@ impl Client {
         Self { source: std::net::Ipv4Addr::new(127, 0, 0, last), ..self.clone() }
     }
 
+    /// How it makes connections for these protocols.
+    pub(crate) fn tls_for(&self, protocols: &[&[u8]]) -> Arc<rustls::ClientConfig> {
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = protocols.iter().map(|own| own.to_vec()).collect();
+        Arc::new(tls)
+    }
+
     /// Where it connects to.
     pub(crate) const fn address(&self) -> std::net::SocketAddr {
         self.address
@@ -258,9 +265,7 @@ impl Client {
         let stream = socket.connect(self.address).await.expect("the hub listens");
         stream.set_nodelay(true).unwrap();
         let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-        let mut tls = rustls::ClientConfig::clone(&self.tls);
-        tls.alpn_protocols = protocols.iter().map(|own| own.to_vec()).collect();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+        let connector = tokio_rustls::TlsConnector::from(self.tls_for(protocols));
         connector.connect(name, stream).await.expect("the handshake succeeds")
     }
 

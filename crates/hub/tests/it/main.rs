@@ -12,6 +12,7 @@ mod api_rbac;
 mod api_shapes;
 mod api_watch;
 mod bindings;
+mod carriage;
 mod certificates;
 mod credentials;
 mod directory;

@@ -1,7 +1,7 @@
 //! Raw services: bytes both ways between a client's WebSocket and an agent's stream.
 
 mod agent;
-mod client;
+pub(crate) mod client;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -2,23 +2,34 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::header::HOST;
+use http::{HeaderValue, Request, Uri};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
-use strait_net::Resolve;
-use strait_pki::PinMismatch;
+use strait_net::{Io, Resolve};
+use strait_pki::{PinMismatch, unverified_client_config};
+use strait_runtime::{Clock, Entropy};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::address::Address;
 use super::error::DialError;
 use super::proxy::{ANSWER_WITHIN, Proxy, ProxyError};
+use super::way::Carriage;
 use crate::TUNNEL_PROTOCOL;
+use crate::websocket::{Key, Pipe, Role, Subprotocol, TUNNEL_PATH};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
@@ -39,22 +50,85 @@ const USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// be put in another order.
 const UNSENT_MAX: u32 = 128 << 10;
 
-/// A connection to a hub.
-pub(super) type Transport = TlsStream<TcpStream>;
+/// Time for a WebSocket, with the TLS around it.
+const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Connects to a hub, through a proxy or not.
+/// A connection to a hub.
+pub(super) type Transport = Box<dyn Io>;
+
+/// What a connection to a hub is made with.
+pub(super) struct Means<'a> {
+    pub(super) proxy: Option<&'a Proxy>,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) resolver: &'a dyn Resolve,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) entropy: &'a dyn Entropy,
+}
+
+/// Connects to a hub, through a proxy or not, directly or inside a WebSocket.
 pub(super) async fn connect(
     address: &Address,
-    proxy: Option<&Proxy>,
-    tls: Arc<ClientConfig>,
-    resolver: &dyn Resolve,
+    carriage: Carriage,
+    means: Means<'_>,
 ) -> Result<Transport, DialError> {
-    let stream = match proxy {
-        None => within(CONNECT_WITHIN, address, reach(address, resolver)).await?,
-        Some(proxy) => through(proxy, address, resolver).await?,
+    let stream = match means.proxy {
+        None => within(CONNECT_WITHIN, address, reach(address, means.resolver)).await?,
+        Some(proxy) => through(proxy, address, means.resolver).await?,
     };
     tune(&stream).map_err(|source| DialError::Connect { address: address.to_string(), source })?;
-    within(HANDSHAKE_WITHIN, address, secure(stream, address, tls)).await
+    match carriage {
+        Carriage::Direct => {
+            within(HANDSHAKE_WITHIN, address, secure(stream, address, means.tls)).await
+        }
+        Carriage::WebSocket => {
+            let upgraded = upgrade(stream, address, means.clock, means.entropy);
+            let pipe = within(UPGRADE_WITHIN, address, upgraded).await?;
+            within(HANDSHAKE_WITHIN, address, secure(pipe, address, means.tls)).await
+        }
+    }
+}
+
+/// A WebSocket with a hub, or with what stands before it.
+///
+/// Whose certificate that shows does not matter: what passes in it is TLS again, which believes
+/// the hub alone. So an inspecting proxy, whose authority nobody here knows, is no obstacle.
+async fn upgrade(
+    stream: TcpStream,
+    address: &Address,
+    clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<Pipe<TokioIo<Upgraded>>, DialError> {
+    let tls = unverified_client_config(None, clock.clone())?;
+    let secured = TlsConnector::from(tls).connect(name(address)?, stream).await;
+    let secured = secured.map_err(|source| refused(address, source))?;
+    let broken = |source| DialError::Http { address: address.to_string(), source };
+    let handshake = http1::handshake(TokioIo::new(secured)).await;
+    let (mut sender, connection) = handshake.map_err(broken)?;
+    let key = Key::new(Subprotocol::Tunnel, entropy);
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = Uri::from_static(TUNNEL_PATH);
+    let host = HeaderValue::from_str(&address.to_string());
+    let host = host.map_err(|_| DialError::Address(address.to_string()))?;
+    request.headers_mut().insert(HOST, host);
+    key.put(request.headers_mut());
+    let asked = async {
+        let mut response = sender.send_request(request).await.map_err(broken)?;
+        let checked = key.check(response.status(), response.headers());
+        let no_tunnel = |source| DialError::NoWebSocket { address: address.to_string(), source };
+        checked.map_err(no_tunnel)?;
+        hyper::upgrade::on(&mut response).await.map_err(broken)
+    };
+    // The connection ends as it is handed over; an answer that is none ends both.
+    let driven = async { connection.with_upgrades().await.map_err(broken) };
+    let mut asked = pin!(asked);
+    let upgraded = tokio::select! {
+        upgraded = asked.as_mut() => upgraded?,
+        driven = driven => {
+            driven?;
+            asked.await?
+        }
+    };
+    Ok(Pipe::new(TokioIo::new(upgraded), Role::Client).await)
 }
 
 async fn within<T>(
@@ -130,20 +204,26 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(UNSENT_MAX)
 }
 
+fn name(address: &Address) -> Result<ServerName<'static>, DialError> {
+    let name = ServerName::try_from(address.host.clone());
+    name.map_err(|_| DialError::Address(address.to_string()))
+}
+
 /// TLS, with a hub that speaks the tunnel's protocol.
-async fn secure(
-    stream: TcpStream,
+async fn secure<T>(
+    stream: T,
     address: &Address,
     tls: Arc<ClientConfig>,
-) -> Result<Transport, DialError> {
-    let name = ServerName::try_from(address.host.clone());
-    let name = name.map_err(|_| DialError::Address(address.to_string()))?;
-    let secured = TlsConnector::from(tls).connect(name, stream).await;
+) -> Result<Transport, DialError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let secured = TlsConnector::from(tls).connect(name(address)?, stream).await;
     let secured = secured.map_err(|source| refused(address, source))?;
     if secured.get_ref().1.alpn_protocol() != Some(TUNNEL_PROTOCOL) {
         return Err(DialError::NoTunnel { address: address.to_string() });
     }
-    Ok(secured)
+    Ok(Box::new(secured))
 }
 
 fn refused(address: &Address, source: io::Error) -> DialError {

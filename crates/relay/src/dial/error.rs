@@ -9,6 +9,7 @@ use strait_tunnel::{Close, Code};
 use super::proxy::ProxyError;
 use super::schedule::Cause;
 use crate::message::Joining;
+use crate::websocket::BadAnswer;
 
 /// A connection could not be made. For the agent's log.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,26 @@ pub enum DialError {
         /// What was dialled.
         address: String,
     },
+    /// No HTTP is spoken on the connection, or it broke off.
+    #[error("{address} does not answer as a web server")]
+    Http {
+        /// What was dialled.
+        address: String,
+        /// Why.
+        #[source]
+        source: hyper::Error,
+    },
+    /// It speaks HTTP, but takes no tunnels.
+    #[error(
+        "{address} takes no tunnels inside a WebSocket, neither itself nor what stands before it"
+    )]
+    NoWebSocket {
+        /// What was dialled.
+        address: String,
+        /// What it answered.
+        #[source]
+        source: BadAnswer,
+    },
     /// The hub ended the connection before it was ready.
     #[error("{address} ended the connection: {} ({})", close.text, close.code)]
     Ended {
@@ -81,6 +102,17 @@ pub enum DialError {
     /// The agent's own key or certificate.
     #[error(transparent)]
     Pki(#[from] PkiError),
+}
+
+impl DialError {
+    /// Whether another carriage may get through where this one did not.
+    pub(super) fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::NoAddress | Self::Resolve { .. } | Self::Pki(_) => false,
+            Self::Ended { close, .. } => cause(close) != Cause::Refused,
+            _ => true,
+        }
+    }
 }
 
 fn wrong_authority(address: &str, found: &PinMismatch) -> Joining {

@@ -12,8 +12,11 @@ use super::error::{DialError, cause};
 use super::proxy::{Proxy, ProxyError};
 use super::schedule::{Cause, Schedule};
 use super::talk::Talk;
+use super::way::Carriage;
 use super::{Inner, Route, address, carriage};
 use crate::link::Link;
+use crate::services;
+use carriage::{Means, Transport};
 
 /// Time for a new connection's announcement to be acknowledged, before the old one is let go
 /// anyway: a hub may be too old to acknowledge.
@@ -43,6 +46,8 @@ struct Live {
     /// When its certificate ends.
     not_after: Timestamp,
     replace_at: Timestamp,
+    address: String,
+    carriage: Carriage,
     route: Route,
     spread: Duration,
 }
@@ -115,27 +120,58 @@ impl Lane {
         let Some(route) = setup.route.borrow().clone() else { return Err(DialError::NoAddress) };
         let mut failed = DialError::NoAddress;
         for address in &route.addresses {
-            match self.open_at(address, &route).await {
-                Ok(live) => return Ok(live),
-                Err(error) => {
-                    tracing::debug!(address, err = %Report(&error), "an address of the hub failed");
-                    // Who is refused at one address has to be told of it, whatever the others do.
-                    if failed.cause() != Cause::Refused {
-                        failed = error;
+            let order = self.inner.known.lock().order(route.transport, self.now());
+            for carriage in order {
+                let error = match self.open_at(address, *carriage, &route).await {
+                    Ok(live) => {
+                        self.inner.known.lock().won(*carriage, self.now());
+                        return Ok(live);
                     }
+                    Err(error) => error,
+                };
+                self.inner.known.lock().failed(*carriage);
+                tracing::debug!(address, ?carriage, err = %Report(&error), "an address of the hub failed");
+                let other = error.is_of_the_way();
+                // Who is refused at one address has to be told of it, whatever the others do.
+                if failed.cause() != Cause::Refused {
+                    failed = error;
+                }
+                if !other {
+                    break;
                 }
             }
         }
         Err(failed)
     }
 
-    async fn open_at(&self, text: &str, route: &Route) -> Result<Live, DialError> {
+    async fn connect(
+        &self,
+        text: &str,
+        carriage: Carriage,
+        route: &Route,
+    ) -> Result<Transport, DialError> {
         let Inner { setup, context, .. } = &*self.inner;
         let address: address::Address = text.parse()?;
         let proxy = self.proxy(&address, route).await?;
-        let (tls, not_after) = (setup.member.tls()?, setup.member.not_after());
-        let replace_at = setup.member.replace_at();
-        let transport = carriage::connect(&address, proxy.as_ref(), tls, &*setup.resolver).await?;
+        let means = Means {
+            proxy: proxy.as_ref(),
+            tls: setup.member.tls()?,
+            resolver: &*setup.resolver,
+            clock: &context.clock,
+            entropy: &*context.entropy,
+        };
+        carriage::connect(&address, carriage, means).await
+    }
+
+    async fn open_at(
+        &self,
+        text: &str,
+        carriage: Carriage,
+        route: &Route,
+    ) -> Result<Live, DialError> {
+        let Inner { setup, context, .. } = &*self.inner;
+        let (not_after, replace_at) = (setup.member.not_after(), setup.member.replace_at());
+        let transport = self.connect(text, carriage, route).await?;
         let (talk, acceptor) = Talk::new(&self.inner);
         let clock = context.clock.clone();
         let config = setup.config.clone();
@@ -153,11 +189,13 @@ impl Lane {
         let link = unready.done();
         talk.start(&link);
         self.count(&link);
-        tracing::info!(hub = text, software = &*peer.software, "a connection to the hub is ready");
+        let software = &*peer.software;
+        tracing::info!(hub = text, ?carriage, software, "a connection to the hub is ready");
         let since = self.now();
         let spread = peer.drain_spread.unwrap_or_default();
         let route = route.clone();
-        Ok(Live { link, talk, since, not_after, replace_at, route, spread })
+        let address = text.to_owned();
+        Ok(Live { link, talk, since, not_after, replace_at, address, carriage, route, spread })
     }
 
     /// The proxy to take to an address.
@@ -218,8 +256,9 @@ impl Lane {
         let mut route = self.inner.setup.route.clone();
         let other = |route: &Option<Route>| {
             route.as_ref().is_some_and(|route| {
-                (&route.addresses, &route.proxy_file)
-                    != (&live.route.addresses, &live.route.proxy_file)
+                let way =
+                    |own: &Route| (own.addresses.clone(), own.transport, own.proxy_file.clone());
+                way(route) != way(&live.route)
             })
         };
         let rerouted = async {
@@ -236,6 +275,7 @@ impl Lane {
             }),
             () = rerouted => Outcome::Replace,
             () = self.outdated(live) => Outcome::Replace,
+            () = self.direct_again(live) => Outcome::Replace,
         };
         if let Outcome::Ended(cause) = &outcome {
             self.inner.metrics.ended(*cause);
@@ -255,6 +295,21 @@ impl Lane {
             tracing::warn!(%code, text, "a connection to the hub ended");
         }
         cause
+    }
+
+    /// Waits until a hub that was reached inside a WebSocket can be reached without.
+    async fn direct_again(&self, live: &Live) {
+        let indirect = live.carriage == Carriage::WebSocket;
+        if !indirect || live.route.transport != services::Transport::Auto {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(self.inner.setup.probe_every).await;
+            if self.connect(&live.address, Carriage::Direct, &live.route).await.is_ok() {
+                self.inner.known.lock().won(Carriage::Direct, self.now());
+                return;
+            }
+        }
     }
 
     /// Waits until the certificate of a connection is to be replaced and the next one is there.

@@ -44,7 +44,9 @@ impl DialMetrics {
             DialError::Proxy(_) => "proxy",
             DialError::NotTrusted { .. } => "authority",
             DialError::Tls { .. } => "tls",
-            DialError::NoTunnel { .. } => "protocol",
+            DialError::NoTunnel { .. } | DialError::Http { .. } | DialError::NoWebSocket { .. } => {
+                "protocol"
+            }
             DialError::Ended { .. } => "ended",
         };
         self.failures.get_or_create(&[("reason", reason)]).inc();

@@ -136,11 +136,7 @@ fn hub(raw: &raw::Hub, problems: &mut Problems<'_>) -> Option<HubConfig> {
         "auto" => Transport::Auto,
         "tls" => Transport::Tls,
         // The schema told what else there is.
-        other => {
-            let why = "is not there yet; use tls, through a proxy of proxyFile where there is one";
-            problems.invalid(&path.field("transport"), other, why);
-            return None;
-        }
+        _ => Transport::WebSocket,
     };
     let proxy_file = (!raw.proxy_file.is_empty())
         .then(|| problems.secret(&path.field("proxyFile"), &raw.proxy_file));

@@ -47,7 +47,7 @@ fn config(body: &str) -> AgentConfig {
 
 const FULL: &str = r#"
 agent: {description: production, annotations: {site: fra}}
-hub: {addresses: ["hub.example:443", "[fd00::1]:443"], transport: tls, proxyFile: /s/proxy, connections: 3}
+hub: {addresses: ["hub.example:443", "[fd00::1]:443"], transport: websocket, proxyFile: /s/proxy, connections: 3}
 defaults: {dialTimeout: 5s, concurrent: 16}
 services:
 - name: ci
@@ -93,7 +93,7 @@ policy: {maxTokenAge: "0", requireIdentity: false}
 #[test]
 fn a_whole_configuration_is_understood() {
     let config = config(FULL);
-    assert_eq!((config.hub.transport, config.hub.connections), (Transport::Tls, 3));
+    assert_eq!((config.hub.transport, config.hub.connections), (Transport::WebSocket, 3));
     assert_eq!(config.policy, Policy { max_token_age: None, require_identity: false });
     assert_eq!(config.incoming["to-front50"].listen.port(), 8014);
     let ci = &config.services["ci"];

@@ -10,21 +10,21 @@ use strait_runtime::SystemEntropy;
 
 use crate::harness::{Client, PATIENCE};
 
-pub(super) type Io = TokioIo<Upgraded>;
+pub(crate) type Io = TokioIo<Upgraded>;
 
 /// An answer that is no 101.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) status: StatusCode,
-    pub(super) reason: String,
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: String,
     /// For who reads the failure of a test.
     #[expect(dead_code, reason = "shown by Debug")]
-    pub(super) text: String,
-    pub(super) fields: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) fields: HeaderMap,
 }
 
 /// Asks for an upgrade of a new connection.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     client: &Client,
     path: &str,
     fields: HeaderMap,
@@ -55,7 +55,7 @@ pub(super) async fn ask(
 }
 
 /// The fields of a request for a raw service, by a token.
-pub(super) fn fields(key: &Key, token: Option<&str>) -> HeaderMap {
+pub(crate) fn fields(key: &Key, token: Option<&str>) -> HeaderMap {
     let mut fields = HeaderMap::new();
     key.put(&mut fields);
     if let Some(token) = token {
@@ -64,12 +64,12 @@ pub(super) fn fields(key: &Key, token: Option<&str>) -> HeaderMap {
     fields
 }
 
-pub(super) fn key() -> Key {
+pub(crate) fn key() -> Key {
     Key::new(Subprotocol::Raw, &SystemEntropy)
 }
 
 /// The bytes of a service, in the short form of the path.
-pub(super) async fn dial(client: &Client, service: &str, token: &str) -> Result<Pipe<Io>, Refused> {
+pub(crate) async fn dial(client: &Client, service: &str, token: &str) -> Result<Pipe<Io>, Refused> {
     let key = key();
     let path = format!("/services/relay/smith/{service}");
     let (told, io) = ask(client, &path, fields(&key, Some(token))).await?;

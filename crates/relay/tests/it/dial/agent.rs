@@ -10,8 +10,11 @@ use rustls::ClientConfig;
 use strait_net::SystemResolver;
 use strait_pki::{Authority, ClientIdentity, ClientSubject, PkiError, tunnel_client_config};
 use strait_relay::TUNNEL_PROTOCOL;
-use strait_relay::dial::{Announcement, Member, NoProxy, Route, Setup, Status, Tunnel};
+use strait_relay::dial::{
+    Announcement, Member, NoProxy, PROBE_EVERY, Route, Setup, Status, Tunnel,
+};
 use strait_relay::link::{Memory, Part, Stream};
+use strait_relay::services::Transport;
 use strait_runtime::{Context, Task};
 use strait_tunnel::{Config, OpenHead, Role};
 use tokio::sync::watch;
@@ -61,7 +64,8 @@ impl Member for Pass {
 }
 
 pub(super) fn route(address: &str, connections: u8) -> Route {
-    Route { addresses: vec![address.to_owned()], proxy_file: None, connections }
+    let addresses = vec![address.to_owned()];
+    Route { addresses, transport: Transport::Tls, proxy_file: None, connections }
 }
 
 pub(super) fn announcement(generation: i64) -> Arc<Announcement> {
@@ -102,6 +106,7 @@ impl Agent {
             proxy: None,
             no_proxy: NoProxy::default(),
             resolver: Arc::new(SystemResolver),
+            probe_every: PROBE_EVERY,
         };
         change(&mut setup);
         let tunnel = Tunnel::new(setup, &context);

@@ -1,0 +1,237 @@
+//! Tunnels inside WebSockets, through something that ends TLS before the hub.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+use jiff::{Timestamp, ToSpan as _};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use strait_net::SystemResolver;
+use strait_pki::{Authority, PkiError, ServerNames, ServingCertificate, server_config};
+use strait_relay::TUNNEL_PROTOCOL;
+use strait_relay::dial::{Announcement, Member, NoProxy, Route, Setup, Status, Tunnel};
+use strait_relay::link::{Memory, Part, Stream};
+use strait_relay::services::Transport;
+use strait_runtime::{Context, SystemClock, SystemEntropy};
+use strait_tunnel::{Config, OpenHead, Role};
+use strait_types::HubId;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::credentials::{SERVICES, token};
+use crate::harness::{Client, PATIENCE, TestHub, yaml};
+use crate::joining::{Installation, make_agent};
+use crate::raw::client::{ask, dial, fields, key};
+
+/// Stands before a hub, ends TLS with a certificate that nobody knows, and speaks TLS with the
+/// hub again; or passes everything as it comes, once it is told to. Tells which.
+async fn ingress(hub: &TestHub) -> (SocketAddr, watch::Sender<bool>, mpsc::Receiver<&'static str>) {
+    let id = HubId::from_random([9; 16]);
+    let authority = Authority::create(&id, Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let names = ServerNames::new(["127.0.0.1"]).unwrap();
+    let day = Duration::from_secs(86_400);
+    let serving = ServingCertificate::new(Arc::new(authority.unwrap()), names, day).unwrap();
+    let mut tls = Arc::unwrap_or_clone(server_config(serving, &[], Arc::new(SystemClock)).unwrap());
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let connector = hub.anonymous().tls_for(&[b"http/1.1"]);
+    let to = hub.hub().address();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (passing, passes) = watch::channel(false);
+    let (told, came) = mpsc::channel(64);
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let (acceptor, connector) = (acceptor.clone(), connector.clone());
+            let (passes, told) = (*passes.borrow(), told.clone());
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(to).await.unwrap();
+                if passes {
+                    told.send("passed").await.unwrap();
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                    return;
+                }
+                let Ok(mut near) = acceptor.accept(near).await else {
+                    return told.send("not understood").await.unwrap();
+                };
+                told.send("ended").await.unwrap();
+                let name = ServerName::try_from("127.0.0.1").unwrap();
+                let connector = tokio_rustls::TlsConnector::from(connector);
+                let mut far = connector.connect(name, far).await.unwrap();
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    (address, passing, came)
+}
+
+struct Pass(Client);
+
+impl Member for Pass {
+    fn tls(&self) -> Result<Arc<ClientConfig>, PkiError> {
+        Ok(self.0.tls_for(&[TUNNEL_PROTOCOL]))
+    }
+
+    fn not_after(&self) -> Timestamp {
+        Timestamp::now() + 24.hours()
+    }
+
+    fn replace_at(&self) -> Timestamp {
+        self.not_after()
+    }
+
+    fn renew(&self) {}
+}
+
+/// An agent with the service `echo`, and its hub.
+struct Site {
+    hub: TestHub,
+    workspace: Client,
+    client: Client,
+    context: Context,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let hub = TestHub::start().await;
+        let workspace = hub.workspace("root:acme").await;
+        workspace.bind("relay", "root", "relay.strait.dev").await;
+        make_agent(&workspace, "smith", "{}").await;
+        let join = crate::joining::token(&workspace, "smith", "{}").await;
+        let client = Installation::new().join(&hub, &join).await;
+        Self { hub, workspace, client, context: Context::of_system() }
+    }
+
+    fn connect(&self, address: SocketAddr, transport: Transport) -> watch::Receiver<Status> {
+        let addresses = vec![address.to_string()];
+        let route = Route { addresses, transport, proxy_file: None, connections: 1 };
+        let message = r#"{"t":"services","gen":1,"hash":"h","list":[
+            {"name":"echo","type":"tcp","hash":"h","ready":true,"raw":true}]}"#;
+        let messages = vec![message.into()];
+        let announcement = Arc::new(Announcement { generation: 1, messages });
+        let setup = Setup {
+            member: Arc::new(Pass(self.client.clone())),
+            config: Config::new(Role::Agent, Role::Hub, [1; 16]),
+            route: watch::channel(Some(route)).1,
+            announcements: watch::channel(announcement).1,
+            acceptor: Box::new(|| Box::new(|stream, head| echo(stream, &head))),
+            memory: Memory::new(64 << 20),
+            proxy: None,
+            no_proxy: NoProxy::default(),
+            resolver: Arc::new(SystemResolver),
+            probe_every: Duration::from_millis(200),
+        };
+        let tunnel = Tunnel::new(setup, &self.context);
+        let status = tunnel.status();
+        drop(self.context.tasks.spawn("tunnel-run", tunnel.run()));
+        status
+    }
+
+    /// Sends a megabyte to the service and back.
+    async fn cross(&self) {
+        self.workspace.wait(SERVICES, "echo.smith", |_| true).await;
+        let exposed = yaml("{spec: {exposure: {raw: true}}}");
+        self.workspace.merge(&format!("{SERVICES}/echo.smith"), &exposed).await.expect(200);
+        let token = token(&self.workspace, "echo.smith").await;
+        let pipe = dial(&self.hub.anonymous(), "echo", &token).await.unwrap();
+        let (mut from, mut to) = tokio::io::split(pipe);
+        let sent = vec![7; 1 << 20];
+        let expected = sent.clone();
+        let write = async move {
+            to.write_all(&sent).await.unwrap();
+            to.shutdown().await.unwrap();
+            to
+        };
+        let mut heard = Vec::new();
+        let (_, read) = tokio::join!(write, from.read_to_end(&mut heard));
+        read.unwrap();
+        assert!(heard == expected);
+    }
+}
+
+async fn until(status: &mut watch::Receiver<Status>, is: impl FnMut(&Status) -> bool) {
+    let found = tokio::time::timeout(PATIENCE, status.wait_for(is)).await;
+    found.expect("it comes to that").unwrap();
+}
+
+async fn next(came: &mut mpsc::Receiver<&'static str>) -> &'static str {
+    let came = tokio::time::timeout(PATIENCE, came.recv()).await;
+    came.expect("a connection comes").unwrap()
+}
+
+/// Sends back what comes.
+fn echo(stream: Stream, head: &OpenHead) {
+    assert!(matches!(head, OpenHead::Raw(_)), "{head:?}");
+    tokio::spawn(async move {
+        let (mut receiver, mut sender) = stream.split();
+        sender.accept();
+        while let Part::Data(bytes) = receiver.next().await {
+            if sender.write(bytes).await.is_err() {
+                return;
+            }
+        }
+        let _ = sender.finish();
+    });
+}
+
+#[tokio::test]
+async fn an_agent_reaches_its_hub_through_what_ends_tls_and_is_who_it_is() {
+    let site = Site::start().await;
+    let (address, _passing, mut came) = ingress(&site.hub).await;
+    let mut status = site.connect(address, Transport::WebSocket);
+    until(&mut status, |status| status.ready == 1).await;
+    assert_eq!(next(&mut came).await, "ended");
+    site.cross().await;
+    site.context.shutdown.ask();
+    until(&mut status, |status| status.open == 0).await;
+}
+
+#[tokio::test]
+async fn what_passes_is_found_and_a_direct_way_is_taken_once_there_is_one() {
+    let site = Site::start().await;
+    let (address, passing, mut came) = ingress(&site.hub).await;
+    let mut status = site.connect(address, Transport::Auto);
+    until(&mut status, |status| status.ready == 1).await;
+    // What ends TLS knows no tunnels.
+    assert_eq!(next(&mut came).await, "not understood");
+    assert_eq!(next(&mut came).await, "ended");
+    site.cross().await;
+    assert_eq!(next(&mut came).await, "not understood", "it is tried again and again");
+    passing.send_replace(true);
+    while next(&mut came).await != "passed" {}
+    assert_eq!(next(&mut came).await, "passed", "behind the attempt comes the connection");
+    until(&mut status, |status| status.ready == 1 && status.open == 1).await;
+    site.cross().await;
+    site.context.shutdown.ask();
+    until(&mut status, |status| status.open == 0).await;
+}
+
+#[tokio::test]
+async fn a_hub_directly_takes_websockets_too_and_no_strangers() {
+    let site = Site::start().await;
+    let mut status = site.connect(site.hub.hub().address(), Transport::WebSocket);
+    until(&mut status, |status| status.ready == 1).await;
+    site.cross().await;
+    let client = site.hub.anonymous();
+    let refused = ask(&client, "/tunnel", HeaderMap::new()).await.unwrap_err();
+    assert_eq!(refused.status.as_u16(), 426, "{refused:?}");
+    let raw = fields(&key(), None);
+    let refused = ask(&client, "/tunnel", raw.clone()).await.unwrap_err();
+    assert_eq!(refused.status.as_u16(), 426, "another subprotocol: {refused:?}");
+    let mut old = raw;
+    old.insert(header::SEC_WEBSOCKET_PROTOCOL, "strait-tunnel.v1".parse().unwrap());
+    old.insert(header::SEC_WEBSOCKET_VERSION, "8".parse().unwrap());
+    let refused = ask(&client, "/tunnel", old.clone()).await.unwrap_err();
+    assert_eq!(refused.status.as_u16(), 400, "{refused:?}");
+    // What is no TLS inside is dropped.
+    old.insert(header::SEC_WEBSOCKET_VERSION, "13".parse().unwrap());
+    let (_, mut io) = ask(&client, "/tunnel", old).await.unwrap();
+    io.write_all(&[0x82, 0x85, 0, 0, 0, 0, b'h', b'e', b'l', b'l', b'o']).await.unwrap();
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, io.read_to_end(&mut rest));
+    drop(read.await.expect("the hub ends it"));
+}
