@@ -44,6 +44,7 @@ pub(crate) struct Workspace {
     api: Api,
     /// As the user wrote it.
     name: String,
+    config: Box<kube::Config>,
 }
 
 impl Workspace {
@@ -72,9 +73,23 @@ impl Workspace {
             )]));
         }
         config.cluster_url = server.clone();
-        let client = kube::Client::try_from(config).map_err(|error| mistake(&error))?;
+        let client = kube::Client::try_from(config.clone()).map_err(|error| mistake(&error))?;
         let time = HubTime::new(Arc::new(SystemClock));
-        Ok(Self { api: Api::new(server, Arc::new(Fixed(client)), time), name })
+        let config = Box::new(config);
+        Ok(Self { api: Api::new(server, Arc::new(Fixed(client)), time), name, config })
+    }
+
+    /// A client of the same hub that shows no credential of its own, and whose connections may be
+    /// silent for long.
+    ///
+    /// # Errors
+    /// The kubeconfig's CA cannot be used.
+    pub(crate) fn anonymous(&self) -> Result<kube::Client, Failure> {
+        let mut config = (*self.config).clone();
+        config.auth_info = kube::config::AuthInfo::default();
+        (config.read_timeout, config.write_timeout) = (None, None);
+        kube::Client::try_from(config)
+            .map_err(|error| Failure::usage(vec![Report(&error).to_string()]))
     }
 
     /// The workspace's name, as the user wrote it.
@@ -151,7 +166,8 @@ impl Workspace {
         }
     }
 
-    fn path(&self, path: &str) -> String {
+    /// A path below the workspace.
+    pub(crate) fn path(&self, path: &str) -> String {
         format!("/clusters/{}{path}", self.name)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     NotAllowed,
     /// The other side is not who it should be (`EX_CONFIG`).
     NotTrusted,
+    /// As a program that was run ended.
+    Of(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +31,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 64,
             Exit::NotAllowed => 77,
             Exit::NotTrusted => 78,
+            Exit::Of(code) => code,
         })
     }
 }

@@ -1,5 +1,8 @@
-//! `strait service`: what agents offer, and credentials for it.
+//! `strait service`: what agents offer, credentials for it, and ways to it.
 
+mod bytes;
+mod exec;
+mod forward;
 mod name;
 mod revoke;
 mod row;
@@ -14,7 +17,7 @@ use crate::process;
 use name::ServiceName;
 use row::SERVICES;
 
-/// Shows services behind agents; makes and revokes tokens for them
+/// Shows services behind agents and forwards to them; makes and revokes tokens
 #[derive(Args, Debug)]
 pub(crate) struct ServiceArgs {
     #[command(subcommand)]
@@ -33,6 +36,8 @@ enum ServiceCommand {
     Show(ShowArgs),
     Token(token::TokenArgs),
     Revoke(revoke::RevokeArgs),
+    Forward(forward::ForwardArgs),
+    Exec(exec::ExecArgs),
 }
 
 /// Runs a subcommand.
@@ -50,6 +55,8 @@ pub(crate) fn run(args: &ServiceArgs) -> Result<Exit, Failure> {
                 let revoke = args.read()?;
                 revoke::run(&revoke, &workspace().await?).await
             }
+            ServiceCommand::Forward(args) => forward::run(args, workspace().await?).await,
+            ServiceCommand::Exec(args) => exec::run(args, workspace().await?).await,
         }
     })
 }

@@ -287,16 +287,14 @@ pub(crate) fn carry(
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     };
-    match carriage::take(request) {
-        Err(response) => response,
-        Ok((response, on_upgrade)) => {
-            let peer = connection.peer();
-            tasks.spawn("carriage", async move {
-                inside.serve(turn, carriage::bytes(on_upgrade), peer).await;
-            });
-            response
-        }
+    let (response, on_upgrade) = carriage::take(request);
+    if let Some(on_upgrade) = on_upgrade {
+        let peer = connection.peer();
+        tasks.spawn("carriage", async move {
+            inside.serve(turn, carriage::bytes(on_upgrade), peer).await;
+        });
     }
+    response
 }
 
 fn is_health(path: &str) -> bool {

@@ -68,7 +68,7 @@ async fn fifty_megabytes_come_back_as_they_went() {
     let site = Site::start().await;
     let (mut from, mut to) = tokio::io::split(site.dial("echo").await);
     const LENGTH: usize = 50 << 20;
-    let byte = |at: usize| (at.wrapping_mul(0x9e37_79b9) >> 13) as u8;
+    let byte = |at: usize| (at.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0];
     let write = tokio::spawn(async move {
         let (mut at, mut size) = (0, 1);
         while at < LENGTH {

@@ -182,7 +182,8 @@ mod tests {
     fn requests_are_judged() {
         const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         const THIRTEEN: (&str, &str) = ("sec-websocket-version", "13");
-        let table: [(&[(&str, &str)], Option<BadRequest>); 6] = [
+        type Case = (&'static [(&'static str, &'static str)], Option<BadRequest>);
+        let table: [Case; 6] = [
             (&[KEY, THIRTEEN], None),
             (&[KEY], Some(BadRequest::Version)),
             (&[KEY, ("sec-websocket-version", "8")], Some(BadRequest::Version)),

@@ -126,7 +126,7 @@ impl Upload {
     ///
     /// # Errors
     /// The stream ended before.
-    pub(super) async fn until_connected(&mut self, receiver: &mut Receiver) -> Result<(), End> {
+    pub(super) async fn until_connected(&self, receiver: &mut Receiver) -> Result<(), End> {
         receiver.accepted().await;
         if self.sender.as_ref().is_some_and(Sender::is_accepted) {
             return Ok(());
