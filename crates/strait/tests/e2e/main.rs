@@ -17,5 +17,6 @@ mod hooks;
 mod hub;
 mod lifecycle;
 mod objects;
+mod service;
 mod up;
 mod watching;

@@ -59,9 +59,14 @@ impl Up {
 
     /// Runs a client command of the program, in the current context.
     pub(crate) fn strait(&self, arguments: &[&str]) -> Output {
+        self.start_strait(arguments).finish()
+    }
+
+    /// Starts a client command and leaves it running.
+    pub(crate) fn start_strait(&self, arguments: &[&str]) -> Process {
         let program = Path::new(env!("CARGO_BIN_EXE_strait"));
         let kubeconfig = self.data().join("kubeconfig");
-        Process::start(client(program, self.home.path(), &kubeconfig).args(arguments)).finish()
+        Process::start(client(program, self.home.path(), &kubeconfig).args(arguments))
     }
 
     /// Where everything is.
