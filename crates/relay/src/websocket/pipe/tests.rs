@@ -1,3 +1,5 @@
+//! Both ends of a pipe, and clients that do not keep to the protocol.
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
