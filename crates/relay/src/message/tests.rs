@@ -203,6 +203,34 @@ fn a48_each_mistake_has_its_status_reason_and_text() {
 }
 
 #[test]
+fn whoever_mistakes_a_raw_service_is_told_what_it_is() {
+    for (failure, status, reason, text) in [
+        (
+            Failure::RawOnly,
+            426,
+            "UpgradeRequired",
+            "ci carries bytes, not HTTP: `strait service forward smith/ci`",
+        ),
+        (Failure::NotRaw, 501, "UpgradeNotAllowed", "ci speaks HTTP: it is reached by its path"),
+        (
+            Failure::NotExposed,
+            403,
+            "NotExposed",
+            "ci is not exposed as bytes: set spec.exposure.raw of Service \"ci.smith\"",
+        ),
+        (
+            Failure::ConnectFailed(ConnectError::TimedOut),
+            504,
+            "ConnectTimeout",
+            "smith could not connect to ci: it took too long (address only in the agent's log)",
+        ),
+    ] {
+        assert_eq!((failure.status().as_u16(), failure.reason()), (status, reason), "{failure:?}");
+        assert_eq!(failure.text(&name(), false), text);
+    }
+}
+
+#[test]
 fn a48_14_a_services_own_refusal_passes_with_a_hint() {
     for (status, expected) in [
         (StatusCode::UNAUTHORIZED, Some("401 came from ci, not from the hub")),
