@@ -1,3 +1,5 @@
+//! Control messages: what is understood of them, and what hostile bytes may not do.
+
 use proptest::prelude::*;
 
 use super::*;
