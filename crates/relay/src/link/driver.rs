@@ -36,6 +36,8 @@ pub struct Driver<T> {
     out: Out,
     /// Something was written that may not have left.
     unflushed: bool,
+    /// The others had their turn since the last batch was written.
+    gathered: bool,
     timer: Pin<Box<Sleep>>,
     /// When the timer ends, by the connection's clock.
     armed: Duration,
@@ -71,6 +73,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             much: false,
             out: Out::new(WRITE),
             unflushed: false,
+            gathered: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Duration::ZERO,
             found: Found::default(),
@@ -195,11 +198,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.phase = Phase::Over;
     }
 
-    /// Moves bytes while any move.
+    /// Moves bytes while any move. Before it writes it lets every task run that is ready: what
+    /// they all have to say then leaves as one batch, and not each with a system call and a TLS
+    /// record of its own.
     fn turn(&mut self, context: &mut Context<'_>) {
         loop {
             let mut moved = self.read(context);
             if self.phase != Phase::Open {
+                return;
+            }
+            if !self.gathered {
+                self.gathered = true;
+                context.waker().wake_by_ref();
                 return;
             }
             loop {
@@ -211,6 +221,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             if !moved || self.phase != Phase::Open {
+                self.gathered = false;
                 return;
             }
         }
