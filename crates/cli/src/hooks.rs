@@ -122,7 +122,7 @@ fn serve(args: &ServeArgs, log: &LogArgs) -> Result<Exit, Failure> {
         let shutdown = context.shutdown.clone();
         context.metrics.register_process(&*context.clock);
         let metrics = ServerMetrics::new(&context.metrics);
-        let host = Host { metrics, audit: None, operators: None };
+        let host = Host { metrics, audit: None, operators: None, carrier: None };
         let gateway = Gateway::start(setup, host, context).await?;
         process::announce(&url(&gateway))?;
         shutdown.asked().await;

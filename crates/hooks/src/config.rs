@@ -6,6 +6,7 @@
 //!
 //! Nothing here does I/O: whether the files that are named can be used is asked of a [`Files`].
 
+mod address;
 mod admin;
 mod backend;
 mod check;
@@ -23,10 +24,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use strait_net::Network;
 
+pub use address::{Address, Hub, Service};
 pub use files::Disk;
 pub use read::read;
 
@@ -221,11 +223,11 @@ pub enum Answers {
 pub struct Backend {
     /// Unique; a DNS name in lower case. What waits for it is kept under this name.
     pub name: Arc<str>,
-    /// `http` or `https`, with a host, without user, password or fragment.
-    pub url: Uri,
+    /// Where it is.
+    pub address: Address,
     /// Names of sources that exist; at least one.
     pub sources: Vec<Arc<str>>,
-    /// How its server is trusted.
+    /// How its server is trusted, or the hub that it is reached through.
     pub tls: BackendTls,
     /// Time of an attempt, from connecting to the end of the answer.
     pub timeout: Duration,
@@ -265,8 +267,13 @@ pub struct Headers {
     pub pass_also: Vec<HeaderName>,
 }
 
-/// Says whether files that a document names can be used.
+/// Says whether files that a document names can be used, and what is around.
 pub trait Files {
+    /// Whether this is a hub, whose agents can be reached without another one.
+    fn in_hub(&self) -> bool {
+        false
+    }
+
     /// Whether there is a secret that fits the scheme.
     ///
     /// # Errors

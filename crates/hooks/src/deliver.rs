@@ -14,7 +14,9 @@
 
 mod attempt;
 mod budget;
+mod carrier;
 mod fetch;
+mod heartbeat;
 mod intake;
 mod lane;
 mod metrics;
@@ -36,6 +38,8 @@ use parking_lot::Mutex;
 use strait_net::{CallError, Resolve, SystemResolver};
 use strait_runtime::{Clock, Context, Task};
 
+pub use self::carrier::{Carrier, CarryError};
+pub use self::heartbeat::{HEARTBEAT_PATH, Heartbeat};
 pub use self::intake::Schemes;
 
 use self::budget::Budget;
@@ -67,13 +71,15 @@ pub struct Options {
     pub context: Context,
     /// Where backends' addresses come from.
     pub resolver: Arc<dyn Resolve>,
+    /// The hub around, if there is one.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl Options {
-    /// With the machine's resolver.
+    /// With the machine's resolver, and no hub around.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, resolver: Arc::new(SystemResolver) }
+        Self { context, resolver: Arc::new(SystemResolver), carrier: None }
     }
 }
 
@@ -109,6 +115,12 @@ pub enum DeliverError {
         #[source]
         source: CallError,
     },
+    /// A backend is behind an agent of the hub around, and there is none.
+    #[error("backend {name} names no hub, and this runs in none")]
+    NoHub {
+        /// The backend.
+        name: Arc<str>,
+    },
     /// The state cannot be changed.
     #[error(transparent)]
     State(#[from] StateError),
@@ -134,6 +146,8 @@ pub struct Status {
     pub oldest: Option<Timestamp>,
     /// How the last attempt ended, if there was one since the start.
     pub last: Option<Outcome>,
+    /// The last heartbeat that came back, of a service behind an agent.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// The deliveries of a process. Clones are the same.

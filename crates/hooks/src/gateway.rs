@@ -30,7 +30,7 @@ use self::operators::Operators;
 use self::upkeep::Upkeep;
 use crate::admin::{Admin, AuthorizerError, Decide};
 use crate::config::{Ack, Answers, Config, Limits};
-use crate::deliver::{self, DeliverError, Deliveries, Keep, MEMORY_SHARE};
+use crate::deliver::{self, Carrier, DeliverError, Deliveries, Keep, MEMORY_SHARE};
 use crate::ingest::{ACK_WAIT, Acknowledge, Ingest, server_limits};
 use crate::log::{OpenError, ReadError};
 use crate::secrets::SecretError;
@@ -88,6 +88,8 @@ pub struct Host {
     pub audit: Option<AuditLog>,
     /// Who says what operators may, if not the configuration.
     pub operators: Option<Decide>,
+    /// What reaches services behind agents: the process, if it is a hub.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 /// A gateway does not start. For the operator: it names paths and addresses.
@@ -214,7 +216,8 @@ impl Gateway {
             Ack::Sync => None,
         };
         let keep = disk.as_ref().map_or(Keep::Nothing, Disk::keep);
-        let options = deliver::Options::new(context.clone());
+        let mut options = deliver::Options::new(context.clone());
+        options.carrier.clone_from(&host.carrier);
         let known = operators::known(&config, disk.as_ref()).await?;
         let deliveries = Deliveries::start(&known, keep, options).await?;
         let acknowledge = match &disk {

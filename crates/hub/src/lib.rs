@@ -203,6 +203,7 @@ impl Hub {
             metrics: self.metrics.clone(),
             audit: Some(self.audit.clone()),
             operators: Some(operators::decide(&self.service)),
+            carrier: None,
         };
         let gateway = Gateway::start(setup, host, self.context.clone()).await?;
         self.service.hooks.store(Some(Arc::new(gateway.admin())));

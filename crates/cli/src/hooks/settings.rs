@@ -44,6 +44,8 @@ pub(crate) struct Again {
     pub(crate) data_dir: Option<PathBuf>,
     /// Where webhooks come to, whatever the file says.
     pub(crate) listen: Option<SocketAddr>,
+    /// What the file may speak of.
+    pub(crate) files: Disk,
     /// What was read last: a text or why there was none.
     last: Option<Result<String, String>>,
 }
@@ -51,7 +53,7 @@ pub(crate) struct Again {
 impl Again {
     /// The file at that path.
     pub(crate) const fn new(path: PathBuf) -> Self {
-        Self { path, data_dir: None, listen: None, last: None }
+        Self { path, data_dir: None, listen: None, files: Disk { in_hub: false }, last: None }
     }
 
     /// Reads it for the first time.
@@ -73,7 +75,7 @@ impl Again {
         }
         let read = match &text {
             Err(why) => Err(vec![format!("--config: {why}")]),
-            Ok(text) => config::read(&name, text, self.data_dir.as_deref(), &Disk)
+            Ok(text) => config::read(&name, text, self.data_dir.as_deref(), &self.files)
                 .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect()),
         };
         // What is wrong may be another file, such as a secret that is mounted a moment later.

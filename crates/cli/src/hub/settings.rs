@@ -106,6 +106,7 @@ fn hooks(
     let mut again = Again::new(PathBuf::from(config.text));
     again.data_dir = std::path::absolute(data_dir.join("hooks")).ok();
     again.listen = address.flatten();
+    again.files.in_hub = true;
     again.first().map_err(|more| mistakes.extend(more)).ok()
 }
 

@@ -246,7 +246,8 @@ impl Backends {
         let told = |status, why: &str| Refused::Told(status, why.to_owned());
         let wrong = |why: String| Refused::Told(StatusCode::BAD_REQUEST, format!("url: {why}"));
         let made = backend(url, &self.dynamic, &lists.names()).map_err(wrong)?;
-        let known = lists.configured.iter().any(|one| one.name == made.name || one.url == made.url);
+        let known =
+            lists.configured.iter().any(|one| one.name == made.name || one.address == made.address);
         if known || same(lists, url).is_some() {
             return Err(told(StatusCode::FOUND, "backend server already registered"));
         }
@@ -292,7 +293,8 @@ impl Backends {
 
     fn urls(&self) -> Vec<String> {
         let lists = self.lists.load();
-        let configured = lists.configured.iter().map(|backend| backend.url.to_string());
+        let urls = lists.configured.iter().filter_map(|backend| backend.address.url());
+        let configured = urls.map(ToString::to_string);
         configured.chain(lists.urls.iter().cloned()).collect()
     }
 
@@ -359,9 +361,8 @@ fn same(lists: &Lists, url: &str) -> Option<String> {
 fn plan_remove(lists: &Lists, url: &str) -> Result<String, Refused> {
     let name = crate::config::compat::backend_name(url);
     let not_found = || {
-        let configured = lists.configured.iter();
-        let mut names =
-            configured.map(|backend| crate::config::compat::backend_name(&backend.url.to_string()));
+        let configured = lists.configured.iter().filter_map(|backend| backend.address.url());
+        let mut names = configured.map(|url| crate::config::compat::backend_name(&url.to_string()));
         if names.any(|one| one == name) {
             let why = "the backend server is one of the configuration, which alone can remove it";
             return Refused::Told(StatusCode::CONFLICT, why.to_owned());

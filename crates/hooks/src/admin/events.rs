@@ -167,14 +167,24 @@ pub(super) fn status(backends: &[Backend], status: &[deliver::Status]) -> Value 
             "breaker": breaker(status.breaker),
         });
         if let Some(backend) = backend {
-            // A query may hold a credential.
-            let scheme = backend.url.scheme_str().unwrap_or_default();
-            let host = backend.url.authority().map_or("", |host| host.as_str());
-            item["url"] = format!("{scheme}://{host}{}", backend.url.path()).into();
+            match backend.address.service() {
+                None => item["url"] = backend.address.to_string().into(),
+                Some(to) => {
+                    item["workspace"] = to.workspace.as_str().into();
+                    item["agent"] = (*to.agent).into();
+                    item["service"] = (*to.service).into();
+                }
+            }
             item["sources"] = backend.sources.iter().map(|source| &**source).collect();
         }
         if let Some(oldest) = status.oldest {
             item["oldest"] = format!("{oldest:.3}").into();
+        }
+        if let Some(beat) = &status.heartbeat {
+            item["heartbeat"] = json!({
+                "at": format!("{:.3}", beat.at),
+                "roundtripSeconds": beat.took.as_secs_f64(),
+            });
         }
         if let Some(last) = &status.last {
             item["last"] = view::outcome(last).into();

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use http::uri::Scheme as UriScheme;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use strait_machinery::field::FieldError;
 use strait_machinery::json::Path;
 
-use super::check::{NOT_SERVED, Problems};
+use super::address::address;
+use super::check::Problems;
 use super::raw::{self, Part};
 use super::{Backend, BackendTls, Headers, Identity};
 use crate::filter::Filter;
@@ -52,20 +52,7 @@ fn backend(
     problems: &mut Problems<'_>,
 ) -> Option<Backend> {
     let at = |name: &str| base.field(name);
-    let behind_agent = raw.agent.is_some() || raw.service.is_some();
-    for (name, value) in [("agent", &raw.agent), ("service", &raw.service)] {
-        if value.is_some() {
-            problems.add(FieldError::forbidden(at(name), NOT_SERVED));
-        }
-    }
-    let url = match &raw.url {
-        Some(text) => url(text, raw.allow_private, &at("url"), problems),
-        None if behind_agent => None,
-        None => {
-            problems.add(FieldError::required(at("url"), ""));
-            None
-        }
-    };
+    let address = address(raw, base, problems);
     let listed = |index: usize| at("sources").index(index);
     problems.unique(raw.sources.iter().enumerate().map(|(index, name)| (listed(index), &**name)));
     for (index, name) in raw.sources.iter().enumerate() {
@@ -82,7 +69,7 @@ fn backend(
     let tls = tls(&raw.tls, &at("tls"), problems);
     Some(Backend {
         name: raw.name.as_str().into(),
-        url: url?,
+        address: address?,
         sources: raw.sources.iter().map(|name| name.as_str().into()).collect(),
         tls,
         timeout: timeout?,
@@ -94,37 +81,6 @@ fn backend(
         allow_private: raw.allow_private,
         networks: Vec::new(),
     })
-}
-
-/// An address to send to. A text that may hold a password is not shown.
-fn url(text: &str, private: bool, path: &Path, problems: &mut Problems<'_>) -> Option<Uri> {
-    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        let why = "must hold no user or password; headers.add can carry credentials";
-        problems.add(FieldError::forbidden(path.clone(), why));
-        return None;
-    }
-    let found = problems.parse::<Uri>(path, text)?;
-    let known = [UriScheme::HTTP, UriScheme::HTTPS];
-    let why = if !found.scheme().is_some_and(|scheme| known.contains(scheme)) {
-        "must begin with https:// or http://"
-    } else if found.host().is_none_or(str::is_empty) {
-        "must have a host"
-    } else if found.authority().is_some_and(|whole| {
-        let rest = whole.as_str().strip_prefix(found.host().unwrap_or_default());
-        rest != Some("") && whole.port_u16().is_none_or(|port| port == 0)
-    }) {
-        "must have a port from 1 to 65535 behind its colon"
-    } else if text.contains('#') {
-        "must have no fragment"
-    } else if found.scheme() == Some(&UriScheme::HTTP) && !private {
-        "must be https unless allowPrivate is true"
-    } else {
-        return Some(found);
-    };
-    problems.invalid(path, text, why);
-    None
 }
 
 fn tls(raw: &raw::BackendTls, base: &Path, problems: &mut Problems<'_>) -> BackendTls {

@@ -15,7 +15,7 @@ use super::{Ack, Config, Files, Identity, Limits, Listener, Retention};
 use super::{admin, backend, raw, source};
 
 /// What this release does not do yet.
-pub(super) const NOT_SERVED: &str = "not served by this release";
+const NOT_SERVED: &str = "not served by this release";
 
 /// Checks a document. With anything in `found`, here or from its schema, what comes back may be
 /// used for nothing.

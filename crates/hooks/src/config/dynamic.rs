@@ -34,7 +34,7 @@ pub fn backend(
     let made = config.and_then(|mut config| config.backends.pop());
     let mut backend = made.ok_or("no backend can be added to this configuration")?;
     let policy = EgressPolicy::guarded(dynamic.networks.clone(), &[]);
-    let host = backend.url.host().unwrap_or_default();
+    let host = backend.address.url().and_then(http::Uri::host).unwrap_or_default();
     policy.check_literal(host).map_err(|denied| denied.to_string())?;
     backend.allow_private = false;
     backend.networks.clone_from(&dynamic.networks);

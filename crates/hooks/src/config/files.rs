@@ -9,9 +9,16 @@ use crate::signature::Scheme;
 
 /// The files of this machine. Blocks on the file system.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
+pub struct Disk {
+    /// Whether this is a hub.
+    pub in_hub: bool,
+}
 
 impl Files for Disk {
+    fn in_hub(&self) -> bool {
+        self.in_hub
+    }
+
     fn secret(&self, scheme: &Scheme, path: &Path) -> Result<(), String> {
         let place = Place::File(path.to_owned());
         secrets::read(scheme, &place, |_| None).map(drop).map_err(|error| error.why().to_owned())

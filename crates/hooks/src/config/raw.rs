@@ -102,8 +102,12 @@ members! {
     Backend {
         name: String,
         url: Option<String>,
+        workspace: Option<String>,
         agent: Option<String>,
         service: Option<String>,
+        path: Option<String>,
+        hub: Option<String>,
+        token_file: Option<String>,
         sources: Vec<String>,
         tls: BackendTls,
         timeout: String,

@@ -159,7 +159,7 @@ fn whole_backend() -> Backend {
     bearer.set_sensitive(true);
     Backend {
         name: "member-1".into(),
-        url: Uri::from_static("https://pac.member-1.example/hooks?team=a"),
+        address: Address::Url("https://pac.member-1.example/hooks?team=a".parse().unwrap()),
         sources: vec!["github-app".into(), "own".into()],
         tls: BackendTls {
             authorities: Some("/f/ca".into()),
@@ -209,7 +209,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.retention.undelivered, Duration::from_secs(168 * 3600));
     assert!(!config.store_only);
     let backend = &config.backends[0];
-    assert_eq!(backend.url.to_string(), "https://b/");
+    assert_eq!(backend.address.to_string(), "https://b/");
     assert_eq!((backend.timeout, backend.in_flight), (Duration::from_secs(10), 32));
     assert_eq!((&backend.order, &backend.filter), (&None, &Filter::default()));
     assert_eq!((&backend.tls, &backend.headers), (&BackendTls::default(), &Headers::default()));
@@ -259,9 +259,9 @@ backends:
         "h.yaml:14:78: sources[3].addresses[0]: Invalid value: \"10.0.0.1/8\": \"10.0.0.1/8\" is not a range of addresses such as 10.0.0.0/8",
         "h.yaml:17:3: backends[0].url: Forbidden: must hold no user or password; headers.add can carry credentials",
         "h.yaml:18:16: backends[0].sources[1]: Not found: \"z\"",
-        "h.yaml:19:15: backends[1].agent: Forbidden: not served by this release",
-        "h.yaml:19:29: backends[1].service: Forbidden: not served by this release",
-        "h.yaml:20:3: backends[2].url: Required value",
+        "h.yaml:19:3: backends[1].hub: Required value: webhooks are taken outside of a hub here: the URL of the agent's hub",
+        "h.yaml:19:3: backends[1].workspace: Required value: the agent's, such as root:acme",
+        "h.yaml:20:3: backends[2].url: Required value: or agent and service",
         "h.yaml:20:4: backends[2].name: Duplicate value: \"one\"",
         "h.yaml:20:53: backends[2].filter.repositories[0]: Invalid value: \"acme/[ab]\": is not a pattern of repositories: letters, digits, '.', '_', '-', '~', '/', '*' and '?'",
         "h.yaml:20:76: backends[2].filter.equals[ref]: Invalid value: \"ref\": is not a JSON pointer such as /repository/full_name",
@@ -456,12 +456,12 @@ fn files_of_the_machine_are_asked() {
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("full"), "canary").unwrap();
     std::fs::write(path("empty"), "\n").unwrap();
-    assert_eq!(Disk.secret(&Scheme::Github, &path("full")), Ok(()));
-    assert_eq!(Disk.secret(&Scheme::Github, &path("empty")), Err("is empty".to_owned()));
-    assert!(Disk.secret(&Scheme::Github, &path("none")).is_err());
-    assert_eq!(Disk.readable(&path("full")), Ok(()));
-    assert_eq!(Disk.readable(directory.path()), Err("is not a file".to_owned()));
-    assert!(Disk.readable(&path("none")).is_err());
+    assert_eq!(Disk::default().secret(&Scheme::Github, &path("full")), Ok(()));
+    assert_eq!(Disk::default().secret(&Scheme::Github, &path("empty")), Err("is empty".to_owned()));
+    assert!(Disk::default().secret(&Scheme::Github, &path("none")).is_err());
+    assert_eq!(Disk::default().readable(&path("full")), Ok(()));
+    assert_eq!(Disk::default().readable(directory.path()), Err("is not a file".to_owned()));
+    assert!(Disk::default().readable(&path("none")).is_err());
 }
 
 proptest! {

@@ -5,9 +5,11 @@
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use strait_net::{Answer, CallError};
+use strait_runtime::fs::FsError;
 
+use super::carrier::CarryError;
 use crate::config::Backend;
 use crate::event::Event;
 use crate::path::climbs;
@@ -20,6 +22,9 @@ const PASSED_PREFIXES: [&str; 7] =
 const PASSED: [&str; 6] =
     ["content-type", "user-agent", "traceparent", "idempotency-key", "x-event-key", "x-hook-uuid"];
 
+/// Says, with its reason, that an answer is of Strait's and not of the service's.
+const WAY_ERROR: HeaderName = HeaderName::from_static("x-strait-error");
+
 /// No request to the backend can be made of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unusable;
@@ -31,24 +36,45 @@ pub(super) struct Tried {
     pub(super) retry_after: Option<RetryAfter>,
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// Of a call by URL.
+    #[error(transparent)]
+    Called(#[from] CallError),
+    /// Of a call through the hub around us.
+    #[error(transparent)]
+    Carried(#[from] CarryError),
+    /// The token for another hub cannot be used.
+    #[error("cannot use the token for the hub")]
+    Token(#[source] FsError),
+    /// The time was over.
+    #[error("the agent did not answer in time")]
+    TooLate,
+}
+
 /// The request, with a path as its URI and without `Host`.
-pub(super) fn request(event: &Event, backend: &Backend) -> Result<Request<Bytes>, Unusable> {
+pub(super) fn request(
+    event: &Event,
+    backend: &Backend,
+    base: &PathAndQuery,
+) -> Result<Request<Bytes>, Unusable> {
     let mut request = Request::new(event.body.clone());
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = path(event, backend)?.into();
+    *request.uri_mut() = path(event, base)?.into();
     *request.headers_mut() = headers(event, backend);
     Ok(request)
 }
 
-/// The backend's own path and the rest of the sender's; the backend's own query and the sender's.
-fn path(event: &Event, backend: &Backend) -> Result<PathAndQuery, Unusable> {
+/// The backend's own path, which is `base`, and the rest of the sender's; and so with queries.
+fn path(event: &Event, base: &PathAndQuery) -> Result<PathAndQuery, Unusable> {
     if climbs(&event.path) {
         return Err(Unusable);
     }
-    let own = backend.url.path();
+    let own = base.path();
     let own = if event.path.is_empty() { own } else { own.strip_suffix('/').unwrap_or(own) };
     let mut whole = format!("{own}{}", event.path);
-    let queries = [backend.url.query().unwrap_or_default(), &event.query];
+    let queries = [base.query().unwrap_or_default(), &event.query];
     let mut sign = '?';
     for query in queries.into_iter().filter(|query| !query.is_empty()) {
         whole.push(sign);
@@ -84,22 +110,42 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// What an answer, or that there was none, says.
-pub(super) fn tried(result: Result<Answer, CallError>) -> Tried {
+///
+/// # Errors
+/// The event is none that can be carried.
+pub(super) fn tried(result: Result<Answer, Unanswered>) -> Result<Tried, Unusable> {
     let outcome = match result {
+        Ok(answer) if is_of_the_way(&answer) => Outcome::Refused,
         Ok(answer) => {
             let value = answer.headers.get(header::RETRY_AFTER);
             let retry_after = value.and_then(|value| RetryAfter::parse(value.to_str().ok()?));
-            return Tried { outcome: Outcome::Status(answer.status.as_u16()), retry_after };
+            return Ok(Tried { outcome: Outcome::Status(answer.status.as_u16()), retry_after });
         }
-        Err(CallError::Denied(_) | CallError::Url { .. }) => Outcome::Forbidden,
-        Err(CallError::Resolve { .. } | CallError::Connect { .. }) => Outcome::Refused,
-        Err(CallError::ConnectTimedOut { .. } | CallError::AnswerTimedOut { .. }) => {
-            Outcome::TimedOut
-        }
-        Err(CallError::NoAnswer { .. }) => Outcome::Broken,
-        Err(CallError::TooLarge { status, .. }) => Outcome::Status(status.as_u16()),
+        Err(Unanswered::Called(error)) => of_call(&error),
+        Err(Unanswered::Carried(CarryError::Malformed(_))) => return Err(Unusable),
+        Err(Unanswered::Carried(CarryError::Nobody) | Unanswered::Token(_)) => Outcome::Refused,
+        Err(Unanswered::Carried(CarryError::Broken(_))) => Outcome::Broken,
+        Err(Unanswered::TooLate) => Outcome::TimedOut,
     };
-    Tried { outcome, retry_after: None }
+    Ok(Tried { outcome, retry_after: None })
+}
+
+/// Whether who answers is not the backend but a hub or an agent that let nothing through to it:
+/// for a token, a right or a rule that somebody can mend, or a service that is not there yet.
+/// Services behind an agent cannot set the field.
+fn is_of_the_way(answer: &Answer) -> bool {
+    let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+    refusals.contains(&answer.status) && answer.headers.contains_key(WAY_ERROR)
+}
+
+const fn of_call(error: &CallError) -> Outcome {
+    match error {
+        CallError::Denied(_) | CallError::Url { .. } => Outcome::Forbidden,
+        CallError::Resolve { .. } | CallError::Connect { .. } => Outcome::Refused,
+        CallError::ConnectTimedOut { .. } | CallError::AnswerTimedOut { .. } => Outcome::TimedOut,
+        CallError::NoAnswer { .. } => Outcome::Broken,
+        CallError::TooLarge { status, .. } => Outcome::Status(status.as_u16()),
+    }
 }
 
 #[cfg(test)]

@@ -54,6 +54,18 @@ pub(super) struct Start {
     pub(super) unchecked: bool,
     /// It was taken out while it waited.
     pub(super) purged: bool,
+    /// How often the backend had been woken.
+    pub(super) wakes: u32,
+}
+
+/// What follows from an attempt: nothing more, or another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effect {
+    pub(super) position: Position,
+    /// When to try again, by the monotonic clock.
+    pub(super) until: Option<Duration>,
+    /// How often the backend had been woken when the attempt began.
+    pub(super) wakes: u32,
 }
 
 /// What a lane waits for when it cannot begin anything.
@@ -83,6 +95,9 @@ struct Inner {
     purged: HashSet<u64>,
     breaker: Breaker,
     last: Option<Outcome>,
+    /// How often the backend was known to be there again. What an attempt says that began before
+    /// is said of the time before.
+    wakes: u32,
     ending: Ending,
 }
 
@@ -105,6 +120,7 @@ impl Lane {
             purged: HashSet::new(),
             breaker: Breaker::default(),
             last: None,
+            wakes: 0,
             ending: Ending::Open,
         };
         Self {
@@ -253,13 +269,13 @@ impl Lane {
         inner.breaker = breaker;
         let unchecked = inner.unchecked.contains(position.0);
         let purged = inner.purged.contains(&position.0);
-        Ok(Start { position, pass, unchecked, purged })
+        Ok(Start { position, pass, unchecked, purged, wakes: inner.wakes })
     }
 
     /// Takes in how an attempt ended, before it is recorded. What the breaker was and is.
     pub(super) fn ended(
         &self,
-        pass: Pass,
+        (pass, wakes): (Pass, u32),
         verdict: Verdict,
         outcome: Option<Outcome>,
         now: Duration,
@@ -267,15 +283,18 @@ impl Lane {
         let mut inner = self.inner.lock();
         let before = inner.breaker;
         inner.breaker = before.ended(pass, verdict, now);
+        if wakes != inner.wakes {
+            inner.breaker = inner.breaker.woken(now);
+        }
         inner.last = outcome.or(inner.last);
         self.outlet.metrics.breaker(inner.breaker);
         (before, inner.breaker)
     }
 
     /// Takes out what is over, and puts off what is not; an attempt that was recorded.
-    pub(super) fn settle(&self, ended: impl IntoIterator<Item = (Position, Option<Duration>)>) {
+    pub(super) fn settle(&self, ended: impl IntoIterator<Item = Effect>) {
         let mut inner = self.inner.lock();
-        for (position, until) in ended {
+        for Effect { position, until, wakes } in ended {
             match until {
                 None => {
                     inner.queue.settle(position);
@@ -283,6 +302,7 @@ impl Lane {
                     inner.purged.remove(&position.0);
                 }
                 Some(until) => {
+                    let until = if wakes == inner.wakes { until } else { Duration::ZERO };
                     inner.queue.put_off(position, instant(until));
                 }
             }
@@ -318,6 +338,7 @@ impl Lane {
         let mut inner = self.inner.lock();
         inner.breaker = inner.breaker.woken(now);
         inner.queue.wake();
+        inner.wakes = inner.wakes.wrapping_add(1);
         drop(inner);
         self.changed.notify_one();
     }

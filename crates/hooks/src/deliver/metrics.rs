@@ -1,5 +1,8 @@
 //! What deliveries tell of themselves. Labels are names of the configuration.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,6 +24,8 @@ pub(super) struct DeliveryMetrics {
     breaker: Family<Label, Gauge>,
     dead: Family<Label, Gauge>,
     oldest: Family<Label, Gauge>,
+    roundtrip: Family<Label, Gauge<f64, AtomicU64>>,
+    failed_beats: Family<Label, Counter>,
     opened: Family<Label, Counter>,
     reused: Family<Label, Counter>,
     dropped: Family<Labels, Counter>,
@@ -61,6 +66,8 @@ impl DeliveryMetrics {
             breaker: Family::default(),
             dead: Family::default(),
             oldest: Family::default(),
+            roundtrip: Family::default(),
+            failed_beats: Family::default(),
             opened: Family::default(),
             reused: Family::default(),
             dropped: Family::default(),
@@ -85,6 +92,11 @@ impl DeliveryMetrics {
         metrics.register(name, "Events that are not tried again", self.dead.clone());
         let name = "strait_hooks_deliver_oldest_undelivered_seconds";
         metrics.register(name, "Age of the oldest event that waits", self.oldest.clone());
+        let name = "strait_hooks_backend_last_roundtrip_seconds";
+        let help = "Time of the last heartbeat that came back from a backend's agent";
+        metrics.register(name, help, self.roundtrip.clone());
+        let name = "strait_hooks_backend_heartbeat_failures";
+        metrics.register(name, "Heartbeats that did not come back", self.failed_beats.clone());
         let name = "strait_hooks_deliver_connections_opened";
         metrics.register(name, "Connections that were opened", self.opened.clone());
         let name = "strait_hooks_deliver_connections_reused";
@@ -120,6 +132,7 @@ impl DeliveryMetrics {
     /// What is not there any more is not shown.
     pub(super) fn forget(&self, backend: &str) {
         let label = [("backend", backend.to_owned())];
+        self.roundtrip.remove(&label);
         for gauges in [&self.waiting, &self.dead, &self.oldest, &self.breaker] {
             gauges.remove(&label);
         }
@@ -148,6 +161,18 @@ impl BackendMetrics {
             _ => "non-http-error",
         };
         self.all.forwarded.get_or_create(&error(&self.host, wrong)).inc();
+    }
+
+    /// A heartbeat came back after so long, or did not.
+    pub(super) fn beat(&self, took: Option<Duration>) {
+        let label = [("backend", self.backend.clone())];
+        let failures = self.all.failed_beats.get_or_create_owned(&label);
+        match took {
+            Some(took) => {
+                self.all.roundtrip.get_or_create(&label).set(took.as_secs_f64());
+            }
+            None => drop(failures.inc()),
+        }
     }
 
     pub(super) fn breaker(&self, breaker: Breaker) {

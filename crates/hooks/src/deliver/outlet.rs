@@ -1,57 +1,95 @@
 //! One backend, as something to send to.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_net::{CallError, EgressPolicy, Pool, PoolOptions};
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Request, Uri};
+use strait_net::{Answer, CallError, EgressPolicy, Pool, PoolOptions};
 use strait_runtime::Clock;
+use strait_runtime::fs::{FsError, read_capped};
 
-use super::attempt::{self, Tried, Unusable};
-use super::metrics::BackendMetrics;
-use super::{Options, tls};
-use crate::config::Backend;
+use super::attempt::{self, Tried, Unanswered, Unusable};
+use super::carrier::Carrier;
+use super::heartbeat::Pulse;
+use super::metrics::{BackendMetrics, DeliveryMetrics};
+use super::{DeliverError, Options, tls};
+use crate::config::{Address, Backend, Hub, Service};
 use crate::event::Event;
 
 /// Less than the 30 s after which common servers close a connection.
 const REST: Duration = Duration::from_secs(20);
 
-#[derive(Debug)]
+/// Bytes of a file with a token.
+const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// Takes the hub's token where `Authorization` is for the service.
+const TOKEN: HeaderName = HeaderName::from_static("x-opsmx-token");
+
 pub(super) struct Outlet {
     pub(super) backend: Backend,
     pub(super) metrics: BackendMetrics,
-    pool: Pool,
+    /// What is known of the way to a service behind an agent.
+    pub(super) pulse: Option<Pulse>,
+    base: PathAndQuery,
+    way: Way,
     clock: Arc<dyn Clock>,
+}
+
+/// How requests get there.
+enum Way {
+    /// To a URL.
+    Url(Pool),
+    /// To an agent of another hub.
+    Hub(Pool, Hub),
+    /// To an agent of the hub around.
+    Carrier(Arc<dyn Carrier>, Service),
 }
 
 impl Outlet {
     pub(super) fn new(
         backend: Backend,
         options: &Options,
-        metrics: &super::metrics::DeliveryMetrics,
-    ) -> Result<Self, CallError> {
-        let url = &backend.url;
-        let host = url.authority().map_or("", |authority| authority.as_str());
-        let metrics = metrics.of(&backend.name, host.to_owned());
-        let own = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let hosts = if backend.allow_private { vec![own] } else { Vec::new() };
+        metrics: &DeliveryMetrics,
+    ) -> Result<Self, DeliverError> {
         let clock = options.context.clock.clone();
-        let pool = PoolOptions {
-            tls: Some(tls::source(&backend.tls, clock.clone())),
-            policy: EgressPolicy::guarded(backend.networks.clone(), &hosts),
-            resolver: options.resolver.clone(),
-            clock: clock.clone(),
-            rest: REST,
-            opened: metrics.opened.clone(),
-            reused: metrics.reused.clone(),
+        let (host, pulse) = match &backend.address {
+            Address::Url(url) => {
+                (url.authority().map_or("", |host| host.as_str()).to_owned(), None)
+            }
+            Address::Service(to) => (to.object(), Some(Pulse::default())),
         };
-        Ok(Self { pool: Pool::new(url, pool)?, backend, metrics, clock })
+        let metrics = metrics.of(&backend.name, host);
+        let pool = |url: &Uri, private: bool| {
+            let pool = pool(&backend, url, private, options, &metrics);
+            pool.map_err(|source| DeliverError::Backend { name: backend.name.clone(), source })
+        };
+        let way = match &backend.address {
+            Address::Url(url) => Way::Url(pool(url, backend.allow_private)?),
+            // A hub that the operator names may be anywhere.
+            Address::Service(Service { hub: Some(hub), .. }) => {
+                Way::Hub(pool(&hub.url, true)?, hub.clone())
+            }
+            Address::Service(to) => {
+                let carrier = options.carrier.clone();
+                let missing = || DeliverError::NoHub { name: backend.name.clone() };
+                Way::Carrier(carrier.ok_or_else(missing)?, to.clone())
+            }
+        };
+        let outlet = Self { base: backend.address.base(), way, pulse, backend, metrics, clock };
+        outlet.is_offered_anew();
+        Ok(outlet)
     }
 
     /// Makes one attempt.
     pub(super) async fn send(&self, event: &Event) -> Result<Tried, Unusable> {
-        let request = attempt::request(event, &self.backend)?;
+        let request = attempt::request(event, &self.backend, &self.base)?;
         let begun = self.clock.monotonic();
-        let result = self.pool.send(request, self.backend.timeout).await;
+        let result = self.exchange(request, self.backend.timeout).await;
         let took = self.clock.monotonic().saturating_sub(begun);
         let (backend, delivery) = (&*self.backend.name, &*event.delivery);
         match &result {
@@ -64,13 +102,88 @@ impl Outlet {
                 tracing::debug!(backend, delivery, err, ?took, "a backend did not answer");
             }
         }
-        let tried = attempt::tried(result);
+        let tried = attempt::tried(result)?;
         self.metrics.ended(tried.outcome, took.as_secs_f64());
         Ok(tried)
     }
 
+    /// Makes a request of any kind.
+    pub(super) async fn exchange(
+        &self,
+        mut request: Request<Bytes>,
+        time: Duration,
+    ) -> Result<Answer, Unanswered> {
+        match &self.way {
+            Way::Url(pool) => Ok(pool.send(request, time).await?),
+            Way::Hub(pool, hub) => {
+                let taken = request.headers().contains_key(AUTHORIZATION);
+                let (name, scheme) = if taken { (TOKEN, "") } else { (AUTHORIZATION, "Bearer ") };
+                let value = credential(&hub.token, scheme).await.map_err(Unanswered::Token)?;
+                request.headers_mut().insert(name, value);
+                Ok(pool.send(request, time).await?)
+            }
+            Way::Carrier(carrier, to) => {
+                let sent = tokio::time::timeout(time, carrier.send(to, request)).await;
+                Ok(sent.map_err(|_| Unanswered::TooLate)??)
+            }
+        }
+    }
+
+    /// Whether an agent of the hub around came and offers the service, since this was asked.
+    pub(super) fn is_offered_anew(&self) -> bool {
+        let (Way::Carrier(carrier, to), Some(pulse)) = (&self.way, &self.pulse) else {
+            return false;
+        };
+        pulse.offered(carrier.offered(to))
+    }
+
     /// Closes connections that nobody uses.
     pub(super) fn sweep(&self) {
-        self.pool.sweep();
+        match &self.way {
+            Way::Url(pool) | Way::Hub(pool, _) => drop(pool.sweep()),
+            Way::Carrier(..) => {}
+        }
     }
+}
+
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outlet").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
+fn pool(
+    backend: &Backend,
+    url: &Uri,
+    private: bool,
+    options: &Options,
+    metrics: &BackendMetrics,
+) -> Result<Pool, CallError> {
+    let own = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let hosts = if private { vec![own] } else { Vec::new() };
+    let clock = options.context.clock.clone();
+    let pool = PoolOptions {
+        tls: Some(tls::source(&backend.tls, clock.clone())),
+        policy: EgressPolicy::guarded(backend.networks.clone(), &hosts),
+        resolver: options.resolver.clone(),
+        clock,
+        rest: REST,
+        opened: metrics.opened.clone(),
+        reused: metrics.reused.clone(),
+    };
+    Pool::new(url, pool)
+}
+
+/// Reads a token behind a scheme, as a header has it.
+async fn credential(path: &Path, scheme: &'static str) -> Result<HeaderValue, FsError> {
+    let path = path.to_owned();
+    let read = move || {
+        let bytes = read_capped(&path, TOKEN_BYTES_MAX)?;
+        let bytes = [scheme.as_bytes(), bytes.trim_ascii()].concat();
+        let wrong = |_| FsError::new("use the token in", &path)(ErrorKind::InvalidData.into());
+        let mut value = HeaderValue::from_bytes(&bytes).map_err(wrong)?;
+        value.set_sensitive(true);
+        Ok(value)
+    };
+    tokio::task::spawn_blocking(read).await.expect("reading a file does not panic")
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::heartbeat::Pulse;
 use super::lane::Lane;
 use super::{DeliverError, Deliveries, Kept, Shared, Status};
 use crate::event::Position;
@@ -163,6 +164,7 @@ fn status_of(lane: &Lane, kept: Option<&Kept>) -> Status {
         dead,
         oldest: kept.zip(oldest).and_then(|(kept, first)| received(kept, first)),
         last: look.last,
+        heartbeat: lane.outlet.pulse.as_ref().and_then(Pulse::last),
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::lane::{Ending, Lane};
 use super::outlet::Outlet;
 use super::worker::Worker;
-use super::{DeliverError, Shared, TICK, Working, repair, retention};
+use super::{DeliverError, Shared, TICK, Working, heartbeat, repair, retention};
 use crate::config::{Backend, Source};
 use crate::event::Position;
 use crate::state::{self, Change};
@@ -31,10 +31,11 @@ pub(super) async fn begin(
         shared.clone().record(gone.into_iter().chain([forgotten]).collect()).await?;
     }
     apply(shared, sources, backends).await?;
+    let tasks = &shared.options.context.tasks;
     if shared.keep.is_some() {
-        let tasks = &shared.options.context.tasks;
         tasks.spawn_daemon("hooks-tend", tend(shared.clone()));
     }
+    tasks.spawn_daemon("hooks-heartbeat", heartbeat::run(shared.clone()));
     Ok(())
 }
 
@@ -84,8 +85,7 @@ pub(super) async fn apply(
 
 fn lane(shared: &Shared, backend: &Backend, count: usize) -> Result<Lane, DeliverError> {
     let outlet = Outlet::new(backend.clone(), &shared.options, &shared.metrics);
-    let failed = |source| DeliverError::Backend { name: backend.name.clone(), source };
-    Ok(Lane::new(outlet.map_err(failed)?, shared.budget.share(count)))
+    Ok(Lane::new(outlet?, shared.budget.share(count)))
 }
 
 /// Makes new backends known to the state, durably: from then on nothing is kept from them.

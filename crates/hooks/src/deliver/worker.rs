@@ -15,7 +15,7 @@ use strait_runtime::Entropy;
 use super::Shared;
 use super::attempt::Tried;
 use super::fetch::{Fetched, fetch};
-use super::lane::{Decision, Ending, Lane, Pause, Start};
+use super::lane::{Decision, Effect, Ending, Lane, Pause, Start};
 use crate::breaker::{Breaker, Pass, Verdict};
 use crate::event::Position;
 use crate::schedule::{Attempt, Next, Outcome, Reason, next};
@@ -35,6 +35,7 @@ const READ_AHEAD: u64 = 64;
 struct Done {
     position: Position,
     pass: Pass,
+    wakes: u32,
     end: End,
 }
 
@@ -55,9 +56,6 @@ enum End {
     /// The disk did not give it.
     Unread,
 }
-
-/// What follows from an end: nothing more, or another try at a time of the monotonic clock.
-type Effect = (Position, Option<Duration>);
 
 type Recorded = (Vec<Effect>, Result<(), StateError>);
 
@@ -164,7 +162,7 @@ impl Worker {
             }
             _ => (Verdict::Unknown, None),
         };
-        let (before, after) = lane.ended(done.pass, verdict, outcome, now);
+        let (before, after) = lane.ended((done.pass, done.wakes), verdict, outcome, now);
         tell(&lane, before, after);
         let (became, until) = self.follow(done, now);
         // What is no longer in the log is not written of.
@@ -175,7 +173,7 @@ impl Worker {
         if let Some(became) = became.filter(counts) {
             self.changes.push(Change::Became { backend: lane.id, position: done.position, became });
         }
-        self.effects.push((done.position, until));
+        self.effects.push(Effect { position: done.position, until, wakes: done.wakes });
     }
 
     fn follow(&self, done: &Done, now: Duration) -> (Option<Became>, Option<Duration>) {
@@ -284,8 +282,8 @@ impl Worker {
 
 /// One attempt, from reading the event to the backend's answer.
 async fn attempt(shared: Arc<Shared>, lane: Arc<Lane>, start: Start) -> Done {
-    let Start { position, pass, unchecked, purged } = start;
-    let done = |end| Done { position, pass, end };
+    let Start { position, pass, unchecked, purged, wakes } = start;
+    let done = |end| Done { position, pass, wakes, end };
     if purged {
         return done(End::Purged);
     }

@@ -3,6 +3,7 @@
 mod backends;
 mod bounds;
 mod outcomes;
+mod private;
 mod repair;
 mod scene;
 mod server;

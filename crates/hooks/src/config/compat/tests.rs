@@ -34,7 +34,8 @@ fn a_secret_and_backends_are_a_complete_start() {
         assert_eq!((&source.scheme, source.answers), (&Scheme::Github, Answers::Sprayproxy));
         assert_eq!(source.secrets, [Place::Variable(SECRET.into())]);
     }
-    let urls: Vec<_> = config.backends.iter().map(|backend| backend.url.to_string()).collect();
+    let urls: Vec<_> =
+        config.backends.iter().map(|backend| backend.address.url().unwrap().to_string()).collect();
     assert_eq!(urls, ["http://127.0.0.1:9001/hooks?k=v", "https://b.example/"]);
     for backend in &config.backends {
         assert_eq!(backend.sources, ["proxy".into(), "root".into()]);
@@ -67,7 +68,8 @@ fn flags_hide_variables_and_both_say_the_same() {
     let dynamic = config.dynamic_backends.as_ref().unwrap();
     assert_eq!((dynamic.timeout, dynamic.insecure), (Some(Duration::from_millis(60_500)), true));
     assert_eq!(config.limits.body, 1000);
-    let urls: Vec<_> = config.backends.iter().map(|backend| backend.url.to_string()).collect();
+    let urls: Vec<_> =
+        config.backends.iter().map(|backend| backend.address.url().unwrap().to_string()).collect();
     assert_eq!(urls, ["http://a/", "http://b/", "http://c/"]);
     assert!(config.backends.iter().all(|backend| backend.tls.insecure));
     assert_eq!(config.backends[0].timeout, Duration::from_millis(60_500));
@@ -100,7 +102,8 @@ fn flags_hide_variables_and_both_say_the_same() {
     assert_eq!((config.ack, &config.data_dir), (Ack::Sync, &PathBuf::from("/data")));
     assert!(config.sources.iter().all(|source| source.scheme == Scheme::None));
     assert!(config.sources.iter().all(|source| source.secrets.is_empty()));
-    let urls: Vec<_> = config.backends.iter().map(|backend| backend.url.to_string()).collect();
+    let urls: Vec<_> =
+        config.backends.iter().map(|backend| backend.address.url().unwrap().to_string()).collect();
     assert_eq!(urls, ["http://d/", "http://e/"]);
 
     let large = [SET, ("SPRAYPROXY_MAX_REQUEST_SIZE", "1073741824")];

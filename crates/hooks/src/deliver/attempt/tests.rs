@@ -27,7 +27,7 @@ fn event(path: &str, query: &str, headers: &[(&'static str, &str)]) -> Event {
 fn backend(url: &str, headers: Headers) -> Backend {
     Backend {
         name: "one".into(),
-        url: url.parse().unwrap(),
+        address: crate::config::Address::Url(url.parse().unwrap()),
         sources: vec!["forge".into()],
         tls: crate::config::BackendTls::default(),
         timeout: std::time::Duration::from_secs(1),
@@ -62,7 +62,8 @@ fn paths_and_queries_are_joined() {
         ("http://b/own", "/..\\admin", "", None),
         ("http://b/own", "/white space", "", None),
     ] {
-        let request = request(&event(path, query, &[]), &backend(url, Headers::default()));
+        let backend = backend(url, Headers::default());
+        let request = request(&event(path, query, &[]), &backend, &backend.address.base());
         let got = request.as_ref().map(|request| request.uri().to_string());
         assert_eq!(got.as_deref().ok(), expected, "{url} {path} {query}");
     }
@@ -97,7 +98,8 @@ fn headers_are_passed_from_a_list() {
         ("x-forwarded-for", "6.6.6.6"),
         ("expect", "100-continue"),
     ];
-    let request = request(&event("", "", &sent), &backend("http://b", own)).unwrap();
+    let backend = backend("http://b", own);
+    let request = request(&event("", "", &sent), &backend, &backend.address.base()).unwrap();
     let got: Vec<_> = request
         .headers()
         .iter()
@@ -131,24 +133,46 @@ fn what_calls_end_with() {
     };
     let seconds = |count| Some(RetryAfter::In(std::time::Duration::from_secs(count)));
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let of_the_way = |status: u16| {
+        let headers = HeaderMap::from_iter([(WAY_ERROR, HeaderValue::from_static("Why"))]);
+        Ok(Answer { status: StatusCode::from_u16(status).unwrap(), headers })
+    };
+    let broken = || CarryError::Broken(refused().into());
     for (result, outcome, retry_after) in [
+        (of_the_way(401), Outcome::Refused, None),
+        (of_the_way(403), Outcome::Refused, None),
+        (of_the_way(404), Outcome::Refused, None),
+        (of_the_way(413), Outcome::Status(413), None),
+        (of_the_way(502), Outcome::Status(502), None),
+        (of_the_way(503), Outcome::Status(503), None),
+        (of_the_way(504), Outcome::Status(504), None),
+        (answer(404, None), Outcome::Status(404), None),
+        (Err(CarryError::Nobody.into()), Outcome::Refused, None),
+        (Err(broken().into()), Outcome::Broken, None),
+        (Err(Unanswered::TooLate), Outcome::TimedOut, None),
         (answer(202, None), Outcome::Status(202), None),
         (answer(503, Some("7")), Outcome::Status(503), seconds(7)),
         (answer(503, Some("soon")), Outcome::Status(503), None),
-        (Err(CallError::Resolve { host: host(), source: refused() }), Outcome::Refused, None),
         (
-            Err(CallError::Connect { host: host(), source: refused().into() }),
+            Err(CallError::Resolve { host: host(), source: refused() }.into()),
             Outcome::Refused,
             None,
         ),
-        (Err(CallError::ConnectTimedOut { host: host() }), Outcome::TimedOut, None),
-        (Err(CallError::AnswerTimedOut { host: host() }), Outcome::TimedOut, None),
         (
-            Err(CallError::NoAnswer { host: host(), source: refused().into() }),
+            Err(CallError::Connect { host: host(), source: refused().into() }.into()),
+            Outcome::Refused,
+            None,
+        ),
+        (Err(CallError::ConnectTimedOut { host: host() }.into()), Outcome::TimedOut, None),
+        (Err(CallError::AnswerTimedOut { host: host() }.into()), Outcome::TimedOut, None),
+        (
+            Err(CallError::NoAnswer { host: host(), source: refused().into() }.into()),
             Outcome::Broken,
             None,
         ),
     ] {
-        assert_eq!(tried(result), Tried { outcome, retry_after });
+        assert_eq!(tried(result), Ok(Tried { outcome, retry_after }));
     }
+    let malformed = CarryError::Malformed(refused().into());
+    assert_eq!(tried(Err(malformed.into())), Err(Unusable));
 }

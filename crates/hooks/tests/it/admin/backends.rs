@@ -59,7 +59,10 @@ async fn backends_come_and_go_with_sprayproxys_answers() {
     }
     let hosts = |scene: &Scene| {
         let backends = scene.fake.backends.lock().clone();
-        backends.iter().map(|one| one.url.host().unwrap().to_owned()).collect::<Vec<_>>()
+        backends
+            .iter()
+            .map(|one| one.address.url().unwrap().host().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(hosts(&scene), ["one.example", "two.example", "c.example"]);
     let audited = scene.audited();
@@ -84,7 +87,7 @@ async fn what_was_added_is_there_after_a_restart() {
     let known = Backends::known(&dynamic, scene.directory.path(), sources(), Vec::new()).unwrap();
     assert_eq!(*known, *backends);
     assert_eq!(backends.len(), 1);
-    assert_eq!(backends[0].url.to_string(), "https://b.example/");
+    assert_eq!(backends[0].address.to_string(), "https://b.example/");
     assert!(!backends[0].allow_private);
     std::fs::write(scene.directory.path().join("backends.json"), "{").unwrap();
     assert!(open().unwrap_err().to_string().contains("cannot understand"));

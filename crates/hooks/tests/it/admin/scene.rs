@@ -98,6 +98,7 @@ impl Deliveries for Fake {
             breaker: Breaker::default(),
             oldest: Some(at(0)),
             last: Some(Outcome::TimedOut),
+            heartbeat: None,
         };
         let status = self.backends().iter().map(one).collect();
         Box::pin(async { status })
@@ -126,7 +127,9 @@ impl Deliveries for Fake {
         backends: &'a [Backend],
     ) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move {
-            if backends.iter().any(|backend| backend.url.host() == Some("fails.example")) {
+            if backends.iter().any(|backend| {
+                backend.address.url().and_then(http::Uri::host) == Some("fails.example")
+            }) {
                 return Err("it cannot be delivered to".into());
             }
             *self.backends.lock() = backends.into();

@@ -1,0 +1,275 @@
+//! Backends behind agents of the hub around, which is a made-up one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode};
+use parking_lot::Mutex;
+use strait_hooks::Position;
+use strait_hooks::config::{self, Config, Files, Service};
+use strait_hooks::deliver::{
+    Carrier, CarryError, DeliverError, Deliveries, HEARTBEAT_PATH, Keep, Options,
+};
+use strait_hooks::schedule::{Outcome, Reason};
+use strait_hooks::signature::Scheme;
+use strait_hooks::state::{Backend, Became};
+use strait_net::Answer;
+use tokio::sync::{Semaphore, watch};
+
+use super::scene::{Gateway, LONG, Scene};
+
+struct InHub;
+
+impl Files for InHub {
+    fn in_hub(&self) -> bool {
+        true
+    }
+
+    fn secret(&self, _: &Scheme, _: &Path) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn readable(&self, _: &Path) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// How requests end.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Nobody,
+    Lost,
+    Status(u16),
+    /// Answered in the service's place.
+    Strait(u16),
+}
+
+/// An agent that comes and goes.
+struct Agent {
+    way: Mutex<Way>,
+    /// What heartbeats end with.
+    beats: Mutex<Way>,
+    coming: watch::Sender<u64>,
+    offered: Mutex<Option<u64>>,
+    /// Requests that may end.
+    turns: Arc<Semaphore>,
+    came: watch::Sender<Vec<(String, Bytes)>>,
+}
+
+impl Agent {
+    fn new(way: Way) -> Arc<Self> {
+        Arc::new(Self {
+            way: Mutex::new(way),
+            beats: Mutex::new(Way::Nobody),
+            coming: watch::Sender::new(0),
+            offered: Mutex::new(None),
+            turns: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            came: watch::Sender::new(Vec::new()),
+        })
+    }
+
+    /// It is there, or there anew.
+    fn come(&self) {
+        *self.way.lock() = Way::Status(202);
+        let count = *self.coming.borrow() + 1;
+        *self.offered.lock() = Some(count);
+        self.coming.send_replace(count);
+    }
+
+    /// Waits until it was asked so often, and returns the paths and bodies.
+    async fn asked(&self, count: usize) -> Vec<(String, Bytes)> {
+        let mut came = self.came.subscribe();
+        let found = tokio::time::timeout(LONG, came.wait_for(|came| came.len() >= count)).await;
+        found.unwrap().unwrap().clone()
+    }
+}
+
+impl Carrier for Agent {
+    fn send(
+        &self,
+        to: &Service,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'static, Result<Answer, CarryError>> {
+        assert_eq!(
+            (to.workspace.as_str(), &*to.agent, &*to.service),
+            ("root:acme", "smith", "pac")
+        );
+        let path = request.uri().to_string();
+        let (way, turns) = if path == HEARTBEAT_PATH {
+            (*self.beats.lock(), None)
+        } else {
+            let body = request.body().clone();
+            self.came.send_modify(|came| came.push((path, body)));
+            (*self.way.lock(), Some(self.turns.clone()))
+        };
+        async move {
+            if let Some(turns) = turns {
+                turns.acquire().await.unwrap().forget();
+            }
+            let mut headers = HeaderMap::new();
+            let status = match way {
+                Way::Nobody => return Err(CarryError::Nobody),
+                Way::Lost => return Err(CarryError::Broken("cut".into())),
+                Way::Status(status) => status,
+                Way::Strait(status) => {
+                    headers.insert("x-strait-error", "Why".parse().unwrap());
+                    status
+                }
+            };
+            Ok(Answer { status: StatusCode::from_u16(status).unwrap(), headers })
+        }
+        .boxed()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.coming.subscribe()
+    }
+
+    fn offered(&self, _: &Service) -> Option<u64> {
+        *self.offered.lock()
+    }
+}
+
+fn config(rest: &str) -> Config {
+    let text = format!(
+        "apiVersion: hooks.strait.dev/v1alpha1\nkind: HooksConfig\n\
+         sources: [{{name: forge, path: /forge, scheme: none}}]\n\
+         backends:\n\
+         - {{name: one, sources: [forge], workspace: 'root:acme', agent: smith, service: pac{rest}}}\n"
+    );
+    config::read("test.yaml", &text, None, &InHub).unwrap()
+}
+
+async fn start(scene: &Scene, agent: &Arc<Agent>, rest: &str) -> Gateway {
+    let carrier: Arc<dyn Carrier> = agent.clone();
+    scene.start_with(&config(rest), |options| options.carrier = Some(carrier), 1 << 20).await
+}
+
+fn became(gateway: &Gateway, position: Position) -> Option<Became> {
+    gateway.state.read(|table| table.became(Backend::of("one"), position))
+}
+
+// The clock stands still in these tests: what is tried again is not so because its time came.
+
+#[tokio::test]
+async fn what_waits_is_delivered_in_order_as_soon_as_the_agent_comes() {
+    let (scene, agent) = (Scene::new(), Agent::new(Way::Nobody));
+    let gateway = start(&scene, &agent, ", order: /ref, path: '/in?team=a'").await;
+    for count in 0..20 {
+        gateway.send(&format!(r#"{{"ref": "x", "count": {count}}}"#)).await;
+    }
+    for other in ["a", "b", "c", "d", "e"] {
+        gateway.send(&format!(r#"{{"ref": "{other}"}}"#)).await;
+    }
+    // In trouble, and left alone.
+    let status = gateway.until("one", |one| one.in_flight == 0 && one.last.is_some()).await;
+    assert_eq!((status.last, status.waiting), (Some(Outcome::Refused), 25));
+    let before = agent.came.borrow().len();
+
+    agent.come();
+    let status = gateway.idle("one").await;
+    assert_eq!(status.last, Some(Outcome::Status(202)));
+    let came = agent.asked(before + 25).await;
+    assert_eq!(came.len(), before + 25, "each once more");
+    assert!(came.iter().all(|(path, _)| path == "/in?team=a"), "{came:?}");
+    let numbers = came[before..].iter().filter_map(|(_, body)| {
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        body["count"].as_u64()
+    });
+    assert!(numbers.eq(0..20));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_costs_an_attempt_and_nothing_else() {
+    let (scene, agent) = (Scene::new(), Agent::new(Way::Lost));
+    let gateway = start(&scene, &agent, "").await;
+    let position = gateway.send("{}").await;
+    gateway.until("one", |one| one.last == Some(Outcome::Broken) && one.in_flight == 0).await;
+    assert!(matches!(became(&gateway, position), Some(Became::Waiting { attempts: 1, .. })));
+    agent.come();
+    gateway.idle("one").await;
+    assert_eq!(agent.came.borrow().len(), 2);
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_after_the_agent_came_is_repeated_at_once() {
+    let (scene, agent) = (Scene::new(), Agent::new(Way::Lost));
+    // Nothing ends before it is told to.
+    agent.turns.forget_permits(Semaphore::MAX_PERMITS);
+    let gateway = start(&scene, &agent, "").await;
+    for _ in 0..5 {
+        gateway.send("{}").await;
+    }
+    agent.asked(5).await;
+    agent.come();
+    let woken = async {
+        while !gateway
+            .context
+            .metrics
+            .encode()
+            .contains("heartbeat_failures_total{backend=\"one\"} 2")
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, woken).await.expect("the coming is heard of");
+    agent.turns.add_permits(10);
+    gateway.idle("one").await;
+    assert_eq!(agent.came.borrow().len(), 10);
+}
+
+#[tokio::test]
+async fn what_is_refused_on_the_way_waits_and_what_the_service_refuses_does_not() {
+    for (way, outcome, dead) in [
+        (Way::Strait(404), Outcome::Refused, false),
+        (Way::Strait(403), Outcome::Refused, false),
+        (Way::Strait(503), Outcome::Status(503), false),
+        (Way::Strait(413), Outcome::Status(413), true),
+        (Way::Status(404), Outcome::Status(404), true),
+    ] {
+        let (scene, agent) = (Scene::new(), Agent::new(way));
+        let gateway = start(&scene, &agent, "").await;
+        let position = gateway.send("{}").await;
+        gateway.until("one", |one| one.last == Some(outcome) && one.in_flight == 0).await;
+        match became(&gateway, position) {
+            Some(Became::Dead { reason: Reason::Rejected(_), .. }) => assert!(dead, "{way:?}"),
+            Some(Became::Waiting { .. }) => assert!(!dead, "{way:?}"),
+            other => panic!("{way:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
+    const METRIC: &str = "strait_hooks_backend_last_roundtrip_seconds{backend=\"one\"}";
+    let (scene, agent) = (Scene::new(), Agent::new(Way::Nobody));
+    let gateway = start(&scene, &agent, "").await;
+    gateway.send("{}").await;
+    let status = gateway.until("one", |one| one.last == Some(Outcome::Refused)).await;
+    assert_eq!((status.heartbeat, gateway.metric(METRIC)), (None, String::new()));
+
+    // Nobody tells that it is there; the next heartbeat finds it.
+    *agent.way.lock() = Way::Status(200);
+    *agent.beats.lock() = Way::Status(204);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    let status = gateway.idle("one").await;
+    assert_eq!(status.last, Some(Outcome::Status(200)));
+    assert!(status.heartbeat.is_some());
+    assert_ne!(gateway.metric(METRIC), "");
+    let failures = "strait_hooks_backend_heartbeat_failures_total{backend=\"one\"}";
+    assert_eq!(gateway.metric(failures), "1");
+}
+
+#[tokio::test]
+async fn without_a_hub_around_nothing_starts() {
+    let scene = Scene::new();
+    let options = Options::new(scene.context());
+    let started = Deliveries::start(&config(""), Keep::Nothing, options).await;
+    assert!(matches!(started, Err(DeliverError::NoHub { name }) if *name == *"one"));
+}
