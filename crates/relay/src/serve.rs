@@ -19,6 +19,7 @@ mod dial;
 mod exchange;
 mod flow;
 mod framing;
+mod heartbeat;
 mod identity;
 mod live;
 mod metrics;
@@ -43,6 +44,7 @@ use parking_lot::RwLock;
 use strait_runtime::{Clock, Shutdown, TaskSet};
 use strait_tunnel::{Code, Directions, OpenHead};
 
+pub use heartbeat::HEARTBEAT_PATH;
 pub use metrics::ServingMetrics;
 
 use self::flow::Flow;

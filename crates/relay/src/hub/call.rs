@@ -1,15 +1,15 @@
 //! Requests of the hub's own to a service, with a body that is in memory: webhooks, for one.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use strait_tunnel::{Class, Code, Field, OpenHead, RequestParts, Tlvs};
 use strait_types::ClusterName;
 use tokio::sync::watch;
 
+use super::front::outcome_of_error;
 use super::tunnels::{Nobody, Tunnels};
 use crate::choice::{Outcome, RETRIES_MAX};
+use crate::http::fields::ERROR;
 use crate::link::{Part, Receiver, Sender};
 
 /// A service, as the hub calls it.
@@ -95,7 +95,8 @@ impl Tunnels {
             let (mut receiver, mut sender) = stream.split();
             match exchange(&mut receiver, &mut sender, call, answer_max).await {
                 Ok(called) => {
-                    self.ended(&chosen, Outcome::Reached);
+                    let error = called.fields.get(&ERROR).map(HeaderValue::as_bytes);
+                    self.ended(&chosen, outcome_of_error(error));
                     return Ok(called);
                 }
                 Err(end) if end.unexecuted => {}
@@ -121,10 +122,11 @@ impl Tunnels {
         self.changed().subscribe()
     }
 
-    /// Whether an agent is connected that offers a service.
+    /// A number that is another one each time that an agent comes and offers a service, or offers
+    /// it again; none while nobody does.
     #[must_use]
-    pub fn is_offered(self: &Arc<Self>, target: &CallTarget) -> bool {
-        self.announced((&target.cluster, &target.agent, &target.service)).is_some()
+    pub fn offered(&self, target: &CallTarget) -> Option<u64> {
+        self.newest((&target.cluster, &target.agent, &target.service)).map(|(number, _)| number)
     }
 }
 
@@ -171,7 +173,7 @@ async fn exchange(
                         StatusCode::from_u16(head.status()).unwrap_or(StatusCode::BAD_GATEWAY);
                     for field in head.fields() {
                         let name = http::HeaderName::from_bytes(field.name.as_bytes());
-                        let value = http::HeaderValue::from_bytes(field.value);
+                        let value = HeaderValue::from_bytes(field.value);
                         if let (Ok(name), Ok(value)) = (name, value) {
                             called.fields.append(name, value);
                         }

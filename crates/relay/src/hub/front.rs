@@ -310,7 +310,12 @@ const fn outcome_of(code: Code) -> Outcome {
 /// The same of an answer: the agent may have made it, for a service that it did not reach.
 fn outcome_of_head(head: &strait_tunnel::Response) -> Outcome {
     let error = head.fields().find(|field| field.name == crate::http::fields::ERROR.as_str());
-    match error.map(|field| field.value) {
+    outcome_of_error(error.map(|field| field.value))
+}
+
+/// The same of what an answer says that an agent made in a service's place.
+pub(super) const fn outcome_of_error(error: Option<&[u8]>) -> Outcome {
+    match error {
         None => Outcome::Reached,
         Some(b"ConnectFailed" | b"ConnectTimeout" | b"UpstreamTLS") => Outcome::NotReached,
         Some(_) => Outcome::Untold,

@@ -225,11 +225,20 @@ impl Tunnels {
         &self,
         (cluster, agent, service): (&ClusterName, &str, &str),
     ) -> Option<Arc<Announced>> {
+        self.newest((cluster, agent, service)).map(|(_, service)| service)
+    }
+
+    /// The newest announcement of a service, with the number of its list.
+    pub(super) fn newest(
+        &self,
+        (cluster, agent, service): (&ClusterName, &str, &str),
+    ) -> Option<(u64, Arc<Announced>)> {
         let state = self.state.lock();
         let known = state.agents.get(&(cluster.clone(), agent.to_owned()))?;
         let offering = known.connections.iter();
-        let newest = offering.max_by_key(|one| (one.services.contains_key(service), one.announced));
-        newest?.services.get(service).cloned()
+        let offering =
+            offering.filter_map(|one| Some((one.announced, one.services.get(service)?.clone())));
+        offering.max_by_key(|(number, _)| *number)
     }
 
     /// Connections that there are.

@@ -27,7 +27,7 @@ use super::live::{Live, Way};
 use super::pool::{Inner, Pool, Unsent};
 use super::request::{Asked, Offer, decide, to_map};
 use super::seen::Seen;
-use super::{raw, until};
+use super::{heartbeat, raw, until};
 use crate::http::BadHead;
 use crate::link::{Part, Receiver, Sender, Stream};
 use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
@@ -142,6 +142,10 @@ async fn exchange(
     seen.asks(parts.method.as_str(), parts.path);
     let identity = Identity::parse(parts.tlvs.identity).map_err(|_| Stop::Cut(Code::Identity))?;
     let identity = seen.by(identity);
+    if heartbeat::is_one(parts.path) {
+        seen.status = heartbeat::answer(sender)?.as_u16();
+        return Ok(None);
+    }
     let (Way::Http(pool), Target::Http(http)) = (&live.kept.way, &live.service.target) else {
         return Err(Failure::Internal.into());
     };

@@ -3,6 +3,7 @@
 use strait_tunnel::{Code, Tlvs};
 
 use super::rig::{Answer, Ask, Rig, listen, scripted, write};
+use crate::serve::HEARTBEAT_PATH;
 
 const OK: &str = "HTTP/1.1 200 OK|Content-Length: 2||hi";
 
@@ -250,5 +251,30 @@ async fn the_clients_own_authorization_passes_only_where_it_may() {
         Answer::read(&mut rig.ask(&ask).receiver).await;
         let head = heads.recv().await.unwrap();
         assert_eq!(head.contains("authorization: Bearer own"), expected, "{options}");
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_answered_whatever_the_rules_and_goes_nowhere() {
+    // Nobody listens there, nobody may do anything, and there is no place for a second request.
+    let rig = Rig::new(
+        "policy: {requireIdentity: true}\nservices:\n- {name: web, type: http, url: 'http://127.0.0.1:1', \
+         concurrent: 1, allow: {methods: [GET], paths: [/only], users: [bob]}}\n",
+    )
+    .await;
+    for (method, path, status) in [
+        ("POST", HEARTBEAT_PATH, 204),
+        ("GET", HEARTBEAT_PATH, 204),
+        ("POST", "/.well-known/strait/heartbeat/", 403),
+        ("POST", "/.well-known/strait/heartbeat?x", 403),
+        ("POST", "/", 403),
+    ] {
+        let mut stream = rig.ask(&Ask { method, path, ..Ask::default() });
+        let answer = Answer::read(&mut stream.receiver).await;
+        assert_eq!(
+            (answer.status, &*answer.body == b""),
+            (status, status == 204),
+            "{method} {path}"
+        );
     }
 }
