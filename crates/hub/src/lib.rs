@@ -5,6 +5,7 @@
 //! written, close the audit log, close the store.
 
 mod authenticate;
+mod carrier;
 mod config;
 mod crossings;
 mod directory;
@@ -42,6 +43,7 @@ use tokio::net::TcpListener;
 
 use directory::Directory;
 
+pub use carrier::USER as HOOKS_USER;
 pub use config::{Config, StoreKind};
 pub use error::StartError;
 
@@ -199,11 +201,17 @@ impl Hub {
     /// # Errors
     /// See [`strait_hooks::StartError`]; the hub goes on without them.
     pub async fn take_hooks(&mut self, setup: Setup) -> Result<(), strait_hooks::StartError> {
+        let service = &self.service;
+        let carrier = carrier::Tunnelled {
+            tunnels: service.tunnels.clone(),
+            system: service.system.clone(),
+            entropy: service.entropy.clone(),
+        };
         let host = Host {
             metrics: self.metrics.clone(),
             audit: Some(self.audit.clone()),
-            operators: Some(operators::decide(&self.service)),
-            carrier: None,
+            operators: Some(operators::decide(service)),
+            carrier: Some(Arc::new(carrier)),
         };
         let gateway = Gateway::start(setup, host, self.context.clone()).await?;
         self.service.hooks.store(Some(Arc::new(gateway.admin())));

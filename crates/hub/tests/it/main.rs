@@ -18,6 +18,7 @@ mod credentials;
 mod directory;
 mod exports;
 mod harness;
+mod hooks;
 mod isolation;
 mod joining;
 mod raw;
