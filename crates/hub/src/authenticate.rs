@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use strait_auth::{User, groups};
 use strait_net::Connection;
 use strait_pki::{AgentIdentity, PeerCertificate, TrustBundle, VerifyError};
-use strait_relay::hub::RENEW_GRACE;
+use strait_relay::hub::{Certificate, RENEW_GRACE};
 use strait_relay::{AgentSpec, Agents, INSTANCE_EXTRA};
 use strait_runtime::Clock;
 use strait_types::HubId;
@@ -80,13 +80,12 @@ impl Authenticator {
         self.peer(connection).ok()?.agent.clone()
     }
 
-    /// The user of a connection's certificate, and from when on that is valid.
-    pub(crate) fn dated(
-        &self,
-        connection: &Connection,
-    ) -> Result<(Arc<User>, Timestamp), Unauthenticated> {
+    /// What a connection's certificate proves, as of now.
+    pub(crate) fn proved(&self, connection: &Connection) -> Result<Certificate, Unauthenticated> {
         let user = self.user(connection)?;
-        Ok((user, self.peer(connection)?.certificate.not_before))
+        let peer = self.peer(connection)?;
+        let (issued, until) = (peer.certificate.not_before, peer.certificate.not_after);
+        Ok(Certificate { user, issued, until })
     }
 
     /// The agent behind a request to renew: its certificate may have ended lately.

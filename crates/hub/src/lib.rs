@@ -143,13 +143,9 @@ impl Hub {
         let tunnels = Tunnels::new(context.clone(), memory, told.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(shutdown.clone()));
-        let front = Front::new(
-            context.clone(),
-            agents.clone(),
-            credentials.clone(),
-            tunnels.clone(),
-            recorder,
-        );
+        let front =
+            Front::new(context.clone(), &agents, credentials.clone(), tunnels.clone(), recorder);
+        tasks.spawn_daemon("streams", front.clone().watch_streams(shutdown.clone()));
         let server = Server::new(
             registry,
             health(&store, &audit, &shutdown),
@@ -229,6 +225,12 @@ impl Hub {
     #[must_use]
     pub fn credentials(&self) -> &Arc<Credentials> {
         &self.service.credentials
+    }
+
+    /// What takes requests for services.
+    #[must_use]
+    pub fn front(&self) -> &Arc<Front> {
+        &self.service.front
     }
 
     /// What hears of agents' tunnels.

@@ -18,7 +18,9 @@ use strait_machinery::object;
 use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Inside, Io, read_body};
 use strait_relay::hub::carriage;
-use strait_relay::hub::{Answer, Credentials, Front, JoinRequest, Joining, RenewRequest, Tunnels};
+use strait_relay::hub::{
+    Answer, Certified, Credentials, Front, JoinRequest, Joining, RenewRequest, StreamsPath, Tunnels,
+};
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, TaskSet, random_16};
 use strait_types::Uid;
@@ -74,13 +76,13 @@ impl Service {
         if Front::takes(request.uri().path()) {
             let service = self.clone();
             let asked = connection.clone();
-            let certified = move || match asked.certificates().is_empty() {
+            let certified: Certified = Arc::new(move || match asked.certificates().is_empty() {
                 true => Ok(None),
-                false => service.authenticator.dated(&asked).map(Some).map_err(|e| e.to_string()),
-            };
+                false => service.authenticator.proved(&asked).map(Some).map_err(|e| e.to_string()),
+            });
             let text = id.to_str().unwrap_or_default();
             let front = self.front.clone();
-            let mut response = front.answer(connection, request, &certified, text).await;
+            let mut response = front.answer(connection, request, certified, text).await;
             response.headers_mut().insert(AUDIT_ID, id);
             return response;
         }
@@ -153,6 +155,15 @@ impl Service {
         match self.system.route(&user, &path) {
             Ok(routed) => {
                 let query = Query::parse(request.uri().query().unwrap_or_default());
+                if let Some(streams) = StreamsPath::of(&routed.path) {
+                    let asked = (&streams, &query);
+                    let view = &*routed.view;
+                    let answer = self.front.streams(view, &user, request.method(), asked).await;
+                    return match answer {
+                        Ok(value) => respond::value(StatusCode::OK, &value, Format::JSON),
+                        Err(status) => respond::status(&status, Format::JSON),
+                    };
+                }
                 let recheck = self.recheck(connection, &path, query);
                 match read(request, routed.path).await {
                     Ok(request) => self.server.answer(routed.view, user, request, recheck).await,

@@ -8,6 +8,7 @@ mod credentials;
 mod front;
 mod join;
 mod keys;
+mod metrics;
 mod presence;
 mod records;
 mod revocations;
@@ -21,10 +22,12 @@ pub use behaviour::{Handlers, extras};
 pub use call::{Call, CallFailed, CallTarget, Called};
 pub use connections::Connections;
 pub use credentials::{Caller, Credentials};
-pub use front::{Certified, Front, Live, LiveStream, Recorded, Recorder};
+pub use front::{
+    Certificate, Certified, Front, Live, LiveStream, Recorded, Recorder, STREAMS_PATH, StreamsPath,
+};
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;
 pub use revocations::OnRevocation;
 pub use services::{Announcements, KEPT_FOR, WRITE_EVERY};
 pub use told::Told;
-pub use tunnels::{Chosen, Connected, Honoured, Nobody, Presence, Tunnels};
+pub use tunnels::{Chosen, Connected, Heard, Honoured, Nobody, Presence, Tunnels};

@@ -114,8 +114,8 @@ pub enum Failure {
     },
     /// The agent is there and the service gone.
     ServiceWithdrawn {
-        /// Since when.
-        since: Timestamp,
+        /// Since when, if that is known.
+        since: Option<Timestamp>,
     },
     /// No connection to the service; why, without addresses.
     ConnectFailed(ConnectError),
@@ -343,7 +343,8 @@ impl Failure {
             ),
             Self::AgentOffline { seen: None } => format!("agent {agent} was never connected"),
             Self::ServiceWithdrawn { since } => {
-                format!("{agent} is connected but no longer offers {service} since {since:.0}")
+                let since = since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
+                format!("{agent} is connected but no longer offers {service}{since}")
             }
             _ => self.text_of_execution(name),
         }

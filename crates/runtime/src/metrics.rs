@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -104,8 +105,12 @@ impl Metrics {
 
     /// Adds `process_*`: resident memory, open files, start, CPU seconds. Read at each scrape.
     pub fn register_process(&self, clock: &dyn Clock) {
-        let collector = Box::new(ProcessCollector::new(clock));
-        self.0.state.lock().registry.register_collector(collector);
+        self.register_collector(ProcessCollector::new(clock));
+    }
+
+    /// Adds what is read at each scrape. Its names must be nobody else's.
+    pub fn register_collector(&self, collector: impl Collector) {
+        self.0.state.lock().registry.register_collector(Box::new(collector));
     }
 
     /// The metrics of a queue that holds at most `capacity` entries.

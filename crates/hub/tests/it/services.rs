@@ -97,7 +97,7 @@ fn connection(count: usize) -> Connected {
     }
 }
 
-fn offer(name: &str, hash: &str) -> Announced {
+pub(crate) fn offer(name: &str, hash: &str) -> Announced {
     let annotations = [("description".to_owned(), "build server".to_owned())];
     Announced {
         name: name.into(),
@@ -121,7 +121,7 @@ async fn what_an_agent_announces_becomes_objects_within_its_ceiling() {
     let (acme, cluster) = smith(&hub, "{services: {allow: [\"jenkins/c*\"]}}").await;
     let told = hub.hub().told();
     let (one, other) = (any_member(&hub, &cluster), any_member(&hub, &cluster));
-    let refused = told.offers(&one, &[offer("ci", "h1"), offer("db", "h1")]);
+    let refused = told.offers(&one, &[offer("ci", "h1"), offer("db", "h1")]).refused;
     assert_eq!((refused.len(), &*refused[0].0), (1, "db"));
     let made = acme.wait(SERVICES, "ci.smith", |_| true).await;
     for (path, expected) in [

@@ -14,10 +14,11 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Notes a stream that was decided at `now`.
-    pub fn decided(&mut self, stream: StreamId, now: Duration) {
+    /// Notes a stream that was decided at `now`, and whose credential ends at `ends`.
+    pub fn decided(&mut self, stream: StreamId, now: Duration, ends: Option<Duration>) {
         self.ended(stream);
         let due = now.saturating_add(AGAIN);
+        let due = ends.map_or(due, |ends| ends.min(due));
         self.due.insert((due, stream));
         self.by_id.insert(stream, due);
     }
@@ -57,17 +58,20 @@ mod tests {
         let mut streams = Streams::default();
         assert_eq!(streams.next_due(), None);
         for (stream, at) in [(1, 0), (2, 10), (3, 5)] {
-            streams.decided(stream, s(at));
+            streams.decided(stream, s(at), None);
         }
         assert_eq!(streams.next_due(), Some(s(60)));
         assert!(streams.due(s(59), 9).is_empty());
         assert_eq!(streams.due(s(65), 9), [1, 3]);
         assert_eq!(streams.due(s(90), 2), [1, 3]);
-        streams.decided(1, s(65));
+        streams.decided(1, s(65), Some(s(1_000)));
         streams.ended(3);
         streams.ended(3);
         assert_eq!(streams.due(s(125), 9), [2, 1]);
         streams.ended(1);
+        // What ends sooner is looked at then.
+        streams.decided(2, s(125), Some(s(130)));
+        assert_eq!((streams.due(s(129), 9).len(), streams.due(s(130), 9)), (0, vec![2]));
         streams.ended(2);
         assert!(streams.due.is_empty() && streams.by_id.is_empty());
     }

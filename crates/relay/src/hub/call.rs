@@ -81,10 +81,11 @@ impl Tunnels {
         answer_max: usize,
     ) -> Result<Called, CallFailed> {
         let at = (&target.cluster, &*target.agent, &*target.service);
+        let spec = self.spec(&target.cluster, &target.agent).ok_or(CallFailed::Nobody)?;
         let mut tried = Vec::new();
         for _ in 0..=RETRIES_MAX {
-            let chosen = match self.choose(at, None, &tried) {
-                Err(Nobody::Exhausted) => self.choose(at, None, &[]),
+            let chosen = match self.choose(at, &spec, None, &tried) {
+                Err(Nobody::Exhausted) => self.choose(at, &spec, None, &[]),
                 other => other,
             };
             let chosen = chosen.map_err(|_| CallFailed::Nobody)?;
@@ -95,7 +96,7 @@ impl Tunnels {
             let (mut receiver, mut sender) = stream.split();
             match exchange(&mut receiver, &mut sender, call, answer_max).await {
                 Ok(called) => {
-                    let error = called.fields.get(&ERROR).map(HeaderValue::as_bytes);
+                    let error = called.fields.get(&ERROR).map(|own| own.to_str().unwrap_or("?"));
                     self.ended(&chosen, outcome_of_error(error));
                     return Ok(called);
                 }
@@ -126,7 +127,8 @@ impl Tunnels {
     /// it again; none while nobody does.
     #[must_use]
     pub fn offered(&self, target: &CallTarget) -> Option<u64> {
-        self.newest((&target.cluster, &target.agent, &target.service)).map(|(number, _)| number)
+        let at = (&target.cluster, &*target.agent, &*target.service);
+        self.newest(at, &*self.spec(at.0, at.1)?)
     }
 }
 

@@ -115,6 +115,12 @@ impl Credentials {
         })
     }
 
+    /// Whose a token is that was once good, whatever it is worth now.
+    pub(super) fn whose(&self, token: &str) -> Option<(Arc<User>, ClusterName, Arc<Subjects>)> {
+        let token = self.verified.of(token, || Err(Failure::CredentialInvalid)).ok()?;
+        Some((token.user.clone(), token.cluster.clone(), token.subjects.clone()))
+    }
+
     /// Why a use of any credential, a certificate too, is over, if it is.
     #[must_use]
     pub fn revoked(&self, subjects: &Subjects, now: Timestamp) -> Option<Failure> {

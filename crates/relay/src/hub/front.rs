@@ -9,8 +9,11 @@
 mod answer;
 mod head;
 mod live;
+mod long;
+mod rates;
 mod raw;
 mod retained;
+mod streams;
 mod upgrade;
 mod who;
 
@@ -27,35 +30,46 @@ use strait_net::{Body, Connection};
 use strait_runtime::Context;
 use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End, OpenError};
-use strait_types::{ClusterName, is_dns1123_label};
+use strait_types::is_dns1123_label;
 use strait_workspaces::{Parsed, System};
 
 use super::credentials::Credentials;
 use super::tunnels::{Chosen, Nobody, Tunnels};
-use crate::agents::{AgentSpec, Agents};
+use crate::agents::Agents;
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::way::Way;
 use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
 pub use crate::record::{Recorded, Recorder};
 
 use head::Head;
+use live::Entry;
 pub use live::{Live, LiveStream};
 use retained::Upload;
+pub use streams::{STREAMS_PATH, StreamsPath};
 use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.
 const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
 
-/// Says whose a connection's certificate is; none where it has none. The text says why it proves
-/// nothing.
-pub type Certified<'a> = &'a (dyn Fn() -> Result<Option<(Arc<User>, Timestamp)>, String> + Sync);
+/// Says whose a connection's certificate is, as of now; none where it has none. The text says why
+/// it proves nothing.
+pub type Certified = Arc<dyn Fn() -> Result<Option<Certificate>, String> + Send + Sync>;
+
+/// What a certificate proves.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Whose it is.
+    pub user: Arc<User>,
+    /// From when on it is valid.
+    pub issued: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
 
 /// Takes requests for services of agents.
 pub struct Front {
     context: Context,
     system: Arc<System>,
-    agents: Agents,
-    specs: Parsed<AgentSpec>,
     services: ResourceId,
     exposures: Parsed<Exposure>,
     credentials: Arc<Credentials>,
@@ -68,7 +82,7 @@ pub struct Front {
 struct Crossing<'a> {
     front: &'a Arc<Front>,
     head: Head,
-    caller: Caller,
+    caller: Arc<Caller>,
     name: ServiceName,
     id: &'a str,
     began: Duration,
@@ -82,26 +96,26 @@ impl Front {
     #[must_use]
     pub fn new(
         context: Context,
-        agents: Agents,
+        agents: &Agents,
         credentials: Arc<Credentials>,
         tunnels: Arc<Tunnels>,
         recorder: Recorder,
     ) -> Arc<Self> {
         let live = Live::new(STREAMS_MAX);
-        let cut = Arc::downgrade(&live);
+        let (cut, clock) = (Arc::downgrade(&live), context.clock.clone());
         credentials.on_revocation(Box::new(move |revocation| {
             if let Some(live) = cut.upgrade() {
-                live.revoke(revocation);
+                live.revoke(revocation, clock.monotonic());
             }
         }));
+        let reads = recorder.reads();
+        context.metrics.register("strait_relay_recorded_reads", "Reads in the audit log", reads);
         let system = agents.system.clone();
         let identity = system.own_identity(RELAY_EXPORT);
         let identity = identity.expect("the hub's exports are there once it started");
         Arc::new(Self {
             context,
             system,
-            agents,
-            specs: Parsed::new(AgentSpec::of),
             services: ResourceId::new(RELAY_EXPORT, "services", &identity),
             exposures: Parsed::new(Exposure::of),
             credentials,
@@ -129,14 +143,15 @@ impl Front {
         self: Arc<Self>,
         connection: Arc<Connection>,
         request: Request<Incoming>,
-        certified: Certified<'_>,
+        certified: Certified,
         id: &str,
     ) -> Response<Body> {
         let json = prefers_json(request.headers());
         let name = name_of(request.uri().path());
-        match self.cross(&connection, request, certified, name.clone(), id).await {
+        match self.cross(&connection, request, &certified, name.clone(), id).await {
             Ok(response) => response,
             Err(failure) => {
+                self.tunnels.metrics().refused(failure.reason());
                 let reader = Reader { request_id: id, json, administrator: false };
                 let name = name.unwrap_or_else(nameless);
                 failure.respond(&name, &reader).map(Body::from)
@@ -148,18 +163,29 @@ impl Front {
         self: &Arc<Self>,
         connection: &Connection,
         request: Request<Incoming>,
-        certified: Certified<'_>,
+        certified: &Certified,
         name: Option<ServiceName>,
         id: &str,
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
         let proved = !connection.certificates().is_empty();
         let (head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
-        let caller = self.who(&head, &name, certified)?;
+        let caller = match self.who(&head, &name, certified) {
+            Ok(caller) => Arc::new(caller),
+            Err(failure) => {
+                if let Some(denied) = self.denied(&head, &name, certified, (&failure, id)) {
+                    self.recorder.denies(&denied, failure.reason());
+                }
+                return Err(failure);
+            }
+        };
         let began = self.context.clock.monotonic();
         let crossing = Crossing { front: self, head, caller, name, id, began };
+        let entry = self.live.enter(&crossing).inspect_err(|failure| {
+            self.recorder.denies(&crossing.recorded(), failure.reason());
+        })?;
         let upload = Upload::new(incoming, &crossing.head);
-        crossing.carry(upload, upgrade).await
+        crossing.carry(upload, upgrade, entry).await
     }
 }
 
@@ -168,14 +194,21 @@ impl Crossing<'_> {
         &self,
         mut upload: Upload,
         upgrade: Option<OnUpgrade>,
+        entry: Entry,
     ) -> Result<Response<Body>, Failure> {
         let mut tried = Vec::new();
+        // What was revoked since it was looked at did not find this stream.
+        let now = self.front.context.clock.now();
+        if let Some(failure) = self.front.credentials.revoked(&self.caller.subjects, now) {
+            return Err(failure);
+        }
         loop {
             let chosen = self.choose(&tried)?;
             self.check_offer(&chosen)?;
             let open = self.head.open(&chosen.service, &self.caller, self.id)?;
             if tried.is_empty() {
                 self.front.recorder.opens(&self.recorded()).await?;
+                entry.opened();
             }
             let earlier = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             tried.push(chosen.instance.clone());
@@ -184,35 +217,31 @@ impl Crossing<'_> {
             let stream = match chosen.link.open(&open, Class::Normal, whole) {
                 Ok(stream) => stream,
                 Err(error) => {
-                    self.again(ending_of(error), &upload, earlier, &chosen)?;
+                    self.again(ending_of(error), &upload, earlier, &chosen, &entry)?;
                     continue;
                 }
             };
             let (mut receiver, sender) = stream.split();
-            let live = self.front.live.enter(self, &chosen, &sender)?;
-            // What was revoked since it was checked was cut before this stream was there.
-            let now = self.front.context.clock.now();
-            if let Some(failure) = self.front.credentials.revoked(&self.caller.subjects, now) {
-                return Err(failure);
-            }
+            entry.taken(&chosen, &sender)?;
             upload.begin(sender);
             let begun = match &self.head.raw {
                 None => upload.until_head(&mut receiver).await.map(Some),
                 Some(_) => upload.until_connected(&mut receiver).await.map(|()| None),
             };
+            entry.took(upload.sent());
             match begun {
                 Ok(Some(head)) => {
                     self.front.tunnels.ended(&chosen, outcome_of_head(&head));
-                    return answer::respond(self, head, receiver, upload, live, upgrade);
+                    self.note_rule(&head);
+                    return answer::respond(self, head, receiver, upload, entry, upgrade);
                 }
                 Ok(None) => {
                     self.front.tunnels.ended(&chosen, Outcome::Reached);
-                    return raw::respond(self, receiver, upload, live, upgrade);
+                    return raw::respond(self, receiver, upload, entry, upgrade);
                 }
                 Err(end) => {
-                    live.ended(end.code);
                     self.front.tunnels.ended(&chosen, outcome_of(end.code));
-                    self.again(end, &upload, earlier, &chosen)?;
+                    self.again(end, &upload, earlier, &chosen, &entry)?;
                     upload.rewind();
                 }
             }
@@ -223,11 +252,12 @@ impl Crossing<'_> {
         let (agent, service) = (&*self.name.agent, &*self.name.service);
         let at = (&self.caller.cluster, agent, service);
         let affinity = self.caller.affinity(&self.head);
-        let chosen = self.front.tunnels.choose(at, affinity.as_deref(), tried);
+        let (tunnels, spec) = (&self.front.tunnels, self.caller.agent());
+        let chosen = tunnels.choose(at, spec, affinity.as_deref(), tried);
         // Where there is one instance alone it is tried again.
         let chosen = match chosen {
             Err(Nobody::Exhausted) if !tried.is_empty() => {
-                self.front.tunnels.choose(at, affinity.as_deref(), &[])
+                tunnels.choose(at, spec, affinity.as_deref(), &[])
             }
             other => other,
         };
@@ -258,6 +288,15 @@ impl Crossing<'_> {
         Ok(())
     }
 
+    /// Records where the agent refused what the hub let pass.
+    fn note_rule(&self, head: &strait_tunnel::Response) {
+        let told = told_by_agent(head);
+        let rules = ["AgentRule", "IdentityUnmapped"];
+        if let Some(rule) = rules.into_iter().find(|rule| told == Some(rule)) {
+            self.front.recorder.denies(&self.recorded(), rule);
+        }
+    }
+
     /// Whether a try that failed is to be repeated.
     fn again(
         &self,
@@ -265,7 +304,11 @@ impl Crossing<'_> {
         upload: &Upload,
         earlier: u32,
         chosen: &Chosen,
+        entry: &Entry,
     ) -> Result<(), Failure> {
+        if let Some(why) = entry.why_cut() {
+            return Err(why);
+        }
         let now = self.front.context.clock.monotonic();
         let ending = match end.code {
             _ if end.unexecuted => Ending::Unexecuted,
@@ -284,8 +327,14 @@ impl Crossing<'_> {
             since: now.saturating_sub(self.began),
         };
         match decide(&attempt) {
-            Decision::Again => Ok(()),
-            Decision::Tell => Err(failure_of(&end)),
+            Decision::Again => {
+                self.front.tunnels.metrics().retried(end.code.as_str());
+                Ok(())
+            }
+            Decision::Tell => {
+                entry.ended(end.code);
+                Err(failure_of(&end))
+            }
         }
     }
 }
@@ -309,17 +358,23 @@ const fn outcome_of(code: Code) -> Outcome {
 
 /// The same of an answer: the agent may have made it, for a service that it did not reach.
 fn outcome_of_head(head: &strait_tunnel::Response) -> Outcome {
-    let error = head.fields().find(|field| field.name == crate::http::fields::ERROR.as_str());
-    outcome_of_error(error.map(|field| field.value))
+    outcome_of_error(told_by_agent(head))
 }
 
 /// The same of what an answer says that an agent made in a service's place.
-pub(super) const fn outcome_of_error(error: Option<&[u8]>) -> Outcome {
+pub(super) fn outcome_of_error(error: Option<&str>) -> Outcome {
     match error {
         None => Outcome::Reached,
-        Some(b"ConnectFailed" | b"ConnectTimeout" | b"UpstreamTLS") => Outcome::NotReached,
+        Some("ConnectFailed" | "ConnectTimeout" | "UpstreamTLS") => Outcome::NotReached,
         Some(_) => Outcome::Untold,
     }
+}
+
+/// The reason why an agent answered in a service's place, if it did.
+fn told_by_agent(head: &strait_tunnel::Response) -> Option<&str> {
+    let mut fields = head.fields();
+    let error = fields.find(|field| field.name == crate::http::fields::ERROR.as_str())?;
+    Some(std::str::from_utf8(error.value).unwrap_or("?"))
 }
 
 /// What a client is told of a stream that ended before its answer.
@@ -359,9 +414,4 @@ impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Front").field("tunnels", &self.tunnels).finish_non_exhaustive()
     }
-}
-
-/// A logical cluster, for what is recorded.
-const fn cluster_of<'a>(crossing: &'a Crossing<'_>) -> &'a ClusterName {
-    &crossing.caller.cluster
 }

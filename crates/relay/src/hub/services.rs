@@ -24,12 +24,14 @@ use strait_api::well_known::RELAY_EXPORT;
 use strait_runtime::Shutdown;
 use strait_store::{ResourceId, Scope, Snapshot};
 use strait_types::ClusterName;
+use strait_workspaces::Parsed;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::tunnels::Heard;
 use super::{Connections, Credentials};
 use crate::agents::{AgentSpec, Agents};
-use crate::link::control::{Announced, Refused};
+use crate::link::control::Announced;
 use offers::AgentOffers;
 
 /// An Agent: logical cluster and name.
@@ -46,6 +48,7 @@ const SWEEP: Duration = Duration::from_secs(600);
 pub struct Announcements {
     agents: Agents,
     services: ResourceId,
+    specs: Parsed<AgentSpec>,
     credentials: Arc<Credentials>,
     connections: Arc<Connections>,
     started: Instant,
@@ -78,24 +81,33 @@ impl Announcements {
         let identity = identity.expect("the hub's exports are there once it started");
         let services = ResourceId::new(RELAY_EXPORT, "services", &identity);
         let (state, wake) = (Mutex::default(), Notify::new());
-        Self { agents, services, credentials, connections, started: Instant::now(), state, wake }
+        let (specs, started) = (Parsed::new(AgentSpec::of), Instant::now());
+        Self { agents, services, specs, credentials, connections, started, state, wake }
+    }
+
+    /// What an agent may do as of now, if there is such an agent.
+    pub(super) fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>> {
+        let key = self.agents.key(cluster, agent);
+        let found = self.agents.system.tenancy.find(&key)?;
+        Some(self.specs.of(&key, &found))
     }
 
     /// Takes all that an instance offers now, in place of what it offered before; an empty list
-    /// if it is connected and offers nothing. Returns what is not taken, and why. Does not block.
+    /// if it is connected and offers nothing. Does not block.
     pub fn replace(
         &self,
         cluster: &ClusterName,
         agent: &str,
         instance: &str,
         offers: Vec<Announced>,
-    ) -> Vec<Refused> {
+    ) -> Heard {
         let Some(object) = self.agents.find(cluster, agent) else {
             let refused = |offer: Announced| {
                 let reason = "the agent does not exist any more".to_owned();
-                Refused { name: offer.name.chars().take(63).collect(), reason }
+                (offer.name.chars().take(63).collect(), reason)
             };
-            return offers.into_iter().map(refused).collect();
+            let refused = offers.into_iter().map(refused).collect();
+            return Heard { refused, numbers: HashMap::new() };
         };
         let spec = AgentSpec::of(&object);
         let (taken, refused) = offer::taken(&spec, offers);
@@ -104,9 +116,11 @@ impl Announcements {
         let known = state.agents.entry(key.clone()).or_default();
         known.ceiling = Some(Arc::new(spec));
         known.replace(instance, taken);
+        let numbers = known.numbers(instance);
         drop(state);
         self.look_at(key, Instant::now());
-        refused
+        let refused = refused.into_iter().map(|refused| (refused.name, refused.reason)).collect();
+        Heard { refused, numbers }
     }
 
     /// Forgets what an instance offered: none of its connections is left. Does not block.

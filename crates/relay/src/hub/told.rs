@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_pki::AgentIdentity;
+use strait_types::ClusterName;
 
-use super::tunnels::{Connected, Presence};
+use super::tunnels::{Connected, Heard, Presence};
 use super::{Announcements, Connections};
+use crate::agents::AgentSpec;
 use crate::link::control::Announced;
 
 /// Hears of tunnels for the sake of Agent and Service objects.
@@ -34,10 +36,12 @@ impl Presence for Told {
         }
     }
 
-    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Vec<(String, String)> {
+    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Heard {
         let instance = member.instance().as_str();
-        let refused =
-            self.announcements.replace(member.cluster(), member.name(), instance, list.to_vec());
-        refused.into_iter().map(|refused| (refused.name, refused.reason)).collect()
+        self.announcements.replace(member.cluster(), member.name(), instance, list.to_vec())
+    }
+
+    fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>> {
+        self.announcements.spec(cluster, agent)
     }
 }

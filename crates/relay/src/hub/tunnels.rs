@@ -16,6 +16,8 @@ use strait_tunnel::{Config, Drain, Role};
 use strait_types::ClusterName;
 use tokio::sync::watch;
 
+use super::metrics::{RelayMetrics, Scraped, Series};
+use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
 use crate::link::{Link, Memory};
@@ -41,8 +43,19 @@ pub trait Presence: Send + Sync {
     fn round_trip(&self, _member: &AgentIdentity, _took: Duration) {}
     /// One of its connections is gone; so many are left.
     fn disconnected(&self, member: &AgentIdentity, left: usize);
-    /// What a member offers now. Returns which of it the hub does not take, and why.
-    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Vec<(String, String)>;
+    /// What a member offers now.
+    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Heard;
+    /// What an agent may do as of now, if there is such an agent.
+    fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>>;
+}
+
+/// What became of what a member offers.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// What of it the hub does not take, and why.
+    pub refused: Vec<(String, String)>,
+    /// The number of each service's configuration, which grows with each one that is learned.
+    pub numbers: HashMap<String, u64>,
 }
 
 /// What is known of a connection.
@@ -65,6 +78,7 @@ pub struct Tunnels {
     context: Context,
     instance: [u8; 16],
     memory: Arc<Memory>,
+    metrics: Arc<RelayMetrics>,
     presence: Arc<dyn Presence>,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
@@ -93,9 +107,23 @@ struct Connection {
     serial: u64,
     instance: String,
     link: Link,
-    services: HashMap<String, Arc<Announced>>,
-    /// Counts announcements of all agents: the newest is the highest.
-    announced: u64,
+    services: HashMap<String, Offer>,
+}
+
+/// What an instance offers under a name.
+struct Offer {
+    said: Arc<Announced>,
+    /// The number of its configuration.
+    number: u64,
+    series: Arc<Series>,
+}
+
+/// An agent with a connection.
+pub(super) struct ConnectedAgent {
+    pub(super) cluster: ClusterName,
+    pub(super) name: String,
+    pub(super) connections: usize,
+    pub(super) round_trip: Option<Duration>,
 }
 
 /// A connection that takes a stream for a service.
@@ -107,6 +135,8 @@ pub struct Chosen {
     pub instance: String,
     /// What is offered there.
     pub service: Arc<Announced>,
+    /// Where its streams are counted.
+    pub(super) series: Arc<Series>,
 }
 
 /// Nobody takes a stream for a service.
@@ -114,8 +144,8 @@ pub struct Chosen {
 pub enum Nobody {
     /// No instance of the agent is connected; when and from where the last one was.
     Offline(Option<(Timestamp, IpAddr)>),
-    /// The agent is connected and no longer offers it.
-    Withdrawn(Timestamp),
+    /// The agent is connected and no longer offers it, or may not; since when, if that is known.
+    Withdrawn(Option<Timestamp>),
     /// The agent is connected and never offered it.
     Unknown,
     /// All that there are were tried, or take nothing now.
@@ -128,7 +158,10 @@ impl Tunnels {
     pub fn new(context: Context, memory: Arc<Memory>, presence: Arc<dyn Presence>) -> Arc<Self> {
         let instance = random_16(&*context.entropy);
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
-        Arc::new(Self { context, instance, memory, presence, state, changed })
+        let (metrics, registry) = (RelayMetrics::new(&context.metrics), context.metrics.clone());
+        let new = Arc::new(Self { context, instance, memory, metrics, presence, state, changed });
+        registry.register_collector(Scraped(Arc::downgrade(&new)));
+        new
     }
 
     /// Serves a connection of a member until it is over.
@@ -148,6 +181,31 @@ impl Tunnels {
         config
     }
 
+    pub(super) const fn metrics(&self) -> &Arc<RelayMetrics> {
+        &self.metrics
+    }
+
+    pub(super) const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// The agents that are connected, in order.
+    pub(super) fn agents(&self) -> Vec<ConnectedAgent> {
+        let state = self.state.lock();
+        let agents = state.agents.iter().filter(|(_, agent)| !agent.connections.is_empty());
+        let mut agents: Vec<_> = agents
+            .map(|((cluster, name), agent)| ConnectedAgent {
+                cluster: cluster.clone(),
+                name: name.clone(),
+                connections: agent.connections.len(),
+                round_trip: agent.connections.iter().filter_map(|one| one.link.round_trip()).min(),
+            })
+            .collect();
+        drop(state);
+        agents.sort_unstable_by(|a, b| (&a.cluster, &a.name).cmp(&(&b.cluster, &b.name)));
+        agents
+    }
+
     pub(super) const fn changed(&self) -> &watch::Sender<u64> {
         &self.changed
     }
@@ -157,14 +215,21 @@ impl Tunnels {
         Drain { code: strait_tunnel::Code::None, grace, hard, text: "the hub is ending".into() }
     }
 
-    /// The connection for a stream: of an instance that announces the service, without those
-    /// that were tried. `affinity`: the same text gets the same instance.
+    /// What an agent may do as of now, if there is such an agent.
+    #[must_use]
+    pub fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>> {
+        self.presence.spec(cluster, agent)
+    }
+
+    /// The connection for a stream: of an instance that announces the service and may, without
+    /// those that were tried. `affinity`: the same text gets the same instance.
     ///
     /// # Errors
     /// There is none.
     pub fn choose(
         &self,
         (cluster, agent, service): (&ClusterName, &str, &str),
+        spec: &AgentSpec,
         affinity: Option<&str>,
         tried: &[String],
     ) -> Result<Chosen, Nobody> {
@@ -172,26 +237,33 @@ impl Tunnels {
         let state = self.state.lock();
         let key = (cluster.clone(), agent.to_owned());
         let known = state.agents.get(&key).ok_or(Nobody::Offline(None))?;
-        if known.connections.is_empty() {
+        // Connections of an agent that was suspended just now are about to be cut.
+        if known.connections.is_empty() || spec.suspended || spec.deleting {
             return Err(Nobody::Offline(known.seen));
         }
         let offering: Vec<_> = known
             .connections
             .iter()
             .filter_map(|one| Some((one, one.services.get(service)?)))
+            .filter(|(_, offer)| spec.may_offer(&offer.said.r#type, service))
             .collect();
         if offering.is_empty() {
+            let refused = known.connections.iter().any(|one| one.services.contains_key(service));
             return Err(match known.withdrawn.get(service) {
-                Some(since) => Nobody::Withdrawn(*since),
+                Some(since) => Nobody::Withdrawn(Some(*since)),
+                None if refused => Nobody::Withdrawn(None),
                 None => Nobody::Unknown,
             });
+        }
+        if spec.draining {
+            return Err(Nobody::Exhausted);
         }
         let candidates: Vec<_> = offering
             .iter()
             .map(|(one, offered)| Candidate {
                 instance: &one.instance,
-                settings: &offered.hash,
-                announced: one.announced,
+                settings: &offered.said.hash,
+                announced: offered.number,
                 ready: one.link.is_open(),
                 here: true,
                 ejected: state.ejections.is_ejected(&ejection(one, service), now),
@@ -205,7 +277,8 @@ impl Tunnels {
         Ok(Chosen {
             link: one.link.clone(),
             instance: one.instance.clone(),
-            service: Arc::clone(offered),
+            service: offered.said.clone(),
+            series: offered.series.clone(),
         })
     }
 
@@ -219,26 +292,19 @@ impl Tunnels {
         self.state.lock().ejections.ended(key, outcome, now);
     }
 
-    /// What any instance announces of a service.
-    #[must_use]
-    pub fn announced(
-        &self,
-        (cluster, agent, service): (&ClusterName, &str, &str),
-    ) -> Option<Arc<Announced>> {
-        self.newest((cluster, agent, service)).map(|(_, service)| service)
-    }
-
-    /// The newest announcement of a service, with the number of its list.
+    /// The number of the newest connection whose instance announces a service, and may.
     pub(super) fn newest(
         &self,
         (cluster, agent, service): (&ClusterName, &str, &str),
-    ) -> Option<(u64, Arc<Announced>)> {
+        spec: &AgentSpec,
+    ) -> Option<u64> {
         let state = self.state.lock();
         let known = state.agents.get(&(cluster.clone(), agent.to_owned()))?;
-        let offering = known.connections.iter();
-        let offering =
-            offering.filter_map(|one| Some((one.announced, one.services.get(service)?.clone())));
-        offering.max_by_key(|(number, _)| *number)
+        let offering = known.connections.iter().filter(|one| {
+            let offer = one.services.get(service);
+            offer.is_some_and(|offer| spec.may_offer(&offer.said.r#type, service))
+        });
+        offering.map(|one| one.serial).max()
     }
 
     /// Connections that there are.

@@ -88,7 +88,7 @@ fn refusals() -> Vec<Row> {
         ),
         (
             10,
-            Failure::ServiceWithdrawn { since: "2026-01-02T10:02:00Z".parse().unwrap() },
+            Failure::ServiceWithdrawn { since: Some("2026-01-02T10:02:00Z".parse().unwrap()) },
             503,
             "ServiceWithdrawn",
             "smith is connected but no longer offers ci since 2026-01-02T10:02:00Z",

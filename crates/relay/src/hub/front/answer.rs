@@ -105,6 +105,7 @@ impl http_body::Body for Answer {
             return Poll::Ready(None);
         }
         let _ = answer.upload.poll(context);
+        answer.live.took(answer.upload.sent());
         loop {
             let Poll::Ready(part) = answer.receiver.poll_next(context) else {
                 return Poll::Pending;

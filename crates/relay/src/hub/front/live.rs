@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
 use parking_lot::Mutex;
 use strait_tunnel::{Code, Directions};
 
-use super::{Crossing, Front, cluster_of};
+use super::rates::Rates;
+use super::who::{Caller, Limits};
+use super::{Crossing, Front};
+use crate::access::Streams;
 use crate::credential::{self, Revocation};
+use crate::hub::metrics::Series;
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
 use crate::message::Failure;
@@ -27,20 +32,48 @@ struct State {
     next: u64,
     streams: BTreeMap<u64, Arc<Open>>,
     by: credential::Live,
-    /// Streams of each credential and to each agent.
-    counts: HashMap<String, usize>,
+    counts: HashMap<Of, usize>,
+    rates: Rates<Of>,
+    /// When those are decided again that are not over at once.
+    again: Streams,
+    /// The streams up to this one were looked at for that.
+    looked_at: u64,
+}
+
+/// What streams are counted of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Of {
+    Credential(Arc<str>),
+    /// Logical cluster and name.
+    Agent(Arc<str>, Arc<str>),
+    /// Logical cluster, agent and name.
+    Service(Arc<str>, Arc<str>, Arc<str>),
 }
 
 /// An open stream.
-struct Open {
-    recorded: Recorded,
-    instance: String,
+pub(super) struct Open {
+    pub(super) recorded: Recorded,
+    pub(super) caller: Arc<Caller>,
     since: Duration,
-    canceller: Canceller,
+    way: Mutex<Way>,
+    series: OnceLock<Arc<Series>>,
     status: AtomicU16,
     down: AtomicU64,
     up: AtomicU64,
-    keys: [String; 2],
+    /// When bytes passed last, milliseconds.
+    passed: AtomicU64,
+    /// Whether it is to be decided again.
+    again: AtomicBool,
+    of: [Of; 3],
+}
+
+/// How a stream goes.
+#[derive(Default)]
+struct Way {
+    /// The installation and the stream of the last try.
+    taken: Option<(String, Canceller)>,
+    /// Since when, and why, it is to end.
+    cut: Option<(Duration, Failure)>,
 }
 
 /// What people see of an open stream.
@@ -50,10 +83,12 @@ pub struct LiveStream {
     pub id: u64,
     /// Who has it, and what for.
     pub recorded: Recorded,
-    /// The installation that serves it.
+    /// The installation that serves it; empty before there is one.
     pub instance: String,
     /// How long it has been open.
     pub age: Duration,
+    /// How long nothing passed.
+    pub idle: Duration,
     /// The status of its answer; 0 before there is one.
     pub status: u16,
     /// Bytes to the service, and from it.
@@ -65,6 +100,7 @@ pub(super) struct Entry {
     front: Arc<Front>,
     id: u64,
     open: Arc<Open>,
+    opened: AtomicBool,
     code: Mutex<Option<Code>>,
 }
 
@@ -73,58 +109,56 @@ impl Live {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
-    /// Enters a stream.
+    /// Enters a stream, before anything of it is sent.
     ///
     /// # Errors
     /// There are as many as may be.
-    pub(super) fn enter(
-        &self,
-        crossing: &Crossing<'_>,
-        chosen: &Chosen,
-        sender: &Sender,
-    ) -> Result<Entry, Failure> {
+    pub(super) fn enter(&self, crossing: &Crossing<'_>) -> Result<Entry, Failure> {
         let recorded = crossing.recorded();
-        let agent = format!("agent {}/{}", recorded.cluster, recorded.agent);
-        let keys = [format!("credential {}", recorded.subjects.credential), agent];
+        let subjects = &recorded.subjects;
+        let [cluster, agent, service] =
+            [&subjects.cluster, &subjects.agent, &subjects.service].map(Arc::clone);
+        let of = [
+            Of::Credential(subjects.credential.clone()),
+            Of::Agent(cluster.clone(), agent.clone()),
+            Of::Service(cluster, agent, service),
+        ];
+        let now = crossing.front.context.clock.monotonic();
         let open = Arc::new(Open {
-            instance: chosen.instance.clone(),
-            since: crossing.front.context.clock.monotonic(),
-            canceller: sender.canceller(),
+            caller: crossing.caller.clone(),
+            since: now,
+            way: Mutex::default(),
+            series: OnceLock::new(),
             status: AtomicU16::new(0),
             down: AtomicU64::new(0),
             up: AtomicU64::new(0),
-            keys,
+            passed: AtomicU64::new(millis(now)),
+            again: AtomicBool::new(false),
+            of,
             recorded,
         });
-        let [of_credential, of_agent, all] = self.limits;
         let mut state = self.state.lock();
-        let count = |key| state.counts.get(key).copied().unwrap_or(0);
-        let full = |running, of: &str| Failure::Overloaded { running, of: of.to_owned() };
-        if state.streams.len() >= all {
-            return Err(full(all, "this hub"));
-        }
-        if count(&open.keys[0]) >= of_credential {
-            return Err(full(of_credential, "this credential"));
-        }
-        if count(&open.keys[1]) >= of_agent {
-            return Err(full(of_agent, &format!("agent {}", open.recorded.agent)));
-        }
+        state.check(&open, self.limits, &crossing.caller.limits(), now)?;
         state.next += 1;
         let id = state.next;
-        for key in &open.keys {
+        for key in &open.of {
             *state.counts.entry(key.clone()).or_default() += 1;
         }
         state.by.open(&open.recorded.subjects, id);
         state.streams.insert(id, open.clone());
         drop(state);
-        Ok(Entry { front: crossing.front.clone(), id, open, code: Mutex::new(None) })
+        let (front, code) = (crossing.front.clone(), Mutex::new(None));
+        Ok(Entry { front, id, open, opened: AtomicBool::new(false), code })
     }
 
     fn leave(&self, id: u64, open: &Open) {
         let mut state = self.state.lock();
         state.streams.remove(&id);
+        if open.again.load(Relaxed) {
+            state.again.ended(id);
+        }
         state.by.close(&open.recorded.subjects, id);
-        for key in &open.keys {
+        for key in &open.of {
             if let Some(count) = state.counts.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
@@ -135,38 +169,51 @@ impl Live {
     }
 
     /// Cuts what lives by a credential that was revoked.
-    pub(super) fn revoke(&self, revocation: &Revocation) {
+    pub(super) fn revoke(&self, revocation: &Revocation, now: Duration) {
         let state = self.state.lock();
         let ended = state.by.cut_by(revocation);
         let open: Vec<_> = ended.iter().filter_map(|id| state.streams.get(id).cloned()).collect();
         drop(state);
         for stream in open {
-            stream.canceller.reset(Directions::Both, Code::Revoked, "revoked");
+            let why = Failure::CredentialRevoked { ago: Duration::ZERO, by: None };
+            stream.cut(now, why, "revoked");
         }
     }
 
-    /// Cuts a stream; whether there was one.
-    pub fn cut(&self, id: u64) -> bool {
-        let open = self.state.lock().streams.get(&id).cloned();
-        if let Some(open) = &open {
-            open.canceller.reset(Directions::Both, Code::Revoked, "cut by an operator");
+    /// The streams that are to be decided again at `now`, at most `limit`.
+    pub(super) fn due(&self, now: Duration, limit: usize) -> Vec<(u64, Arc<Open>)> {
+        let mut state = self.state.lock();
+        let State { streams, again, looked_at, next, .. } = &mut *state;
+        for (id, open) in streams.range(*looked_at + 1..) {
+            open.again.store(true, Relaxed);
+            again.decided(*id, open.since, open.caller.ends);
         }
-        open.is_some()
+        *looked_at = *next;
+        let due = again.due(now, limit);
+        due.into_iter().filter_map(|id| Some((id, streams.get(&id)?.clone()))).collect()
+    }
+
+    /// A stream was decided and goes on, or ends soon.
+    pub(super) fn decided(&self, id: u64, now: Duration) {
+        let mut state = self.state.lock();
+        if let Some(open) = state.streams.get(&id).cloned() {
+            let ends = open.caller.ends.filter(|ends| *ends > now);
+            state.again.decided(id, now, ends);
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<(u64, Arc<Open>)> {
+        self.state.lock().streams.iter().map(|(id, open)| (*id, open.clone())).collect()
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<Arc<Open>> {
+        self.state.lock().streams.get(&id).cloned()
     }
 
     /// The streams, in the order in which they were opened.
     #[must_use]
     pub fn list(&self, now: Duration) -> Vec<LiveStream> {
-        let state = self.state.lock();
-        let shown = |(id, open): (&u64, &Arc<Open>)| LiveStream {
-            id: *id,
-            recorded: open.recorded.clone(),
-            instance: open.instance.clone(),
-            age: now.saturating_sub(open.since),
-            status: open.status.load(Relaxed),
-            bytes: [open.up.load(Relaxed), open.down.load(Relaxed)],
-        };
-        state.streams.iter().map(shown).collect()
+        self.all().iter().map(|(id, open)| open.shown(*id, now)).collect()
     }
 
     /// How many there are.
@@ -176,7 +223,96 @@ impl Live {
     }
 }
 
+impl State {
+    /// Whether there is room for one more.
+    fn check(
+        &mut self,
+        open: &Open,
+        [of_credential, of_agent, all]: [usize; 3],
+        limits: &Limits,
+        now: Duration,
+    ) -> Result<(), Failure> {
+        let full = |running, of: &str| Err(Failure::Overloaded { running, of: of.to_owned() });
+        let count = |key| self.counts.get(key).copied().unwrap_or(0);
+        let [credential, agent, service] = &open.of;
+        if self.streams.len() >= all {
+            return full(all, "this hub");
+        }
+        if count(credential) >= of_credential {
+            return full(of_credential, "this credential");
+        }
+        if count(agent) >= of_agent {
+            return full(of_agent, &format!("agent {}", open.recorded.agent));
+        }
+        if let Some(concurrent) = limits.concurrent
+            && count(service) >= concurrent
+        {
+            return full(concurrent, &open.recorded.service);
+        }
+        if let Some(per_second) = limits.per_second {
+            let taken = self.rates.take(service.clone(), per_second, now);
+            taken.map_err(Failure::TooManyRequests)?;
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Ends the stream, wherever it is.
+    pub(super) fn cut(&self, now: Duration, why: Failure, text: &str) {
+        let mut way = self.way.lock();
+        way.cut.get_or_insert((now, why));
+        if let Some((_, canceller)) = &way.taken {
+            canceller.reset(Directions::Both, Code::Revoked, text);
+        }
+    }
+
+    pub(super) fn shown(&self, id: u64, now: Duration) -> LiveStream {
+        let way = self.way.lock();
+        let instance = way.taken.as_ref().map(|(instance, _)| instance.clone());
+        drop(way);
+        let idle = millis(now).saturating_sub(self.passed.load(Relaxed));
+        LiveStream {
+            id,
+            recorded: self.recorded.clone(),
+            instance: instance.unwrap_or_default(),
+            age: now.saturating_sub(self.since),
+            idle: Duration::from_millis(idle),
+            status: self.status.load(Relaxed),
+            bytes: [self.up.load(Relaxed), self.down.load(Relaxed)],
+        }
+    }
+}
+
 impl Entry {
+    /// The stream is about to be opened, and that is recorded.
+    pub(super) fn opened(&self) {
+        self.opened.store(true, Relaxed);
+    }
+
+    /// A connection takes the stream.
+    ///
+    /// # Errors
+    /// It was cut meanwhile.
+    pub(super) fn taken(&self, chosen: &Chosen, sender: &Sender) -> Result<(), Failure> {
+        let mut way = self.open.way.lock();
+        if let Some((_, why)) = &way.cut {
+            return Err(why.clone());
+        }
+        way.taken = Some((chosen.instance.clone(), sender.canceller()));
+        drop(way);
+        self.open.series.get_or_init(|| {
+            chosen.series.opened();
+            chosen.series.clone()
+        });
+        Ok(())
+    }
+
+    /// Why it was cut, if it was.
+    pub(super) fn why_cut(&self) -> Option<Failure> {
+        self.open.way.lock().cut.as_ref().map(|(_, why)| why.clone())
+    }
+
     /// The head of the answer came.
     pub(super) fn answered(&self, status: StatusCode) {
         self.open.status.store(status.as_u16(), Relaxed);
@@ -185,11 +321,18 @@ impl Entry {
     /// Bytes from the service.
     pub(super) fn brought(&self, bytes: usize) {
         self.open.down.fetch_add(bytes as u64, Relaxed);
+        self.passed();
     }
 
-    /// Bytes to the service.
-    pub(super) fn took(&self, bytes: usize) {
-        self.open.up.fetch_add(bytes as u64, Relaxed);
+    /// All the bytes to the service so far.
+    pub(super) fn took(&self, bytes: u64) {
+        if self.open.up.swap(bytes, Relaxed) != bytes {
+            self.passed();
+        }
+    }
+
+    fn passed(&self) {
+        self.open.passed.store(millis(self.front.context.clock.monotonic()), Relaxed);
     }
 
     /// How the stream ended. Dropped without it, the client left.
@@ -201,28 +344,34 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.front.live.leave(self.id, &self.open);
-        let code = self.code.lock().unwrap_or(Code::Cancel);
         let now = self.front.context.clock.monotonic();
+        let cut = self.open.way.lock().cut.take();
+        let code = match cut {
+            Some((since, _)) => {
+                self.front.tunnels.metrics().cut(now.saturating_sub(since));
+                Code::Revoked
+            }
+            None => self.code.lock().unwrap_or(Code::Cancel),
+        };
+        if !*self.opened.get_mut() {
+            return;
+        }
         let took = now.saturating_sub(self.open.since);
         let status = self.open.status.load(Relaxed);
         let bytes = [self.open.up.load(Relaxed), self.open.down.load(Relaxed)];
+        if let Some(series) = self.open.series.get() {
+            series.ended(code, status, took, bytes);
+        }
         self.front.recorder.ended(&self.open.recorded, code, status, bytes, took);
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Crossing<'_> {
     pub(super) fn recorded(&self) -> Recorded {
-        Recorded {
-            user: self.caller.user.name.clone(),
-            groups: self.caller.user.groups.clone(),
-            subjects: self.caller.subjects.clone(),
-            cluster: cluster_of(self).to_string(),
-            agent: self.name.agent.clone(),
-            service: self.name.service.clone(),
-            method: self.head.method.clone(),
-            path: self.head.path().to_owned(),
-            upgrade: self.head.upgrade.is_some(),
-            id: self.id.to_owned(),
-        }
+        self.caller.recorded(&self.head, &self.name, self.id)
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Upload {
     waits: bool,
     /// No more is kept: the agent has accepted the stream.
     committed: bool,
+    /// Bytes that were sent on this stream.
+    sent: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl Upload {
             state: if empty { State::Done } else { State::Open },
             waits: head.expects,
             committed: false,
+            sent: 0,
         }
     }
 
@@ -75,6 +78,11 @@ impl Upload {
         !self.committed
     }
 
+    /// Bytes of the body that were sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Takes the stream to send on.
     pub(super) fn begin(&mut self, sender: Sender) {
         self.sender = Some(sender);
@@ -85,6 +93,7 @@ impl Upload {
         self.sender = None;
         self.pending = Bytes::new();
         self.resent = 0;
+        self.sent = 0;
         if self.state == State::Done && (self.body.is_some() || !self.kept.is_empty()) {
             self.state = State::Whole;
         }
@@ -153,7 +162,10 @@ impl Upload {
                 }
             }
             if !self.pending.is_empty() {
-                if ready!(sender.poll_write(context, &mut self.pending)).is_err() {
+                let before = self.pending.len();
+                let written = sender.poll_write(context, &mut self.pending);
+                self.sent += (before - self.pending.len()) as u64;
+                if ready!(written).is_err() {
                     // The answer says why.
                     self.state = State::Done;
                     return Poll::Ready(());

@@ -56,6 +56,7 @@ async fn up<T: AsyncRead + Unpin>(
     live: &Entry,
 ) -> Result<(), Broken> {
     let mut buffer = BytesMut::new();
+    let mut sent = 0;
     loop {
         buffer.reserve(CHUNK);
         let read = tokio::select! {
@@ -70,7 +71,8 @@ async fn up<T: AsyncRead + Unpin>(
                 return stopped(sender.stopped().await);
             }
             Ok(count) => {
-                live.took(count);
+                sent += count as u64;
+                live.took(sent);
                 let bytes: Bytes = buffer.split().freeze();
                 if let Err(Stopped(code)) = sender.write(bytes).await {
                     return stopped(code);

@@ -1,6 +1,7 @@
 //! Who asks, and whether they may.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,12 +12,13 @@ use strait_store::{Key, ObjectName};
 use strait_types::{ClusterName, WorkspacePath};
 
 use super::head::Head;
-use super::{Certified, Front};
+use super::{Certificate, Certified, Front};
 use crate::access::{Verb, attributes};
 use crate::agents::{Affinity, AgentSpec};
 use crate::credential::{Asked, Scope, Subjects, is_ours};
 use crate::http::framing::BodyLength;
 use crate::message::{Failure, ServiceName};
+use crate::record::Recorded;
 
 /// Who asks.
 pub(super) struct Caller {
@@ -25,13 +27,32 @@ pub(super) struct Caller {
     pub(super) subjects: Arc<Subjects>,
     /// What the agent is told of them, JSON.
     pub(super) identity: Vec<u8>,
+    /// When the credential ends, by the monotonic clock.
+    pub(super) ends: Option<Duration>,
+    verb: Verb,
+    /// Whether it asks for bytes both ways.
+    raw: bool,
+    /// Says whether the certificate is still honoured; none for tokens.
+    certified: Option<Certified>,
+    /// The type of service that the credential is for, if it is for no other.
+    is_for: Option<String>,
     target: Target,
 }
 
 /// What is asked for, as its objects say.
 struct Target {
     agent: Arc<AgentSpec>,
-    limits: Limits,
+    service: Arc<Exposure>,
+}
+
+/// What a credential proved.
+struct Proved {
+    user: Arc<User>,
+    cluster: ClusterName,
+    subjects: Arc<Subjects>,
+    is_for: Option<String>,
+    until: Timestamp,
+    certified: Option<Certified>,
 }
 
 /// What an agent is told of who asks.
@@ -50,6 +71,20 @@ struct Identity<'a> {
 }
 
 impl Caller {
+    /// The Agent, as it was when this was decided.
+    pub(super) fn agent(&self) -> &AgentSpec {
+        &self.target.agent
+    }
+
+    /// The hub's limits of the service.
+    pub(super) fn limits(&self) -> Limits {
+        self.target.service.limits
+    }
+
+    pub(super) fn recorded(&self, head: &Head, name: &ServiceName, id: &str) -> Recorded {
+        recorded((&self.user, &self.subjects, &self.cluster), head, name, id)
+    }
+
     /// What the choice of an instance goes by.
     pub(super) fn affinity(&self, head: &Head) -> Option<String> {
         match &self.target.agent.affinity {
@@ -69,43 +104,20 @@ impl Front {
         &self,
         head: &Head,
         name: &ServiceName,
-        certified: Certified<'_>,
+        certified: &Certified,
     ) -> Result<Caller, Failure> {
         let verb = head.verb();
-        let cluster = head.workspace.as_deref().map(|path| self.cluster(path)).transpose()?;
-        let (user, cluster, subjects, service_type, via) = match &head.presented.token {
-            Some(token) => {
-                let asked = Asked {
-                    cluster: cluster.as_ref().map(ClusterName::as_str),
-                    agent: &name.agent,
-                    service: &name.service,
-                    service_type: None,
-                    verb: verb.as_str(),
-                    client: head.peer.ip(),
-                };
-                let token = token.expose();
-                if !is_ours(token) {
-                    return Err(Failure::CredentialInvalid);
-                }
-                let now = self.context.clock.now();
-                let caller = self.credentials.check(Some(token), &asked, now)?;
-                (caller.user, caller.cluster, caller.subjects, caller.service_type, "token")
-            }
-            None => {
-                let user = certified().map_err(|_| Failure::CredentialInvalid)?;
-                let (user, issued) = user.ok_or(Failure::CredentialMissing)?;
-                let cluster = cluster.ok_or(Failure::WorkspaceMissing)?;
-                let subjects = Arc::new(subjects(&user, issued, &cluster, name));
-                (user, cluster, subjects, None, "cert")
-            }
-        };
-        if let Some(failure) = self.credentials.revoked(&subjects, self.context.clock.now()) {
+        let proved = self.proved(head, name, certified)?;
+        let now = self.context.clock.now();
+        if let Some(failure) = self.credentials.revoked(&proved.subjects, now) {
             return Err(failure);
         }
+        let Proved { user, cluster, subjects, is_for, until, certified } = proved;
         self.may(&user, &cluster, name, verb)?;
-        let target = self.target(&cluster, name, service_type.as_deref(), head.raw.is_some())?;
+        let raw = head.raw.is_some();
+        let target = self.target(&cluster, name, is_for.as_deref(), raw)?;
         if let BodyLength::Known(length) = head.length
-            && let Some(limit) = target.limits.max_body.filter(|limit| length > *limit)
+            && let Some(limit) = target.service.limits.max_body.filter(|limit| length > *limit)
         {
             return Err(Failure::TooLarge { length: Some(length), limit });
         }
@@ -114,13 +126,109 @@ impl Front {
             uid: &user.uid,
             groups: user.groups.iter().map(|group| &**group).collect(),
             ws: cluster.as_str(),
-            via,
+            via: if certified.is_some() { "cert" } else { "token" },
             cred: &subjects.credential,
             issued: subjects.issued.to_string(),
             ip: head.peer.ip().to_canonical().to_string(),
         };
         let identity = serde_json::to_vec(&identity).map_err(|_| Failure::Internal)?;
-        Ok(Caller { user, cluster, subjects, identity, target })
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        let ends = Some(self.context.clock.monotonic().saturating_add(left));
+        Ok(Caller { user, cluster, subjects, identity, ends, verb, raw, certified, is_for, target })
+    }
+
+    /// What the credential of a request proves.
+    fn proved(
+        &self,
+        head: &Head,
+        name: &ServiceName,
+        certified: &Certified,
+    ) -> Result<Proved, Failure> {
+        let cluster = head.workspace.as_deref().map(|path| self.cluster(path)).transpose()?;
+        let Some(token) = &head.presented.token else {
+            let found = certified().map_err(|_| Failure::CredentialInvalid)?;
+            let Certificate { user, issued, until } = found.ok_or(Failure::CredentialMissing)?;
+            let cluster = cluster.ok_or(Failure::WorkspaceMissing)?;
+            let subjects = Arc::new(subjects(&user, issued, &cluster, name));
+            let certified = Some(certified.clone());
+            return Ok(Proved { user, cluster, subjects, is_for: None, until, certified });
+        };
+        let asked = Asked {
+            cluster: cluster.as_ref().map(ClusterName::as_str),
+            agent: &name.agent,
+            service: &name.service,
+            service_type: None,
+            verb: head.verb().as_str(),
+            client: head.peer.ip(),
+        };
+        let token = token.expose();
+        if !is_ours(token) {
+            return Err(Failure::CredentialInvalid);
+        }
+        let caller = self.credentials.check(Some(token), &asked, self.context.clock.now())?;
+        Ok(Proved {
+            user: caller.user,
+            cluster: caller.cluster,
+            subjects: caller.subjects,
+            is_for: caller.service_type,
+            until: caller.expires,
+            certified: None,
+        })
+    }
+
+    /// Who was refused what, if that is to be known: what is told of a denial. Nobody is known by
+    /// what proves nothing, and where there is nothing nothing was denied.
+    pub(super) fn denied(
+        &self,
+        head: &Head,
+        name: &ServiceName,
+        certified: &Certified,
+        (failure, id): (&Failure, &str),
+    ) -> Option<Recorded> {
+        let by = |user: &Arc<User>, subjects: &Subjects, cluster: &ClusterName| {
+            recorded((user, &Arc::new(subjects.clone()), cluster), head, name, id)
+        };
+        match failure {
+            Failure::CredentialRevoked { .. } | Failure::CredentialScope(_) => {
+                if let Some(token) = &head.presented.token {
+                    let (user, cluster, subjects) = self.credentials.whose(token.expose())?;
+                    return Some(by(&user, &subjects, &cluster));
+                }
+            }
+            Failure::Forbidden { .. } | Failure::NotFound => {}
+            _ => return None,
+        }
+        let proved = self.proved(head, name, certified).ok()?;
+        let Proved { user, cluster, subjects, .. } = proved;
+        let is_denied = !matches!(failure, Failure::NotFound)
+            || self.may(&user, &cluster, name, head.verb()).is_err();
+        is_denied.then(|| by(&user, &subjects, &cluster))
+    }
+
+    /// Why a stream that is open may not go on, if it may not.
+    pub(super) fn decide_again(&self, caller: &Caller, name: &ServiceName) -> Option<Failure> {
+        let (clock, Caller { user, cluster, .. }) = (&self.context.clock, caller);
+        let decided = || {
+            if let Some(certified) = &caller.certified
+                && !matches!(certified(), Ok(Some(_)))
+            {
+                return Err(Failure::CredentialInvalid);
+            }
+            if let Some(failure) = self.credentials.revoked(&caller.subjects, clock.now()) {
+                return Err(failure);
+            }
+            self.may(user, cluster, name, caller.verb)?;
+            let Target { agent, service } =
+                self.target(cluster, name, caller.is_for.as_deref(), caller.raw)?;
+            if agent.suspended || agent.deleting {
+                return Err(Failure::AgentOffline { seen: None });
+            }
+            if !agent.may_offer(&service.kind, &name.service) {
+                return Err(Failure::ServiceWithdrawn { since: None });
+            }
+            Ok(())
+        };
+        decided().err()
     }
 
     /// The logical cluster behind a workspace's path.
@@ -175,9 +283,8 @@ impl Front {
             let (is_for, this) = (is_for.to_owned(), service.kind.clone());
             return Err(Failure::CredentialScope(Scope::Type { is_for, this }));
         }
-        let key = self.agents.key(cluster, &name.agent);
-        let found = self.system.tenancy.find(&key).ok_or(Failure::NotFound)?;
-        Ok(Target { agent: self.specs.of(&key, &found), limits: service.limits })
+        let agent = self.tunnels.spec(cluster, &name.agent).ok_or(Failure::NotFound)?;
+        Ok(Target { agent, service })
     }
 }
 
@@ -205,24 +312,52 @@ pub(super) struct Exposure {
     limits: Limits,
 }
 
-/// The hub's limits of a service.
+/// The hub's limits of a service; none: no other than all services have.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub(super) struct Limits {
     max_body: Option<u64>,
+    pub(super) concurrent: Option<usize>,
+    pub(super) per_second: Option<u32>,
 }
 
 impl Exposure {
     pub(super) fn of(object: &Object) -> Self {
         let value = object.to_value();
         let exposed = |way| value.at(&["spec", "exposure", way]).and_then(Value::as_bool);
-        let max_body = value.at(&["spec", "limits", "maxBody"]).and_then(Value::as_i64);
-        let max_body = max_body.and_then(|bytes| u64::try_from(bytes).ok()).filter(|own| *own > 0);
-        let kind = value.str_at(&["spec", "type"]).unwrap_or_default().to_owned();
+        let limit = |key| {
+            let limit = value.at(&["spec", "limits", key]).and_then(Value::as_i64);
+            limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0)
+        };
+        let limits = Limits {
+            max_body: limit("maxBody"),
+            concurrent: limit("concurrent").and_then(|limit| usize::try_from(limit).ok()),
+            per_second: limit("requestsPerSecond").and_then(|limit| u32::try_from(limit).ok()),
+        };
         Self {
             path: exposed("path") != Some(false),
             raw: exposed("raw") == Some(true),
-            kind,
-            limits: Limits { max_body },
+            kind: value.str_at(&["spec", "type"]).unwrap_or_default().to_owned(),
+            limits,
         }
+    }
+}
+
+fn recorded(
+    (user, subjects, cluster): (&Arc<User>, &Arc<Subjects>, &ClusterName),
+    head: &Head,
+    name: &ServiceName,
+    id: &str,
+) -> Recorded {
+    Recorded {
+        user: user.name.clone(),
+        groups: user.groups.clone(),
+        subjects: subjects.clone(),
+        cluster: cluster.to_string(),
+        agent: name.agent.clone(),
+        service: name.service.clone(),
+        method: head.method.clone(),
+        path: head.path().to_owned(),
+        upgrade: head.upgrade.is_some(),
+        id: id.to_owned(),
     }
 }

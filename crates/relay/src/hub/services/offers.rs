@@ -73,6 +73,12 @@ impl AgentOffers {
         all
     }
 
+    /// The number of each configuration that an instance offers.
+    pub(super) fn numbers(&self, instance: &str) -> HashMap<String, u64> {
+        let offers = self.instances.get(instance).into_iter().flatten();
+        offers.map(|(name, offer)| (name.clone(), self.number(name, &offer.hash))).collect()
+    }
+
     fn is_allowed(&self, offer: &Announced) -> bool {
         self.ceiling.as_ref().is_some_and(|spec| spec.may_offer(&offer.r#type, &offer.name))
     }

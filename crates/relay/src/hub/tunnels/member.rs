@@ -9,7 +9,7 @@ use strait_pki::AgentIdentity;
 use strait_tunnel::{Class, Code, Directions, OpenHead, Peer, Side};
 use tokio::sync::mpsc;
 
-use super::{AgentKey, Connected, Connection, Honoured, REMEMBERED, Tunnels};
+use super::{AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED, Tunnels};
 use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
 use crate::link::{Link, Stream};
 
@@ -160,7 +160,6 @@ impl Tunnels {
             instance: instance.clone(),
             link: link.clone(),
             services: std::collections::HashMap::new(),
-            announced: 0,
         });
         let count = agent.connections.iter().filter(|one| one.instance == instance).count();
         let version = control::shown(&said.software);
@@ -199,20 +198,21 @@ impl Tunnels {
         serial: u64,
         list: Vec<Announced>,
     ) -> Vec<(String, String)> {
-        let refused = self.presence.offers(identity, &list);
+        let Heard { refused, numbers } = self.presence.offers(identity, &list);
         let taken = |one: &Announced| !refused.iter().any(|(name, _)| *name == one.name);
         let now = self.context.clock.now();
         let mut state = self.state.lock();
-        state.serial += 1;
-        let announced = state.serial;
         let Some(agent) = state.agents.get_mut(&key(identity)) else { return refused };
         let Some(at) = agent.connections.iter().position(|one| one.serial == serial) else {
             return refused;
         };
         let connection = &mut agent.connections[at];
-        let services = list.into_iter().filter(taken).map(|one| (one.name.clone(), Arc::new(one)));
+        let services = list.into_iter().filter(taken).map(|one| {
+            let number = numbers.get(&one.name).copied().unwrap_or(0);
+            let series = self.metrics.of((identity.cluster(), identity.name(), &one.name));
+            (one.name.clone(), Offer { said: Arc::new(one), number, series })
+        });
         let before = std::mem::replace(&mut connection.services, services.collect());
-        connection.announced = announced;
         for name in before.into_keys() {
             if !connection.services.contains_key(&name) {
                 agent.withdrawn.insert(name, now);
