@@ -12,6 +12,7 @@ use crate::hooks::HooksArgs;
 use crate::hub::HubArgs;
 use crate::log::LogArgs;
 use crate::service::ServiceArgs;
+use crate::stream::StreamArgs;
 use crate::up::UpArgs;
 
 /// Strait: a control plane for crossing security boundaries.
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Hub(HubArgs),
     Agent(AgentArgs),
     Service(ServiceArgs),
+    Stream(StreamArgs),
     Hooks(HooksArgs),
     Hook(HookArgs),
     Audit(AuditArgs),

@@ -21,6 +21,7 @@ mod output;
 mod process;
 mod service;
 mod settings;
+mod stream;
 mod up;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ fn run(cli: Cli) -> Result<Exit, exit::Failure> {
         Command::Hooks(args) => hooks::run(&args, &cli.log),
         Command::Agent(args) => agent::run(&args, &cli.log),
         Command::Service(args) => service::run(&args),
+        Command::Stream(args) => stream::run(&args),
         Command::Hook(args) => hook::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Completion(args) => completion::run(&args),

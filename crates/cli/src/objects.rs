@@ -75,17 +75,9 @@ pub(crate) async fn list(
     args: &ListArgs,
     workspace: &Workspace,
 ) -> Result<Exit, Failure> {
-    let found = workspace.list(kind.collection).await;
-    let list = found.map_err(|error| unserved(kind, workspace, &error))?;
+    let list = read(kind, workspace).await?;
     let mut printer = Printer::new(kind, args.output, args.watch);
-    let text = printer.all(&list, SystemClock.now());
-    std::io::stdout().lock().write_all(&text)?;
-    let is_for_people = matches!(args.output, Output::Table | Output::Wide);
-    if list.array_at(&["items"]).is_empty() && is_for_people {
-        // Talk: whoever cannot read it does without.
-        let (noun, name) = (kind.noun, workspace.name());
-        let _ = writeln!(anstream::stderr().lock(), "strait: no {noun}s in workspace {name}");
-    }
+    printer.print(&list, workspace)?;
     if !args.watch {
         return Ok(Exit::Done);
     }
@@ -101,6 +93,22 @@ pub(crate) async fn list(
     followed.await.map_err(|error| failure(&format!("{}s", kind.noun), &error))?;
     written?;
     Ok(Exit::Done)
+}
+
+/// Reads all objects of a kind.
+pub(crate) async fn read(kind: &Kind, workspace: &Workspace) -> Result<Value, Failure> {
+    let found = workspace.list(kind.collection).await;
+    found.map_err(|error| unserved(kind, workspace, &error))
+}
+
+/// Prints a list.
+pub(crate) fn print(
+    kind: &'static Kind,
+    output: Output,
+    list: &Value,
+    workspace: &Workspace,
+) -> Result<(), Failure> {
+    Printer::new(kind, output, false).print(list, workspace)
 }
 
 /// Shows one object. `name` is the object's own name, `typed` what the user wrote for it.
@@ -193,6 +201,18 @@ struct Printer {
 impl Printer {
     fn new(kind: &'static Kind, output: Output, watched: bool) -> Self {
         Self { kind, output, watched, columns: Columns::default() }
+    }
+
+    fn print(&mut self, list: &Value, workspace: &Workspace) -> Result<(), Failure> {
+        let text = self.all(list, SystemClock.now());
+        std::io::stdout().lock().write_all(&text)?;
+        let is_for_people = matches!(self.output, Output::Table | Output::Wide);
+        if list.array_at(&["items"]).is_empty() && is_for_people {
+            // Talk: whoever cannot read it does without.
+            let (noun, name) = (self.kind.noun, workspace.name());
+            let _ = writeln!(anstream::stderr().lock(), "strait: no {noun}s in workspace {name}");
+        }
+        Ok(())
     }
 
     fn all(&mut self, list: &Value, now: Timestamp) -> Vec<u8> {

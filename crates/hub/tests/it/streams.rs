@@ -189,6 +189,13 @@ async fn streams_are_cut_by_whose_they_are() {
         let list = acme.alice.get(&select(text)).await.expect(200);
         assert_eq!(list.array_at(&["items"]).len(), count, "{text}");
     }
+    let first = acme.alice.get(&format!("{STREAMS_PATH}?limit=1")).await.expect(200);
+    let next = first.str_at(&["metadata", "continue"]).unwrap();
+    let next = format!("{STREAMS_PATH}?limit=1&continue={next}");
+    let second = acme.alice.get(&next).await.expect(200);
+    assert_eq!((first.array_at(&["items"]).len(), second.array_at(&["items"]).len()), (1, 1));
+    assert_ne!(first.at(&["items"]), second.at(&["items"]));
+    assert_eq!(second.str_at(&["metadata", "continue"]), None);
     let begun = Instant::now();
     acme.alice.delete(&select("spec.user%3Dalice,spec.agent%3Dsmith")).await.expect(200);
     assert_cut(own).await;

@@ -154,6 +154,11 @@ impl Front {
                 self.tunnels.metrics().refused(failure.reason());
                 let reader = Reader { request_id: id, json, administrator: false };
                 let name = name.unwrap_or_else(nameless);
+                tracing::debug!(
+                    target: "strait::access",
+                    agent = name.agent, service = name.service, status = failure.status().as_u16(),
+                    reason = failure.reason(), peer = %connection.peer(), id, "refused"
+                );
                 failure.respond(&name, &reader).map(Body::from)
             }
         }

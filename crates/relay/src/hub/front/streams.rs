@@ -84,6 +84,7 @@ impl Front {
             Some(name) => vec![self.stream(view, name)?],
             None => self.selected(view, query, verb == "delete")?,
         };
+        let next = if verb == "list" { page(&mut streams, query)? } else { None };
         if verb == "delete" {
             self.cut(user, &streams).await?;
         }
@@ -94,10 +95,14 @@ impl Front {
         {
             return Ok(shown(stream));
         }
+        let mut metadata = Value::object();
+        if let Some(next) = next {
+            metadata.set(&["continue"], next.to_string());
+        }
         Ok(object! {
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": "StreamList",
-            "metadata": Value::object(),
+            "metadata": metadata,
             "items": streams.into_iter().map(shown).collect::<Vec<_>>(),
         })
     }
@@ -155,6 +160,21 @@ impl Front {
         }
         Ok(())
     }
+}
+
+/// Keeps one page; the stream that it ends with, if there are more.
+fn page(streams: &mut Vec<(u64, Arc<Open>)>, query: &Query) -> Result<Option<u64>, Status> {
+    if let Some(after) = query.get("continue").filter(|after| !after.is_empty()) {
+        let unknown = |_| Status::bad_request("continue key is not valid");
+        let after: u64 = after.parse().map_err(unknown)?;
+        streams.retain(|(id, _)| *id > after);
+    }
+    let limit = query.integer("limit")?.and_then(|limit| usize::try_from(limit).ok());
+    let Some(limit) = limit.filter(|limit| (1..streams.len()).contains(limit)) else {
+        return Ok(None);
+    };
+    streams.truncate(limit);
+    Ok(streams.last().map(|(id, _)| *id))
 }
 
 fn is_in(view: &dyn View, open: &Open) -> bool {

@@ -1,0 +1,92 @@
+//! Streams as rows.
+
+use jiff::Timestamp;
+use strait_machinery::json::Value;
+
+use crate::objects::{Kind, age, cell};
+
+/// Streams to services of a workspace.
+pub(super) const STREAMS: Kind = Kind {
+    noun: "stream",
+    collection: "/apis/relay.strait.dev/v1alpha1/streams",
+    resource: "stream.relay.strait.dev",
+    columns: &[
+        "ID",
+        "USER",
+        "SERVICE",
+        "METHOD",
+        "CODE",
+        "AGE",
+        "IDLE",
+        "IN",
+        "OUT",
+        "PATH",
+        "INSTANCE",
+        "CREDENTIAL",
+        "REQUEST",
+    ],
+    narrow: 9,
+    row,
+    typed: |stream| text(stream, &["metadata", "name"]).to_owned(),
+    details: |_| Vec::new(),
+};
+
+fn text<'a>(stream: &'a Value, path: &[&str]) -> &'a str {
+    stream.str_at(path).unwrap_or_default()
+}
+
+fn row(stream: &Value, now: Timestamp) -> Vec<String> {
+    let spec = |key| text(stream, &["spec", key]);
+    let number = |key| stream.at(&["status", key]).and_then(Value::as_i64).unwrap_or(0);
+    let upgrade = stream.at(&["spec", "upgrade"]).and_then(Value::as_bool) == Some(true);
+    let code = number("code");
+    vec![
+        text(stream, &["metadata", "name"]).to_owned(),
+        cell(spec("user")),
+        format!("{}/{}", spec("agent"), spec("service")),
+        format!("{}{}", spec("method"), if upgrade { " upgrade" } else { "" }),
+        if code == 0 { "-".to_owned() } else { code.to_string() },
+        age(stream, now),
+        format!("{}s", number("idleSeconds")),
+        number("bytesIn").to_string(),
+        number("bytesOut").to_string(),
+        cell(spec("path")),
+        cell(text(stream, &["status", "instance"])),
+        cell(spec("credential")),
+        cell(spec("requestID")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strait_machinery::json::parse;
+
+    #[test]
+    fn a_row_says_who_has_what_open() {
+        let stream = r#"{"metadata":{"name":"7","creationTimestamp":"2026-01-01T00:00:00Z"},
+            "spec":{"user":"alice","agent":"smith","service":"ci","method":"GET","path":"/log",
+            "upgrade":true,"credential":"k.t1","requestID":"r1"},
+            "status":{"code":101,"idleSeconds":3,"bytesIn":5,"bytesOut":900,"instance":"i1"}}"#;
+        let row = row(&parse(stream.as_bytes()).unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
+        assert_eq!(
+            row,
+            [
+                "7",
+                "alice",
+                "smith/ci",
+                "GET upgrade",
+                "101",
+                "5m",
+                "3s",
+                "5",
+                "900",
+                "/log",
+                "i1",
+                "k.t1",
+                "r1"
+            ]
+        );
+        assert_eq!(row.len(), STREAMS.columns.len());
+    }
+}
