@@ -49,6 +49,7 @@ pub use metrics::ServingMetrics;
 
 use self::flow::Flow;
 use self::live::{Context, Live};
+pub(crate) use self::seen::RULES;
 use self::seen::Seen;
 use crate::link::{Acceptor, Sender, Stream};
 use crate::record::Recorder;

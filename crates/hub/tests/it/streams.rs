@@ -13,7 +13,7 @@ use strait_relay::hub::STREAMS_PATH;
 use strait_relay::link::control::Announced;
 use strait_relay::link::{Part, Stream};
 use strait_runtime::{Clock as _, SystemClock};
-use strait_tunnel::Code;
+use strait_tunnel::{Code, Field, Response};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::credentials::{SERVICES, token};
@@ -126,6 +126,41 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
     assert!(begun.elapsed() < CUT_WITHIN, "{:?}", begun.elapsed());
     assert!(streams(alice).await.is_empty());
     alice.delete(&one).await.refused(404, "NotFound");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_answer_is_cut_and_not_sent_again() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let waits = tokio::spawn({
+        let alice = acme.alice.clone();
+        async move { alice.get(CI).await }
+    });
+    // Nobody accepted it: it could be tried elsewhere.
+    let stream = agent.next().await;
+    let other = acme.smith().await;
+    acme.alice.delete(&format!("{STREAMS_PATH}?fieldSelector=spec.user%3Dalice")).await.expect(200);
+    let answer = tokio::time::timeout(CUT_WITHIN, waits).await.expect("it is told").unwrap();
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(answer.headers.get("x-strait-error").unwrap(), "Aborted");
+    assert_eq!((agent.waiting(), other.waiting()), (0, 0));
+    drop(stream);
+}
+
+#[tokio::test]
+async fn what_an_agents_own_rules_refuse_is_recorded() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let refuses = async {
+        let stream = agent.next().await;
+        let field = Field { name: "x-strait-error", value: b"AgentRule", sensitive: false };
+        stream.sender.send_head(&Response::new(403, [field]).unwrap(), true).unwrap();
+        stream
+    };
+    let (answer, _stream) = tokio::join!(acme.alice.get(CI), refuses);
+    assert_eq!(answer.status, 403);
+    let denied = audited_until(&acme, "relay.stream.deny", 1).await;
+    assert_eq!(denied, ["alice AgentRule relay.stream.deny GET /job"]);
 }
 
 #[tokio::test]

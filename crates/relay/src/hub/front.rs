@@ -40,6 +40,7 @@ use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::way::Way;
 use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
 pub use crate::record::{Recorded, Recorder};
+use crate::serve::RULES;
 
 use head::Head;
 use live::Entry;
@@ -296,8 +297,7 @@ impl Crossing<'_> {
     /// Records where the agent refused what the hub let pass.
     fn note_rule(&self, head: &strait_tunnel::Response) {
         let told = told_by_agent(head);
-        let rules = ["AgentRule", "IdentityUnmapped"];
-        if let Some(rule) = rules.into_iter().find(|rule| told == Some(rule)) {
+        if let Some(rule) = RULES.into_iter().find(|rule| told == Some(rule)) {
             self.front.recorder.denies(&self.recorded(), rule);
         }
     }

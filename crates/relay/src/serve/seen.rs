@@ -18,6 +18,9 @@ use crate::record::Recorded;
 /// Longest path that is logged, bytes.
 const PATH_MAX: usize = 1024;
 
+/// Reasons of refusals by rules of the agent's own.
+pub(crate) const RULES: [&str; 2] = ["AgentRule", "IdentityUnmapped"];
+
 /// One stream, told when it is dropped: however its work ends, it is told once.
 pub(super) struct Seen {
     live: Arc<Live>,
@@ -86,6 +89,13 @@ impl Seen {
     /// # Errors
     /// It cannot be written: nothing may.
     pub(super) async fn record(&mut self) -> Result<(), Failure> {
+        let recorded = self.as_recorded();
+        self.live.context.recorder.opens(&recorded).await?;
+        self.recorded = Some(recorded);
+        Ok(())
+    }
+
+    fn as_recorded(&self) -> Recorded {
         let who = self.who.as_ref();
         let text = |of: fn(&Identity) -> &String| who.map_or("", |who| of(who));
         let (agent, service) = (&self.live.context.agent, &self.live.name);
@@ -98,7 +108,7 @@ impl Seen {
             service: service.clone(),
             issued: jiff::Timestamp::MIN,
         };
-        let recorded = Recorded {
+        Recorded {
             user: subjects.user.clone(),
             groups: who.map_or_else(Vec::new, |who| {
                 who.groups.iter().map(|group| group.as_str().into()).collect()
@@ -111,22 +121,22 @@ impl Seen {
             upgrade: self.upgrade,
             id: self.request_id.clone(),
             subjects: Arc::new(subjects),
-        };
-        self.live.context.recorder.opens(&recorded).await?;
-        self.recorded = Some(recorded);
-        Ok(())
+        }
     }
 }
 
 impl Drop for Seen {
     fn drop(&mut self) {
         let (up, down) = self.flow.bytes();
-        let Self { live, kind, status, .. } = self;
+        let Self { live, kind, status, .. } = &*self;
         live.context.metrics.ended(&live.name, kind, self.code.as_str(), (up, down));
         let took = self.flow.now().saturating_sub(self.began);
         if let Some(recorded) = &self.recorded {
             let recorder = &self.live.context.recorder;
             return recorder.ended(recorded, self.code, self.status, [up, down], took);
+        }
+        if RULES.contains(&self.reason) {
+            self.live.context.recorder.denies(&self.as_recorded(), self.reason);
         }
         tracing::debug!(
             target: "strait::access",
