@@ -319,3 +319,17 @@ async fn nothing_goes_in_that_was_not_written_down() {
         assert_eq!(answer.told(), (503, "AuditUnavailable", true), "{method}");
     }
 }
+
+#[tokio::test]
+async fn what_rules_refuse_is_written_down_a_few_times() {
+    let (rig, _listener) = one(", allow: {methods: [GET]}").await;
+    for _ in 0..10 {
+        let mut stream =
+            rig.ask(&Ask { method: "DELETE", path: "/job?secret=1", ..Ask::default() });
+        assert_eq!(Answer::read(&mut stream.receiver).await.status, 403);
+    }
+    rig.metric("strait_runtime_tasks{task=\"relay.stream\"} 0").await;
+    rig.metric("strait_runtime_tasks{task=\"stream-deny\"} 0").await;
+    let denied = "decided alice web.smith r-1 relay.stream.deny DELETE /job";
+    assert_eq!(lines(&rig), [denied; 3]);
+}
