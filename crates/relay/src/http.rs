@@ -20,6 +20,7 @@ pub mod fields;
 pub mod framing;
 pub mod pattern;
 pub mod rules;
+pub mod site;
 pub mod target;
 pub mod trailers;
 pub mod upgrade;

@@ -78,6 +78,8 @@ pub enum Failure {
     },
     /// It is for something else.
     CredentialScope(Scope),
+    /// A page of another site asked, with a credential that a browser adds by itself.
+    CrossSite,
     /// The hub's RBAC.
     Forbidden {
         /// Who.
@@ -214,6 +216,7 @@ impl Failure {
                 StatusCode::BAD_REQUEST
             }
             Self::CredentialScope(_)
+            | Self::CrossSite
             | Self::Forbidden { .. }
             | Self::NotExposed
             | Self::AgentRule { .. }
@@ -254,6 +257,7 @@ impl Failure {
             Self::CredentialExpired { .. } => "CredentialExpired",
             Self::CredentialRevoked { .. } => "CredentialRevoked",
             Self::CredentialScope(_) => "CredentialScope",
+            Self::CrossSite => "CrossSite",
             Self::Forbidden { .. } => "Forbidden",
             Self::AgentRule { .. } => "AgentRule",
             Self::IdentityUnmapped { .. } => "IdentityUnmapped",
@@ -321,6 +325,9 @@ impl Failure {
                 format!("revoked {} ago{by}", human(*ago))
             }
             Self::CredentialScope(scope) => scope.to_string(),
+            Self::CrossSite => "a page of another site made this request, with a certificate or \
+                 password that the browser added: such requests change nothing here"
+                .into(),
             Self::Forbidden { user, verb, workspace } => format!(
                 "{user} needs verb {verb} on services/connect {:?} in {workspace}",
                 name.object()

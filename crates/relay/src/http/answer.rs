@@ -118,6 +118,32 @@ impl Public<'_> {
     }
 }
 
+/// Removes from an answer what reaches beyond a service's public path: fields that speak for the
+/// whole host, and cookies for other paths. `bare`: the request's path was the prefix itself, so
+/// that a cookie without a path would be for its neighbours too.
+pub fn contain(fields: &mut HeaderMap, prefix: &str, bare: bool) {
+    for name in OF_HOST {
+        fields.remove(name);
+    }
+    let stays = |cookie: &HeaderValue| {
+        let attributes = cookie.as_bytes().split(|byte| *byte == b';').skip(1).map(attribute);
+        let paths = attributes.filter(|(name, _)| name.eq_ignore_ascii_case(b"path"));
+        let path = paths.last().map(|(_, path)| path).filter(|path| path.starts_with(b"/"));
+        match path.map(|path| path.strip_prefix(prefix.as_bytes())) {
+            Some(below) => matches!(below, Some([] | [b'/', ..])),
+            None => !bare,
+        }
+    };
+    let cookies: Vec<_> = fields.get_all(SET_COOKIE).iter().cloned().collect();
+    if cookies.iter().all(stays) {
+        return;
+    }
+    fields.remove(SET_COOKIE);
+    for cookie in cookies.into_iter().filter(stays) {
+        fields.append(SET_COOKIE, cookie);
+    }
+}
+
 fn strip_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
     let (start, rest) = text.split_at_checked(scheme.len())?;
     (start.eq_ignore_ascii_case(scheme) && rest.starts_with("//")).then_some(rest)
@@ -135,6 +161,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn nothing_reaches_beyond_the_public_path() {
+        const PREFIX: &str = "/services/relay/smith/ci";
+        for (cookie, bare, stays) in [
+            ("a=1; Path=/services/relay/smith/ci/", false, true),
+            ("a=1; path=/services/relay/smith/ci", true, true),
+            ("a=1; Path=/", false, false),
+            ("a=1; Path=/services/relay/smith/cix", false, false),
+            ("a=1; Path=/services/relay/smith/ci; Path=/", false, false),
+            ("a=1", false, true),
+            ("a=1", true, false),
+            ("a=1; Path=x", true, false),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(SET_COOKIE, HeaderValue::from_static(cookie));
+            fields.insert("clear-site-data", HeaderValue::from_static("*"));
+            contain(&mut fields, PREFIX, bare);
+            assert_eq!(fields.contains_key(SET_COOKIE), stays, "{cookie} {bare}");
+            assert!(!fields.contains_key("clear-site-data"));
+        }
+    }
+
 
     const PREFIX: &str = "/services/relay/smith/ci";
 

@@ -75,6 +75,13 @@ pub fn present(
     }
 }
 
+/// Whether the credential is one of Basic, which browsers add to requests of any page.
+#[must_use]
+pub fn is_basic(fields: &HeaderMap) -> bool {
+    let scheme = fields.get(AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+}
+
 fn secret(text: &str) -> Redacted<String> {
     Redacted::new(text.to_owned())
 }

@@ -190,7 +190,8 @@ impl Front {
         let entry = self.live.enter(&crossing).inspect_err(|failure| {
             self.recorder.denies(&crossing.recorded(), failure.reason());
         })?;
-        let upload = Upload::new(incoming, &crossing.head);
+        let limit = crossing.caller.limits().max_body;
+        let upload = Upload::new(incoming, &crossing.head, limit);
         crossing.carry(upload, upgrade, entry).await
     }
 }
@@ -248,7 +249,6 @@ impl Crossing<'_> {
                 Err(end) => {
                     self.front.tunnels.ended(&chosen, outcome_of(end.code));
                     self.again(end, &upload, earlier, &chosen, &entry)?;
-                    upload.rewind();
                 }
             }
         }
@@ -313,6 +313,10 @@ impl Crossing<'_> {
     ) -> Result<(), Failure> {
         if let Some(why) = entry.why_cut() {
             return Err(why);
+        }
+        if let Some(limit) = upload.exceeded() {
+            entry.ended(Code::TooLarge);
+            return Err(Failure::TooLarge { length: None, limit });
         }
         let now = self.front.context.clock.monotonic();
         let ending = match end.code {

@@ -1,11 +1,11 @@
 //! A service's answer, as the client gets it.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Frame;
 use hyper::upgrade::OnUpgrade;
 use strait_net::Body;
@@ -15,7 +15,8 @@ use super::Crossing;
 use super::live::Entry;
 use super::retained::Upload;
 use super::upgrade;
-use crate::http::fields::{ERROR, HINT, REQUEST_ID};
+use crate::http::answer::contain;
+use crate::http::fields::{ERROR, HINT, REQUEST_ID, remove_connection};
 use crate::link::{Part, Receiver};
 use crate::message::{Failure, hint};
 
@@ -31,6 +32,9 @@ pub(super) fn respond(
     let status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
     live.answered(status);
     let mut fields = fields_of(head.fields(), |value| head.bytes_of(value))?;
+    // The agent did the same. It may be another tenant's, and the host is all tenants'.
+    remove_connection(&mut fields);
+    contain(&mut fields, &crossing.head.prefix, crossing.head.is_bare());
     if let Ok(id) = HeaderValue::from_str(crossing.id) {
         fields.insert(REQUEST_ID, id);
     }
@@ -55,12 +59,17 @@ pub(super) fn respond(
         // What the client sent behind its head is not a request that anybody decided about.
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    fields.remove(TRANSFER_ENCODING);
     if status == StatusCode::NO_CONTENT {
         fields.remove(CONTENT_LENGTH);
     }
+    let length = fields.get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
+    let bodiless = crossing.head.method == Method::HEAD
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     *response.headers_mut() = fields;
-    *response.body_mut() = Body::stream(Answer { receiver, upload, live, over: false });
+    let left = if bodiless { Some(0) } else { length };
+    let mut answer = Answer { receiver, upload, live, left, held: None, over: false };
+    answer.look_for_end();
+    *response.body_mut() = Body::stream(answer);
     Ok(response)
 }
 
@@ -84,7 +93,26 @@ struct Answer {
     receiver: Receiver,
     upload: Upload,
     live: Entry,
+    /// Bytes that have to come, where the head says it.
+    left: Option<u64>,
+    /// What came and was not asked for yet.
+    held: Option<Part>,
     over: bool,
+}
+
+impl Answer {
+    /// Where all bytes have come nobody asks for more: takes the end that follows them.
+    fn look_for_end(&mut self) {
+        if self.left != Some(0) || self.over || self.held.is_some() {
+            return;
+        }
+        match self.receiver.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Part::End) => self.over = true,
+            Poll::Ready(part) => self.held = Some(part),
+            Poll::Pending => {}
+        }
+        self.live.ended(Code::None);
+    }
 }
 
 /// The service or the agent broke off: the client's message must not look whole.
@@ -107,12 +135,17 @@ impl http_body::Body for Answer {
         let _ = answer.upload.poll(context);
         answer.live.took(answer.upload.sent());
         loop {
-            let Poll::Ready(part) = answer.receiver.poll_next(context) else {
-                return Poll::Pending;
+            let part = match answer.held.take() {
+                Some(part) => part,
+                None => ready!(answer.receiver.poll_next(context)),
             };
             return Poll::Ready(match part {
                 Part::Data(bytes) => {
                     answer.live.brought(bytes.len());
+                    if let Some(left) = &mut answer.left {
+                        *left = left.saturating_sub(bytes.len() as u64);
+                    }
+                    answer.look_for_end();
                     Some(Ok(Frame::data(bytes)))
                 }
                 Part::Trailers(trailers) => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use strait_tunnel::{Field, HeadError, OpenHead, RawHead, RequestParts, Tlvs};
 
@@ -13,13 +13,16 @@ use crate::access::Verb;
 use crate::credential::is_ours;
 use crate::http::BadHead;
 use crate::http::credentials::{BadCredentials, Presented, present, restore};
+use crate::http::credentials::is_basic;
 use crate::http::fields::{check_size, remove_connection, remove_identity, take_expect};
 use crate::http::framing::{self, BodyLength};
 use crate::http::target::{Target, check_method};
+use crate::http::site::of_another_site;
 use crate::http::upgrade::{Protocol, asked};
 use crate::http::way::Way;
 use crate::link::control::Announced;
 use crate::message::Failure;
+use crate::services::is_safe;
 use crate::websocket::{Answer, Subprotocol, judge, offers};
 
 /// A head that is well formed, taken apart.
@@ -32,6 +35,7 @@ pub(super) struct Head {
     pub(super) prefix: String,
     /// Path and query for the service.
     pub(super) target: String,
+    bare: bool,
     pub(super) authority: HeaderValue,
     pub(super) length: BodyLength,
     pub(super) upgrade: Option<Protocol>,
@@ -42,6 +46,10 @@ pub(super) struct Head {
     /// The client understands trailers.
     pub(super) trailers: bool,
     pub(super) presented: Presented,
+    /// The credential is one that browsers add by themselves.
+    pub(super) is_basic: bool,
+    /// A page of another site made it, and it could change something.
+    pub(super) is_foreign: bool,
     pub(super) fields: HeaderMap,
 }
 
@@ -57,10 +65,15 @@ impl Head {
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let mut fields = parts.headers;
-        let length = framing::of_request(parts.version, &fields)?;
+        let length = match framing::of_request(parts.version, &fields)? {
+            // HTTP/2 need not say that there is none.
+            BodyLength::Unknown if body.is_end_stream() => BodyLength::Empty,
+            length => length,
+        };
         let authority = framing::authority(parts.version, &parts.uri, &fields)?;
         let whole = Target::of_head(parts.version, &parts.uri)?;
         let way = Way::of(whole.path()).ok().flatten().ok_or(Failure::NotFound)?;
+        let whole_length = whole.path().len();
         let inner = whole.below(way.prefix.len())?;
         let target = match inner.query() {
             Some(query) => format!("{}?{query}", inner.path()),
@@ -69,6 +82,7 @@ impl Head {
         let (workspace, prefix) =
             (way.workspace.map(|path| path.to_string()), way.prefix.to_owned());
         let connection = remove_connection(&mut fields);
+        let is_basic = is_basic(&fields);
         let presented = present(&mut fields, proved, is_ours).map_err(|bad| match bad {
             BadCredentials::Two => Failure::CredentialsDiffer,
             BadCredentials::Malformed => Failure::CredentialInvalid,
@@ -76,6 +90,8 @@ impl Head {
         let expects = take_expect(&mut fields)?;
         let upgrade = asked(parts.version, &parts.method, &connection, length)?;
         let raw = raw(upgrade.as_ref(), &fields, &target)?;
+        let changes = upgrade.is_some() || !is_safe(&parts.method);
+        let is_foreign = changes && of_another_site(&fields, &authority);
         remove_identity(&mut fields);
         fields.remove(HOST);
         if length == BodyLength::Empty {
@@ -85,6 +101,7 @@ impl Head {
             method: parts.method,
             peer,
             workspace,
+            bare: whole_length == prefix.len(),
             prefix,
             target,
             authority,
@@ -92,6 +109,8 @@ impl Head {
             expects: expects && length != BodyLength::Empty,
             trailers: connection.trailers,
             presented,
+            is_basic,
+            is_foreign,
             fields,
             upgrade,
             raw,
@@ -103,6 +122,11 @@ impl Head {
     /// The RBAC verb that it needs.
     pub(super) fn verb(&self) -> Verb {
         Verb::of(&self.method, self.upgrade.is_some())
+    }
+
+    /// Whether it asked for the service's public path itself, without a slash behind it.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.bare
     }
 
     /// The path, without the query.

@@ -20,88 +20,100 @@ use crate::link::{Part, Receiver, Sender};
 /// What is kept of a body, bytes; and a little more, where a piece ends behind it.
 const RETAINED: usize = 64 << 10;
 
-/// A body on its way.
+/// A body on its way: what the client gave, and the stream that it is sent on now.
 pub(super) struct Upload {
-    body: Option<Incoming>,
-    sender: Option<Sender>,
-    /// Not taken yet.
-    pending: Bytes,
-    /// What was sent, while it may have to be sent again.
-    kept: Vec<Bytes>,
-    /// How much of what is kept was sent on this stream.
-    resent: usize,
-    trailers: Option<Trailers>,
-    state: State,
+    client: Client,
+    attempt: Option<Attempt>,
     /// The client waits for 100.
     waits: bool,
-    /// No more is kept: the agent has accepted the stream.
-    committed: bool,
-    /// Bytes that were sent on this stream.
-    sent: u64,
+}
+
+/// What came of the client. Of that nothing changes with the streams that it is sent on.
+struct Client {
+    body: Option<Incoming>,
+    state: Came,
+    /// What came first, while it may have to be sent again.
+    kept: Vec<Bytes>,
+    held: usize,
+    /// Whether what comes is kept: no agent has accepted it yet.
+    keeps: bool,
+    trailers: Option<Trailers>,
+    came: u64,
+    limit: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// More may come from the client.
-    Open,
-    /// All came.
+enum Came {
+    /// More may come.
+    More,
+    /// All.
     Whole,
-    /// All was sent, or nobody wants more.
-    Done,
+    /// Not all, and no more will: it must never look whole.
+    Broken,
+    /// More than may.
+    TooLarge,
+}
+
+/// One stream.
+struct Attempt {
+    sender: Sender,
+    /// How many of the kept pieces were sent.
+    next: usize,
+    /// Not taken yet.
+    pending: Bytes,
+    /// Nothing more is sent: it was all, or nobody wants more.
+    over: bool,
+    sent: u64,
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, head: &Head) -> Self {
+    /// `limit`: most bytes.
+    pub(super) fn new(body: Incoming, head: &Head, limit: Option<u64>) -> Self {
         let empty = head.length == BodyLength::Empty;
-        Self {
+        let client = Client {
             body: (!empty).then_some(body),
-            sender: None,
-            pending: Bytes::new(),
+            state: if empty { Came::Whole } else { Came::More },
             kept: Vec::new(),
-            resent: 0,
+            held: 0,
+            keeps: true,
             trailers: None,
-            // What becomes another protocol has no body, but goes on.
-            state: if empty { State::Done } else { State::Open },
-            waits: head.expects,
-            committed: false,
-            sent: 0,
-        }
+            came: 0,
+            limit,
+        };
+        Self { client, attempt: None, waits: head.expects }
     }
 
-    /// Whether the request ends with its head.
+    /// Whether the request has no body.
     pub(super) const fn is_empty(&self) -> bool {
-        self.body.is_none() && matches!(self.state, State::Done) && self.kept.is_empty()
+        self.client.body.is_none()
     }
 
-    /// Whether all that was sent could be sent again.
-    pub(super) const fn is_retained(&self) -> bool {
-        !self.committed
+    /// Whether all that was sent could be sent again, and the rest after it.
+    pub(super) fn is_retained(&self) -> bool {
+        self.client.keeps && matches!(self.client.state, Came::More | Came::Whole)
     }
 
-    /// Bytes of the body that were sent.
-    pub(super) const fn sent(&self) -> u64 {
-        self.sent
+    /// The limit, if more came.
+    pub(super) fn exceeded(&self) -> Option<u64> {
+        self.client.limit.filter(|_| self.client.state == Came::TooLarge)
     }
 
-    /// Takes the stream to send on.
+    /// Bytes of the body that were sent on this stream.
+    pub(super) fn sent(&self) -> u64 {
+        self.attempt.as_ref().map_or(0, |attempt| attempt.sent)
+    }
+
+    /// Begins on a stream, with what was kept.
     pub(super) fn begin(&mut self, sender: Sender) {
-        self.sender = Some(sender);
-    }
-
-    /// Begins anew.
-    pub(super) fn rewind(&mut self) {
-        self.sender = None;
-        self.pending = Bytes::new();
-        self.resent = 0;
-        self.sent = 0;
-        if self.state == State::Done && (self.body.is_some() || !self.kept.is_empty()) {
-            self.state = State::Whole;
-        }
+        // Without a body the opening was the end, or another protocol goes on behind it.
+        let over = self.is_empty();
+        let pending = Bytes::new();
+        self.attempt = Some(Attempt { sender, next: 0, pending, over, sent: 0 });
     }
 
     /// The stream, for one that becomes another protocol.
     pub(super) fn take_sender(&mut self) -> Option<Sender> {
-        self.sender.take()
+        self.attempt.take().map(|attempt| attempt.sender)
     }
 
     /// Sends until the head of the answer is there.
@@ -137,7 +149,7 @@ impl Upload {
     /// The stream ended before.
     pub(super) async fn until_connected(&self, receiver: &mut Receiver) -> Result<(), End> {
         receiver.accepted().await;
-        if self.sender.as_ref().is_some_and(Sender::is_accepted) {
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.sender.is_accepted()) {
             return Ok(());
         }
         match receiver.next().await {
@@ -148,67 +160,77 @@ impl Upload {
 
     /// Sends what can be sent; ready when there is no more to send.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Some(sender) = &mut self.sender else { return Poll::Ready(()) };
-            if self.state == State::Done {
-                return Poll::Ready(());
+        let Self { client, attempt: Some(attempt), waits } = self else { return Poll::Ready(()) };
+        while !attempt.over {
+            if client.keeps && attempt.sender.is_accepted() {
+                client.keeps = false;
             }
-            if !self.committed && sender.is_accepted() {
-                self.committed = true;
-                // What was kept and is not sent has to be sent all the same.
-                if self.resent == self.kept.len() {
-                    self.kept = Vec::new();
-                    self.resent = 0;
-                }
-            }
-            if !self.pending.is_empty() {
-                let before = self.pending.len();
-                let written = sender.poll_write(context, &mut self.pending);
-                self.sent += (before - self.pending.len()) as u64;
-                if ready!(written).is_err() {
-                    // The answer says why.
-                    self.state = State::Done;
-                    return Poll::Ready(());
-                }
-            } else if let Some(piece) = self.kept.get(self.resent) {
-                self.pending = piece.clone();
-                self.resent += 1;
-            } else if self.state == State::Whole {
-                let ended = match &self.trailers {
-                    Some(trailers) => sender.send_trailers(trailers),
-                    None => sender.finish(),
+            if let Some((code, text)) = client.state.gives_up() {
+                attempt.sender.reset(Directions::Both, code, text);
+                attempt.over = true;
+            } else if !attempt.pending.is_empty() {
+                let before = attempt.pending.len();
+                let written = attempt.sender.poll_write(context, &mut attempt.pending);
+                attempt.sent += (before - attempt.pending.len()) as u64;
+                // Where nobody wants more, the answer says why.
+                attempt.over = ready!(written).is_err();
+            } else if let Some(piece) = client.kept.get(attempt.next) {
+                attempt.pending = piece.clone();
+                attempt.next += 1;
+            } else if client.state == Came::Whole {
+                let ended = match &client.trailers {
+                    Some(trailers) => attempt.sender.send_trailers(trailers),
+                    None => attempt.sender.finish(),
                 };
                 // Over already: the answer says why.
                 let _ = ended;
-                self.state = State::Done;
-            } else if self.waits || !self.committed && self.held() >= RETAINED {
+                attempt.over = true;
+            } else if *waits || client.keeps && client.held >= RETAINED {
                 return Poll::Pending;
             } else {
-                ready!(self.take(context));
+                if !client.keeps {
+                    (client.kept, client.held, attempt.next) = (Vec::new(), 0, 0);
+                }
+                attempt.pending = ready!(client.take(context));
+                if client.keeps && !attempt.pending.is_empty() {
+                    client.held += attempt.pending.len();
+                    client.kept.push(attempt.pending.clone());
+                    attempt.next = client.kept.len();
+                }
             }
         }
+        Poll::Ready(())
     }
+}
 
-    fn held(&self) -> usize {
-        self.kept.iter().map(Bytes::len).sum()
+impl Came {
+    /// Why a stream is reset that was to carry it.
+    const fn gives_up(self) -> Option<(Code, &'static str)> {
+        match self {
+            Self::More | Self::Whole => None,
+            Self::Broken => Some((Code::Cancel, "the client broke off")),
+            Self::TooLarge => Some((Code::TooLarge, "the body is larger than it may be")),
+        }
     }
+}
 
-    /// Takes the next of the client's body.
-    fn take(&mut self, context: &mut Context<'_>) -> Poll<()> {
+impl Client {
+    /// Takes the next bytes; none where something else came.
+    fn take(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         let Some(body) = &mut self.body else {
-            self.state = State::Whole;
-            return Poll::Ready(());
+            self.state = Came::Whole;
+            return Poll::Ready(Bytes::new());
         };
         match ready!(Pin::new(body).poll_frame(context)) {
-            None => self.state = State::Whole,
+            None => self.state = Came::Whole,
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
-                    if !self.committed {
-                        self.kept.push(bytes.clone());
-                        self.resent = self.kept.len();
+                    self.came += bytes.len() as u64;
+                    if self.limit.is_some_and(|limit| self.came > limit) {
+                        self.state = Came::TooLarge;
+                    } else {
+                        return Poll::Ready(bytes);
                     }
-                    self.pending = bytes;
                 }
                 Err(frame) => {
                     if let Ok(mut fields) = frame.into_trailers() {
@@ -221,15 +243,9 @@ impl Upload {
                     }
                 }
             },
-            Some(Err(_)) => {
-                // The client broke off: the request is not whole, and must not look so.
-                if let Some(sender) = &self.sender {
-                    sender.reset(Directions::Both, Code::Cancel, "the client broke off");
-                }
-                self.state = State::Done;
-            }
+            Some(Err(_)) => self.state = Came::Broken,
         }
-        Poll::Ready(())
+        Poll::Ready(Bytes::new())
     }
 }
 

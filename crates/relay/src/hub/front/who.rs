@@ -144,17 +144,25 @@ impl Front {
         name: &ServiceName,
         certified: &Certified,
     ) -> Result<Proved, Failure> {
-        let cluster = head.workspace.as_deref().map(|path| self.cluster(path)).transpose()?;
+        // Looked for first and told of last: who proves nothing learns of no workspace.
+        let cluster = head.workspace.as_deref().map(|path| self.cluster(path));
         let Some(token) = &head.presented.token else {
             let found = certified().map_err(|_| Failure::CredentialInvalid)?;
             let Certificate { user, issued, until } = found.ok_or(Failure::CredentialMissing)?;
-            let cluster = cluster.ok_or(Failure::WorkspaceMissing)?;
+            if head.is_foreign {
+                return Err(Failure::CrossSite);
+            }
+            let cluster = cluster.ok_or(Failure::WorkspaceMissing)??;
             let subjects = Arc::new(subjects(&user, issued, &cluster, name));
             let certified = Some(certified.clone());
             return Ok(Proved { user, cluster, subjects, is_for: None, until, certified });
         };
+        if head.is_foreign && head.is_basic {
+            return Err(Failure::CrossSite);
+        }
         let asked = Asked {
-            cluster: cluster.as_ref().map(ClusterName::as_str),
+            // None that there is not: as another workspace than the token's.
+            cluster: cluster.as_ref().map(|found| found.as_ref().map_or("", ClusterName::as_str)),
             agent: &name.agent,
             service: &name.service,
             service_type: None,
@@ -315,7 +323,7 @@ pub(super) struct Exposure {
 /// The hub's limits of a service; none: no other than all services have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    max_body: Option<u64>,
+    pub(super) max_body: Option<u64>,
     pub(super) concurrent: Option<usize>,
     pub(super) per_second: Option<u32>,
 }
