@@ -239,7 +239,7 @@ impl Crossing<'_> {
             match begun {
                 Ok(Some(head)) => {
                     self.front.tunnels.ended(&chosen, outcome_of_head(&head));
-                    self.note_rule(&head);
+                    self.note_rule(told_by_agent(&head));
                     return answer::respond(self, head, receiver, upload, entry, upgrade);
                 }
                 Ok(None) => {
@@ -248,6 +248,11 @@ impl Crossing<'_> {
                 }
                 Err(end) => {
                     self.front.tunnels.ended(&chosen, outcome_of(end.code));
+                    self.note_rule(match end.code {
+                        Code::Forbidden => Some("AgentRule"),
+                        Code::Identity => Some("IdentityUnmapped"),
+                        _ => None,
+                    });
                     self.again(end, &upload, earlier, &chosen, &entry)?;
                 }
             }
@@ -295,8 +300,7 @@ impl Crossing<'_> {
     }
 
     /// Records where the agent refused what the hub let pass.
-    fn note_rule(&self, head: &strait_tunnel::Response) {
-        let told = told_by_agent(head);
+    fn note_rule(&self, told: Option<&str>) {
         if let Some(rule) = RULES.into_iter().find(|rule| told == Some(rule)) {
             self.front.recorder.denies(&self.recorded(), rule);
         }
