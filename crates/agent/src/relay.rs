@@ -88,6 +88,8 @@ impl Relay {
         };
         let relay = Self::new(move |own| of_member.addresses_or(own), make);
         let served = relay.clone();
+        let memory = Memory::new(MEMORY);
+        context.tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
         let mut config = Config::new(Role::Agent, Role::Hub, random_16(&*context.entropy));
         label.clone_into(&mut config.label);
         let setup = Setup {
@@ -96,7 +98,7 @@ impl Relay {
             route: relay.0.route.subscribe(),
             announcements: relay.0.announcements.subscribe(),
             acceptor: Box::new(move || served.acceptor()),
-            memory: Memory::new(MEMORY),
+            memory,
             proxy: environment.proxy,
             no_proxy: environment.no_proxy,
             resolver: Arc::new(SystemResolver),

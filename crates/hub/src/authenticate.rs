@@ -14,6 +14,9 @@ use strait_relay::{AgentSpec, Agents, INSTANCE_EXTRA};
 use strait_runtime::Clock;
 use strait_types::HubId;
 
+/// Key of a user's extra that names the credential, as Kubernetes has it.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// Nobody proved who is asking. The text is told to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unauthenticated {
@@ -140,11 +143,15 @@ impl Authenticator {
             }
             None => None,
         };
+        let credential = format!("X509SHA256={}", certificate.fingerprint);
         let user = match &agent {
             Some(agent) => {
                 let mut user = User::authenticated(&agent.user(), &[groups::AGENTS]);
                 let instance = vec![agent.instance().to_string()];
-                user.extra = BTreeMap::from([(INSTANCE_EXTRA.to_owned(), instance)]);
+                user.extra = BTreeMap::from([
+                    (INSTANCE_EXTRA.to_owned(), instance),
+                    (CREDENTIAL_ID.to_owned(), vec![credential]),
+                ]);
                 user
             }
             None => {
@@ -156,9 +163,7 @@ impl Authenticator {
                     .filter(|own| *own != groups::AGENTS)
                     .collect();
                 let mut user = User::authenticated(&certificate.user, &groups);
-                let id = vec![format!("X509SHA256={}", certificate.fingerprint)];
-                user.extra =
-                    BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), id)]);
+                user.extra = BTreeMap::from([(CREDENTIAL_ID.to_owned(), vec![credential])]);
                 user
             }
         };

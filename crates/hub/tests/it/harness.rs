@@ -288,6 +288,17 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> http::Response<Incoming> {
+        self.open_with(method, path, &[], body).await
+    }
+
+    /// The same with more fields.
+    pub(crate) async fn open_with(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(&'static str, &'static str)],
+        body: Bytes,
+    ) -> http::Response<Incoming> {
         let stream = self.connect().await;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.unwrap();
@@ -297,6 +308,9 @@ impl Client {
         *request.uri_mut() = format!("{}{path}", self.base).parse().expect("a path");
         request.headers_mut().insert("host", self.address.to_string().parse().unwrap());
         request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, http::HeaderValue::from_static(value));
+        }
         request.headers_mut().extend(self.headers.clone());
         let sent = tokio::time::timeout(PATIENCE, sender.send_request(request)).await;
         sent.expect("the hub answers in time").expect("the hub answers")

@@ -1,5 +1,9 @@
 //! Which instance gets a stream, and which streams nobody gets.
 
+use bytes::Bytes;
+use strait_relay::link::Part;
+use strait_tunnel::{Code, Directions, Response};
+
 use crate::credentials::SERVICES;
 use crate::fake_agent::{Acme, CI, FakeAgent, ask};
 use crate::harness::{Answer, PATIENCE, yaml};
@@ -94,4 +98,56 @@ async fn a_service_is_asked_no_more_often_than_its_object_says() {
     for _ in 0..20 {
         assert_eq!(acme.alice.get(CI).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_in_its_middle_is_repeated_whole() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let sent: Bytes = (0..300_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let asked = acme.alice.open(http::Method::POST, CI, sent.clone());
+    let served = async {
+        // As an agent does that is being drained: what came is less than all, and nothing is done.
+        let mut refused = agent.next().await;
+        assert!(matches!(refused.receiver.next().await, Part::Data(_)));
+        refused.sender.reset(Directions::Both, Code::Draining, "");
+        let mut stream = agent.next().await;
+        stream.sender.accept();
+        let mut got = Vec::new();
+        while let Part::Data(bytes) = stream.receiver.next().await {
+            got.extend_from_slice(&bytes);
+        }
+        stream.sender.send_head(&Response::new(201, []).unwrap(), true).unwrap();
+        got
+    };
+    let (answer, got) = tokio::join!(asked, served);
+    assert_eq!((answer.status().as_u16(), got.len()), (201, sent.len()));
+    assert!(got == sent, "other bytes");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing_by_a_certificate() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    for (method, site, refused) in [
+        ("POST", "cross-site", true),
+        ("POST", "same-site", true),
+        ("POST", "same-origin", false),
+        ("GET", "cross-site", false),
+    ] {
+        let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+        let fields = [("sec-fetch-site", site)];
+        let asked = acme.alice.open_with(method, CI, &fields, "".into());
+        if refused {
+            let answer = asked.await;
+            assert_eq!(answer.headers()["x-strait-error"], "CrossSite", "{site}");
+            assert_eq!(answer.status(), 403);
+            continue;
+        }
+        let (answer, ()) = tokio::join!(asked, async {
+            agent.answer(200).await.sender.finish().unwrap();
+        });
+        assert_eq!(answer.status(), 200, "{site}");
+    }
+    assert_eq!(agent.waiting(), 0);
 }

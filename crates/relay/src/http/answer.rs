@@ -184,7 +184,6 @@ mod tests {
         }
     }
 
-
     const PREFIX: &str = "/services/relay/smith/ci";
 
     fn rewritten(url: &str, (bare, domain): (bool, bool), name: &str, value: &str) -> String {

@@ -49,6 +49,7 @@ impl Memory {
 
     pub(super) fn add(&self, link: &Arc<Shared>) {
         let mut state = self.state.lock();
+        state.links.retain(|link| link.strong_count() > 0);
         state.links.push(Arc::downgrade(link));
         let brake = state.brake;
         drop(state);

@@ -13,6 +13,9 @@ use super::{AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED,
 use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
 use crate::link::{Link, Stream};
 
+/// Connections of one installation: as many as it may want, while each is being replaced.
+const CONNECTIONS_MAX: usize = 16;
+
 /// How often a member's certificate is looked at again: a revocation cuts within 2 s.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,10 @@ pub(super) async fn serve(
         tracing::info!(agent, %peer, why, "a tunnel is refused");
         return link.cut(Code::Auth, &why);
     }
-    let serial = tunnels.enter(&identity, &link, peer, &said);
+    let Some(serial) = tunnels.enter(&identity, &link, peer, &said) else {
+        tracing::warn!(agent, %peer, limit = CONNECTIONS_MAX, "a tunnel too many is refused");
+        return link.cut(Code::Refused, "this installation has as many connections as it may");
+    };
     let work = async {
         tokio::select! {
             _ = link.closed() => {}
@@ -146,8 +152,14 @@ async fn converse(
 }
 
 impl Tunnels {
-    /// A member's connection is there; the number that it has.
-    fn enter(&self, identity: &AgentIdentity, link: &Link, peer: SocketAddr, said: &Peer) -> u64 {
+    /// A member's connection is there; the number that it has. None where it has too many.
+    fn enter(
+        &self,
+        identity: &AgentIdentity,
+        link: &Link,
+        peer: SocketAddr,
+        said: &Peer,
+    ) -> Option<u64> {
         let since = self.context.clock.now();
         let mut state = self.state.lock();
         state.serial += 1;
@@ -155,6 +167,11 @@ impl Tunnels {
         let instance = identity.instance().to_string();
         let agent = state.agents.entry(key(identity)).or_default();
         agent.seen = Some((since, peer.ip()));
+        if agent.connections.iter().filter(|one| one.instance == instance).count()
+            >= CONNECTIONS_MAX
+        {
+            return None;
+        }
         agent.connections.push(Connection {
             serial,
             instance: instance.clone(),
@@ -168,7 +185,7 @@ impl Tunnels {
         // Told before another connection can come or go: counts that come late would stay.
         self.presence.connected(identity, &Connected { peer, since, version, host, count });
         drop(state);
-        serial
+        Some(serial)
     }
 
     fn leave(&self, identity: &AgentIdentity, serial: u64, peer: SocketAddr) {
