@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use strait_hooks::Position;
 use strait_hooks::config::{self, Config, Files, Service};
@@ -17,7 +17,11 @@ use strait_hooks::deliver::{
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
 use strait_hooks::state::{Backend, Became};
-use strait_net::Answer;
+use strait_net::{Answer, Body, Limits, ServerMetrics, handler};
+use strait_pki::{Authority, ServerNames, ServingCertificate, server_config};
+use strait_runtime::{Shutdown, SystemClock, SystemEntropy};
+use strait_types::HubId;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::scene::{Gateway, LONG, Scene};
@@ -135,11 +139,16 @@ impl Carrier for Agent {
 }
 
 fn config(rest: &str) -> Config {
+    let behind = "workspace: 'root:acme', agent: smith, service: pac";
+    read(&format!("{{name: one, sources: [forge], {behind}{rest}}}"))
+}
+
+fn read(backends: &str) -> Config {
     let text = format!(
         "apiVersion: hooks.strait.dev/v1alpha1\nkind: HooksConfig\n\
          sources: [{{name: forge, path: /forge, scheme: none}}]\n\
          backends:\n\
-         - {{name: one, sources: [forge], workspace: 'root:acme', agent: smith, service: pac{rest}}}\n"
+         - {backends}\n"
     );
     config::read("test.yaml", &text, None, &InHub).unwrap()
 }
@@ -147,6 +156,17 @@ fn config(rest: &str) -> Config {
 async fn start(scene: &Scene, agent: &Arc<Agent>, rest: &str) -> Gateway {
     let carrier: Arc<dyn Carrier> = agent.clone();
     scene.start_with(&config(rest), |options| options.carrier = Some(carrier), 1 << 20).await
+}
+
+/// Waits until so many heartbeats did not come back.
+async fn failed_beats(gateway: &Gateway, count: usize) {
+    let metric = "strait_hooks_backend_heartbeat_failures_total{backend=\"one\"}";
+    let failed = async {
+        while gateway.metric(metric) != count.to_string() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, failed).await.expect("heartbeats are sent");
 }
 
 fn became(gateway: &Gateway, position: Position) -> Option<Became> {
@@ -206,17 +226,8 @@ async fn an_attempt_that_fails_after_the_agent_came_is_repeated_at_once() {
     }
     agent.asked(5).await;
     agent.come();
-    let woken = async {
-        while !gateway
-            .context
-            .metrics
-            .encode()
-            .contains("heartbeat_failures_total{backend=\"one\"} 2")
-        {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(LONG, woken).await.expect("the coming is heard of");
+    // The one of the start, and the one of the coming.
+    failed_beats(&gateway, 2).await;
     agent.turns.add_permits(10);
     gateway.idle("one").await;
     assert_eq!(agent.came.borrow().len(), 10);
@@ -251,6 +262,7 @@ async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
     gateway.send("{}").await;
     let status = gateway.until("one", |one| one.last == Some(Outcome::Refused)).await;
     assert_eq!((status.heartbeat, gateway.metric(METRIC)), (None, String::new()));
+    failed_beats(&gateway, 1).await;
 
     // Nobody tells that it is there; the next heartbeat finds it.
     *agent.way.lock() = Way::Status(200);
@@ -262,8 +274,6 @@ async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
     assert_eq!(status.last, Some(Outcome::Status(200)));
     assert!(status.heartbeat.is_some());
     assert_ne!(gateway.metric(METRIC), "");
-    let failures = "strait_hooks_backend_heartbeat_failures_total{backend=\"one\"}";
-    assert_eq!(gateway.metric(failures), "1");
 }
 
 #[tokio::test]
@@ -272,4 +282,103 @@ async fn without_a_hub_around_nothing_starts() {
     let options = Options::new(scene.context());
     let started = Deliveries::start(&config(""), Keep::Nothing, options).await;
     assert!(matches!(started, Err(DeliverError::NoHub { name }) if *name == *"one"));
+}
+
+/// What a hub was asked: the path, the usual credential and the other.
+type Asked = (String, String, String);
+
+/// A hub that takes everything, with the PEM of its authority.
+async fn hub(scene: &Scene) -> (std::net::SocketAddr, String, watch::Sender<Vec<Asked>>) {
+    let (clock, id) = (Arc::new(SystemClock), HubId::from_random([7; 16]));
+    let authority =
+        Arc::new(Authority::create(&id, clock.clone(), Arc::new(SystemEntropy)).unwrap());
+    let names = ServerNames::new(["127.0.0.1"]).unwrap();
+    let day = Duration::from_secs(86_400);
+    let serving = ServingCertificate::new(authority.clone(), names, day).unwrap();
+    let context = scene.context();
+    let server = strait_net::Server {
+        tls: Some(server_config(serving, &[], clock).unwrap()),
+        protocol: None,
+        limits: Limits::default(),
+        metrics: ServerMetrics::new(&context.metrics),
+        tasks: scene.tasks.clone(),
+        shutdown: Shutdown::new(),
+    };
+    let asked = watch::Sender::new(Vec::new());
+    let seen = asked.clone();
+    let answer = handler(move |_, request| {
+        let field = |name: &str| {
+            let value = request.headers().get(name);
+            value.map_or("", |value| value.to_str().unwrap()).to_owned()
+        };
+        let path = request.uri().to_string();
+        let heartbeat = path.ends_with(HEARTBEAT_PATH);
+        let one = (path, field("authorization"), field("x-opsmx-token"));
+        seen.send_modify(|all| all.push(one));
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() =
+            if heartbeat { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
+        async { response }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    scene.tasks.spawn_daemon("hub", server.serve(listener, answer));
+    (address, authority.bundle().unwrap().to_pem(), asked)
+}
+
+#[tokio::test]
+async fn without_a_hub_around_another_is_asked_with_the_token_of_the_moment() {
+    let scene = Scene::new();
+    let (address, authority, asked) = hub(&scene).await;
+    let file = |name: &str| scene.dir.path().join(name);
+    std::fs::write(file("ca"), authority).unwrap();
+    std::fs::write(file("token"), "first\n").unwrap();
+    let backend = |name: &str, rest: &str| {
+        let (token, ca) = (file("token"), file("ca"));
+        format!(
+            "{{name: {name}, sources: [forge], workspace: 'root:acme', agent: smith, service: pac, \
+             path: '/in?team=a', hub: 'https://{address}', tokenFile: {}, tls: {{caFile: {}}}{rest}}}",
+            token.display(),
+            ca.display(),
+        )
+    };
+    let own = backend("own", ", headers: {add: {Authorization: of the service}}");
+    let config = read(&format!("{}\n- {own}", backend("one", "")));
+    // The certificates are of today.
+    let today = |options: &mut Options| options.context.clock = Arc::new(SystemClock);
+    let gateway = scene.start_with(&config, today, 1 << 20).await;
+    let until = async |wanted: &[(&str, &str, &str)]| {
+        let has = |all: &Vec<Asked>| {
+            wanted.iter().all(|(path, usual, other)| {
+                all.iter().any(|one| (&*one.0, &*one.1, &*one.2) == (path, usual, other))
+            })
+        };
+        let mut seen = asked.subscribe();
+        let found = tokio::time::timeout(LONG, seen.wait_for(has)).await;
+        assert!(found.is_ok(), "{:?}", asked.borrow());
+    };
+    let front = "/clusters/root:acme/services/relay/smith/pac";
+    let (beat, hook) = (&*format!("{front}{HEARTBEAT_PATH}"), &*format!("{front}/in?team=a"));
+    gateway.send("{}").await;
+    until(&[
+        (beat, "Bearer first", ""),
+        (hook, "Bearer first", ""),
+        (hook, "of the service", "first"),
+    ])
+    .await;
+    for name in ["one", "own"] {
+        let whole = gateway.until(name, |one| one.heartbeat.is_some() && one.last.is_some()).await;
+        assert_eq!(whole.last, Some(Outcome::Status(202)));
+    }
+
+    std::fs::write(file("token"), "second").unwrap();
+    gateway.send("{}").await;
+    until(&[(hook, "Bearer second", ""), (hook, "of the service", "second")]).await;
+
+    std::fs::remove_file(file("token")).unwrap();
+    let before = asked.borrow().len();
+    gateway.send("{}").await;
+    gateway.until("own", |one| one.last == Some(Outcome::Refused)).await;
+    gateway.until("one", |one| one.last == Some(Outcome::Refused)).await;
+    assert_eq!(asked.borrow().len(), before, "nothing is sent without a token");
 }
