@@ -8,6 +8,7 @@
 #[path = "../../../hub/tests/it/harness.rs"]
 #[expect(dead_code, reason = "the hub's own tests use the rest")]
 mod harness;
+mod hooks;
 mod requests;
 mod service;
 mod site;
