@@ -151,13 +151,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The same client that speaks another protocol over its connections.
-    pub(crate) fn speaking(&self, protocol: &[u8]) -> Self {
-        let mut tls = (*self.tls).clone();
-        tls.alpn_protocols = vec![protocol.to_vec()];
-        Self { tls: Arc::new(tls), ..self.clone() }
-    }
-
     /// The same client in another workspace: `root:demo`.
     pub(crate) fn within(&self, workspace: &str) -> Self {
         Self { base: format!("/clusters/{workspace}"), ..self.clone() }

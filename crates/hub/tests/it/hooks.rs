@@ -86,7 +86,7 @@ struct Connection {
 impl Connection {
     /// Connects and offers the service.
     async fn open(client: &Client, pac: &Pac) -> Self {
-        let io = client.speaking(TUNNEL_PROTOCOL).connect().await;
+        let io = client.connect_as(&[TUNNEL_PROTOCOL]).await;
         let config = Config::new(Role::Agent, Role::Hub, [7; 16]);
         let pac = pac.clone();
         let acceptor = Box::new(move |stream: Stream, head| match head {
