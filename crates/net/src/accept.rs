@@ -6,6 +6,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+use http::header::UPGRADE;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -24,7 +26,7 @@ use crate::connection::Connection;
 use crate::metrics::{ConnectionFailure, OpenConnection, ServerMetrics};
 use crate::peers::{Peers, Place};
 use crate::server::{Handler, Server};
-use crate::strict::Strict;
+use crate::strict::{Strict, Turn};
 
 /// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
 pub(crate) const HEAD_BYTES_MAX: u32 = 64 << 10;
@@ -239,18 +241,9 @@ impl Context {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if self.server.limits.strict {
-            let (metrics, time) = (self.server.metrics.clone(), self.server.limits.head_time);
-            let io = Strict::new(io, connection.clone(), metrics, time);
-            return self.framed(io, connection).await;
-        }
-        self.framed(io, connection).await
-    }
-
-    async fn framed<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+        let (metrics, time) = (self.server.metrics.clone(), self.server.limits.answer_time);
+        let turn = Arc::<Turn>::default();
+        let io = Strict::new(io, connection.clone(), metrics, time, turn.clone());
         let shutdown = self.server.shutdown.clone();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -259,8 +252,9 @@ impl Context {
         if let Some(bytes) = self.server.limits.read_bytes {
             http.max_buf_size(bytes.max(HEAD_BYTES_MAX) as usize);
         }
-        let served =
-            http.serve_connection(TokioIo::new(io), self.service(connection)).with_upgrades();
+        let served = http
+            .serve_connection(TokioIo::new(io), self.service(connection, Some(turn)))
+            .with_upgrades();
         let mut served = std::pin::pin!(served);
         tokio::select! {
             ended = served.as_mut() => return ended,
@@ -282,7 +276,7 @@ impl Context {
             .max_header_list_size(HEAD_BYTES_MAX)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(TokioIo::new(io), self.service(connection));
+            .serve_connection(TokioIo::new(io), self.service(connection, None));
         let mut served = std::pin::pin!(served);
         tokio::select! {
             ended = served.as_mut() => return ended,
@@ -291,9 +285,12 @@ impl Context {
         served.await
     }
 
+    /// Answers the requests of a connection; tells its reader those that ask for another
+    /// protocol.
     fn service(
         self: Arc<Self>,
         connection: Arc<Connection>,
+        turn: Option<Arc<Turn>>,
     ) -> impl hyper::service::Service<
         http::Request<Incoming>,
         Response = http::Response<crate::Body>,
@@ -302,9 +299,14 @@ impl Context {
     > {
         service_fn(move |request| {
             let (context, connection) = (self.clone(), connection.clone());
+            let asks = request.headers().contains_key(UPGRADE);
+            let turn = turn.clone().filter(|_| asks);
             async move {
-                let answer = context.server.answer(&context.handler, connection, request);
-                Ok(answer.await)
+                let answer = context.server.answer(&context.handler, connection, request).await;
+                if let Some(turn) = turn {
+                    turn.answered(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+                }
+                Ok(answer)
             }
         })
     }

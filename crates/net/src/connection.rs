@@ -45,7 +45,7 @@ impl Connection {
     }
 
     /// Waits for nothing more once the connection ends: a client that was too slow is not given
-    /// more time ([`Limits::strict`](crate::Limits::strict)).
+    /// more time.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
     }

@@ -18,6 +18,8 @@ const LENGTH_DIGITS_MAX: usize = 18;
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
     at: At,
+    /// The present request asks for another protocol (RFC 9110, 7.8).
+    upgrade: bool,
     /// What came of the present line, where it came in several pieces.
     line: Vec<u8>,
 }
@@ -46,6 +48,7 @@ struct Head {
     old: bool,
     length: Option<u64>,
     chunked: bool,
+    upgrade: bool,
 }
 
 /// A line that is not taken.
@@ -57,14 +60,26 @@ impl Framing {
         !matches!(self.at, At::Request) || !self.line.is_empty()
     }
 
-    /// Takes the next bytes of the connection.
+    /// Whether a request that came whole asks for another protocol. What is behind it may be no
+    /// HTTP, which its answer tells; nothing more is taken before [`resume`](Self::resume).
+    pub(crate) const fn asks(&self) -> bool {
+        self.upgrade && matches!(self.at, At::Request)
+    }
+
+    /// Goes on with HTTP, since such a request was answered so.
+    pub(crate) const fn resume(&mut self) {
+        self.upgrade = false;
+    }
+
+    /// Takes the next bytes of the connection, and returns how many: all, but where a request
+    /// [asks](Self::asks) for another protocol.
     ///
     /// # Errors
     /// How many of them, at their beginning, may be passed on: what follows is refused, and with
     /// it everything that may come.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), usize> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, usize> {
         let mut done = 0;
-        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty() && !self.asks()) {
             let taken = match &mut self.at {
                 At::Body(left) => Ok(skip(left, rest)),
                 At::Chunk(left) => chunk(left, rest),
@@ -77,7 +92,7 @@ impl Framing {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Takes up to a line.
@@ -110,12 +125,17 @@ impl Framing {
         match &mut self.at {
             // Some clients send an empty line behind a body.
             At::Request if !field => {}
+            // It would make a tunnel of the connection, which nothing here is for.
+            At::Request if line.starts_with(b"CONNECT ") => return Err(Refused),
             At::Request => {
                 let old = line.ends_with(b"HTTP/1.0");
                 self.at = At::Field(Head { old, ..Head::default() });
             }
             At::Field(head) if field => head.field(line)?,
-            At::Field(head) => self.at = head.body()?,
+            At::Field(head) => {
+                self.upgrade = head.upgrade;
+                self.at = head.body()?;
+            }
             At::Size => {
                 let size = number(line, 16, SIZE_DIGITS_MAX).ok_or(Refused)?;
                 self.at = if size == 0 { At::Trailer } else { At::Chunk(size + 2) };
@@ -135,11 +155,19 @@ pub fn fuzz_framing(bytes: &[u8]) {
         let mut framing = Framing::default();
         let mut taken = 0;
         for piece in bytes.chunks(pieces) {
-            match framing.take(piece) {
-                Ok(()) => taken += piece.len(),
-                Err(good) => {
-                    assert!(good <= piece.len());
-                    return (taken, None);
+            let mut rest = piece;
+            while !rest.is_empty() {
+                match framing.take(rest) {
+                    Ok(count) => {
+                        taken += count;
+                        rest = &rest[count..];
+                        assert!(rest.is_empty() || framing.asks());
+                        framing.resume();
+                    }
+                    Err(good) => {
+                        assert!(good <= rest.len());
+                        return (taken, None);
+                    }
                 }
             }
         }
@@ -164,6 +192,8 @@ impl Head {
                 return Err(Refused);
             }
             self.chunked = true;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
         }
         Ok(())
     }

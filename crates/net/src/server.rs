@@ -82,12 +82,9 @@ pub struct Limits {
     /// HTTP/1.1: bytes that are read before a handler takes them, no less than a head may have
     /// (64 KiB). hyper's own limit by default.
     pub read_bytes: Option<u32>,
-    /// HTTP/1.1: whether a request is refused of which two programs could see the end at
-    /// different places: 400, and closed. A connection that ends within a request is then
-    /// closed so that the client can see the answer, and one that takes nothing of its answers
-    /// for [`head_time`](Self::head_time) is closed. For listeners that upgrade nothing. Not by
-    /// default.
-    pub strict: bool,
+    /// HTTP/1.1: how long a client may take nothing of its answers before it is closed. No limit
+    /// by default, since an answer may be a stream that its reader has put aside.
+    pub answer_time: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -101,7 +98,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(30),
             per_client: None,
             read_bytes: None,
-            strict: false,
+            answer_time: None,
         }
     }
 }

@@ -6,6 +6,12 @@
 //! A connection that ends within a request is closed slowly: our half first, then what still
 //! comes is thrown away for a while. Closing at once would answer it with a reset, and the
 //! sender, who is still writing, might never see why (RFC 9112, 9.6).
+//!
+//! What a client sends behind a request for another protocol is kept here until that request is
+//! answered. Only the answer tells what it is: bytes of that protocol, which are passed on as
+//! they are from then on, or the next request.
+
+mod turn;
 
 use std::io;
 use std::pin::Pin;
@@ -13,12 +19,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::connection::Connection;
 use crate::framing::Framing;
 use crate::metrics::{ConnectionFailure, ServerMetrics};
+pub(crate) use turn::Turn;
 
 /// What is thrown away of what comes behind the last answer, in bytes.
 const LINGER_BYTES: usize = 1 << 20;
@@ -33,12 +41,26 @@ pub(crate) struct Strict<T> {
     connection: Arc<Connection>,
     metrics: ServerMetrics,
     framing: Framing,
-    refused: bool,
+    reads: Reads,
+    turn: Arc<Turn>,
+    /// What came behind a request for another protocol.
+    held: Bytes,
     /// How long a client may take nothing of its answers.
-    write_time: Duration,
+    answer_time: Option<Duration>,
     /// Since when it has.
     stuck: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
+}
+
+/// What is read.
+enum Reads {
+    Http,
+    /// Nothing, before a wish for another protocol is answered.
+    Waits,
+    /// Another protocol.
+    Other,
+    /// Nothing more: something was refused.
+    Refused,
 }
 
 struct Linger {
@@ -51,33 +73,56 @@ impl<T> Strict<T> {
         io: T,
         connection: Arc<Connection>,
         metrics: ServerMetrics,
-        write_time: Duration,
+        answer_time: Option<Duration>,
+        turn: Arc<Turn>,
     ) -> Self {
-        let framing = Framing::default();
         Self {
             io,
             connection,
             metrics,
-            framing,
-            refused: false,
-            write_time,
+            framing: Framing::default(),
+            reads: Reads::Http,
+            turn,
+            held: Bytes::new(),
+            answer_time,
             stuck: None,
             linger: None,
         }
     }
 
-    /// Ends the connection of a client that takes nothing of its answers for too long: they are
-    /// short, and its place is another's.
+    /// Follows what came, and leaves of it in the buffer what may be passed on.
+    fn follow(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let came = &buffer.filled()[before..];
+        match self.framing.take(came) {
+            Ok(count) => {
+                if count < came.len() {
+                    self.held = [&came[count..], &self.held].concat().into();
+                }
+                buffer.set_filled(before + count);
+                if self.framing.asks() {
+                    self.reads = Reads::Waits;
+                }
+            }
+            Err(good) => {
+                self.reads = Reads::Refused;
+                self.metrics.failed(ConnectionFailure::Framing);
+                // There is room: what was refused is at least one byte.
+                buffer.set_filled(before + good);
+                buffer.put_slice(&[NEVER]);
+            }
+        }
+    }
+
+    /// Ends the connection of a client that takes nothing of its answers for too long.
     fn progress<R>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
-        if written.is_ready() {
+        let Some(time) = self.answer_time.filter(|_| written.is_pending()) else {
             self.stuck = None;
             return written;
-        }
-        let time = self.write_time;
+        };
         let sleep = || Box::pin(tokio::time::sleep(time));
         let over = self.stuck.get_or_insert_with(sleep).as_mut().poll(context);
         over.map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -85,7 +130,52 @@ impl<T> Strict<T> {
 
     /// Whether the other side may be in the middle of something.
     fn lingers(&self) -> bool {
-        (self.refused || self.framing.is_within()) && !self.connection.is_cut()
+        let within = match self.reads {
+            Reads::Http => self.framing.is_within(),
+            Reads::Waits | Reads::Refused => true,
+            Reads::Other => false,
+        };
+        within && !self.connection.is_cut()
+    }
+}
+
+impl<T: AsyncRead + Unpin> Strict<T> {
+    /// Reads more; what was held comes first.
+    fn poll_more(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            return Pin::new(&mut self.io).poll_read(context, buffer);
+        }
+        let count = self.held.len().min(buffer.remaining());
+        buffer.put_slice(&self.held[..count]);
+        self.held.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the answer to a wish for another protocol, or for the client to go away. No
+    /// more than one buffer is held meanwhile.
+    fn poll_turn(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<Option<bool>>> {
+        if let Poll::Ready(became) = self.turn.poll(context) {
+            return Poll::Ready(Ok(Some(became)));
+        }
+        if !self.held.is_empty() {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(None));
+        }
+        self.held = Bytes::copy_from_slice(&buffer.filled()[before..]);
+        buffer.set_filled(before);
+        Poll::Pending
     }
 }
 
@@ -95,19 +185,27 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.refused {
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        if matches!(this.reads, Reads::Waits) {
+            match ready!(this.poll_turn(context, buffer))? {
+                None => return Poll::Ready(Ok(())),
+                Some(true) => this.reads = Reads::Other,
+                Some(false) => {
+                    this.framing.resume();
+                    this.reads = Reads::Http;
+                }
+            }
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
-        if let Err(good) = self.framing.take(&buffer.filled()[before..]) {
-            self.refused = true;
-            self.metrics.failed(ConnectionFailure::Framing);
-            // There is room: what was refused is at least one byte.
-            buffer.set_filled(before + good);
-            buffer.put_slice(&[NEVER]);
+        match this.reads {
+            Reads::Refused => Poll::Ready(Ok(())),
+            Reads::Other => this.poll_more(context, buffer),
+            Reads::Http | Reads::Waits => {
+                let before = buffer.filled().len();
+                ready!(this.poll_more(context, buffer))?;
+                this.follow(buffer, before);
+                Poll::Ready(Ok(()))
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -92,6 +92,36 @@ fn nothing_of_a_refused_line_is_passed_on() {
     assert_eq!(framing.take(request.as_bytes()), Err(2 * HEAD.len() + 2));
 }
 
+#[test]
+fn nothing_behind_a_request_for_another_protocol_is_taken_before_its_answer() {
+    for (rest, asks) in [
+        ("Upgrade: websocket\r\n\r\n", true),
+        ("upgrade: a/1\r\nUpgrade: b\r\n\r\n", true),
+        ("Upgrade:\r\nContent-Length: 2\r\n\r\nab", true),
+        ("Transfer-Encoding: chunked\r\nUpgrade: x\r\n\r\n1\r\na\r\n0\r\n\r\n", true),
+        ("Connection: upgrade\r\n\r\n", false),
+        ("X-Upgrade: x\r\n\r\n", false),
+    ] {
+        let mut framing = Framing::default();
+        let request = format!("{HEAD}{rest}");
+        let both = format!("{request}\x01\x05hello");
+        assert_eq!(framing.take(&both.as_bytes()[..1]), Ok(1));
+        assert!(!framing.asks());
+        let taken = framing.take(&both.as_bytes()[1..]);
+        if asks {
+            assert_eq!(taken, Ok(request.len() - 1), "{rest:?}");
+            assert_eq!((framing.asks(), framing.is_within()), (true, false));
+            assert_eq!(framing.take(b"more"), Ok(0));
+            framing.resume();
+            assert_eq!(framing.take(HEAD.as_bytes()), Ok(HEAD.len()));
+            assert!(framing.is_within() && !framing.asks());
+        } else {
+            assert_eq!(taken, Ok(both.len() - 1), "{rest:?}");
+        }
+    }
+    assert_eq!(Framing::default().take(b"CONNECT a:1 HTTP/1.1\r\n"), Err(0));
+}
+
 proptest! {
     #[test]
     fn pieces_do_not_matter_and_nothing_panics(

@@ -336,3 +336,64 @@ async fn another_protocol_is_spoken_where_the_client_asks_for_it() {
     let mut sender = connect_http2(&scene, (*config).clone(), address).await;
     assert_eq!(text(sender.send_request(request("/")).await.unwrap()).await, "ok");
 }
+
+/// Becomes another protocol at `/other`, where it says what comes; else says what was asked for.
+fn becomes_another(tasks: TaskSet) -> Handler {
+    handler(move |_, mut request| {
+        let tasks = tasks.clone();
+        async move {
+            let path = request.uri().path().to_owned();
+            let mut response = Response::new(Body::from(path.clone()));
+            if path == "/other" {
+                let became = hyper::upgrade::on(&mut request);
+                tasks.spawn("other", async move {
+                    let mut io = TokioIo::new(became.await.unwrap());
+                    let mut said = String::new();
+                    io.read_to_string(&mut said).await.unwrap();
+                    io.write_all(said.to_uppercase().as_bytes()).await.unwrap();
+                    io.shutdown().await.unwrap();
+                });
+                response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                let upgrade = HeaderValue::from_static("upgrade");
+                response.headers_mut().insert(http::header::CONNECTION, upgrade);
+            }
+            response
+        }
+    })
+}
+
+#[tokio::test]
+async fn bytes_behind_a_wish_for_another_protocol_are_what_its_answer_says() {
+    let asks = |path| format!("GET {path} HTTP/1.1\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n");
+    let (other, plain) = (asks("/other"), asks("/plain"));
+    let plainly = |path| format!("GET {path} HTTP/1.1\r\nContent-Length: 2\r\n\r\nab");
+    let last = "GET /last HTTP/1.1\r\nConnection: close\r\n\r\n";
+    for (sent, statuses, end) in [
+        // No HTTP at all, some of it with the request.
+        (vec![format!("{other}no: \n"), "http\n".to_owned()], vec!["101"], "NO: \nHTTP\n"),
+        (vec![plainly("/a") + &other + "x", "y".into()], vec!["200", "101"], "XY"),
+        (vec![plain.clone() + &plainly("/next") + last], vec!["200", "200", "200"], "/last"),
+        (vec![plain.clone() + &plain + &other + "z"], vec!["200", "200", "101"], "Z"),
+        // What is HTTP is read as strictly as before.
+        (vec![plain.clone() + "GET / HTTP/1.1\nX: y\r\n\r\n"], vec!["200", "400"], ""),
+    ] {
+        let scene = Scene::new();
+        let (address, _served) =
+            scene.serve(Limits::default(), becomes_another(scene.tasks.clone())).await;
+        let config = scene.client_config();
+        let mut stream = connect_tls((*config).clone(), address, "http/1.1").await;
+        for piece in &sent {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        if statuses.contains(&"101") {
+            stream.shutdown().await.unwrap();
+        }
+        let said = read_to_end(&mut stream).await;
+        let found: Vec<&str> =
+            said.match_indices("HTTP/1.1 ").map(|(at, _)| &said[at + 9..at + 12]).collect();
+        assert_eq!(found, statuses, "{sent:?} {said}");
+        assert!(said.ends_with(end), "{sent:?} {said}");
+    }
+}
