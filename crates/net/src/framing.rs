@@ -127,6 +127,8 @@ impl Framing {
             At::Request if !field => {}
             // It would make a tunnel of the connection, which nothing here is for.
             At::Request if line.starts_with(b"CONNECT ") => return Err(Refused),
+            // hyper drops a fragment, others take it for a part of the path (RFC 9112, 3.2).
+            At::Request if line.contains(&b'#') => return Err(Refused),
             At::Request => {
                 let old = line.ends_with(b"HTTP/1.0");
                 self.at = At::Field(Head { old, ..Head::default() });

@@ -119,7 +119,9 @@ fn nothing_behind_a_request_for_another_protocol_is_taken_before_its_answer() {
             assert_eq!(taken, Ok(both.len() - 1), "{rest:?}");
         }
     }
-    assert_eq!(Framing::default().take(b"CONNECT a:1 HTTP/1.1\r\n"), Err(0));
+    for line in ["CONNECT a:1 HTTP/1.1\r\n", "GET /a#b HTTP/1.1\r\n"] {
+        assert_eq!(Framing::default().take(line.as_bytes()), Err(0), "{line:?}");
+    }
 }
 
 proptest! {

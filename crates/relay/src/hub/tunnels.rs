@@ -105,6 +105,8 @@ struct Agent {
 
 struct Connection {
     serial: u64,
+    /// It has said what it offers.
+    has_said: bool,
     instance: String,
     link: Link,
     services: HashMap<String, Offer>,
@@ -252,6 +254,10 @@ impl Tunnels {
             return Err(match known.withdrawn.get(service) {
                 Some(since) => Nobody::Withdrawn(Some(*since)),
                 None if refused => Nobody::Withdrawn(None),
+                // It is there, and has not come to say what it offers.
+                None if known.connections.iter().any(|one| !one.has_said) => {
+                    Nobody::Offline(known.seen)
+                }
                 None => Nobody::Unknown,
             });
         }

@@ -17,6 +17,7 @@ mod hooks;
 mod hub;
 mod lifecycle;
 mod objects;
+mod relay;
 mod service;
 mod up;
 mod watching;

@@ -174,6 +174,7 @@ impl Tunnels {
         }
         agent.connections.push(Connection {
             serial,
+            has_said: false,
             instance: instance.clone(),
             link: link.clone(),
             services: std::collections::HashMap::new(),
@@ -229,6 +230,7 @@ impl Tunnels {
             let series = self.metrics.of((identity.cluster(), identity.name(), &one.name));
             (one.name.clone(), Offer { said: Arc::new(one), number, series })
         });
+        connection.has_said = true;
         let before = std::mem::replace(&mut connection.services, services.collect());
         for name in before.into_keys() {
             if !connection.services.contains_key(&name) {

@@ -29,9 +29,17 @@ impl Hub {
     /// # Panics
     /// It does not serve.
     pub(crate) fn start_on(home: TempDir) -> Self {
+        Self::start_at(home, "127.0.0.1:0")
+    }
+
+    /// The same at an address.
+    ///
+    /// # Panics
+    /// It does not serve.
+    pub(crate) fn start_at(home: TempDir, listen: &str) -> Self {
         let mut process = Process::start(
             Command::new(env!("CARGO_BIN_EXE_strait"))
-                .args(["hub", "--listen", "127.0.0.1:0", "--data-dir"])
+                .args(["hub", "--listen", listen, "--data-dir"])
                 .arg(data(home.path()))
                 .args(["--parent", &std::process::id().to_string()])
                 .env_clear(),
@@ -67,6 +75,22 @@ impl Hub {
         Process::start(self.client("helm").args(arguments)).finish()
     }
 
+    /// Runs a client command of the program as the administrator, in the workspace `root`.
+    pub(crate) fn strait(&self, arguments: &[&str]) -> Output {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_strait"));
+        Process::start(self.program(&program).args(arguments)).finish()
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        data(self.home.path())
+    }
+
+    /// Its process.
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Ends the hub; what it kept stays.
     ///
     /// # Panics
@@ -77,12 +101,16 @@ impl Hub {
         assert_eq!(output.code, Some(0), "{output:?}");
         assert!(output.stdout.starts_with("ready "), "{output:?}");
         assert_eq!(output.stdout.lines().count(), 1, "talk belongs to standard error");
-        Stopped { home }
+        Stopped { home, log: output.stderr }
     }
 
     /// A program that talks to the hub, and knows nothing of who runs the test.
     fn client(&self, name: &str) -> Command {
-        let mut command = Command::new(tool(name));
+        self.program(&tool(name))
+    }
+
+    fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("HOME", self.home.path())
@@ -96,6 +124,8 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Stopped {
     home: TempDir,
+    /// What the hub said on standard error.
+    pub(crate) log: String,
 }
 
 impl Stopped {
@@ -110,6 +140,14 @@ impl Stopped {
     /// It does not serve.
     pub(crate) fn start(self) -> Hub {
         Hub::start_on(self.home)
+    }
+
+    /// The same at an address.
+    ///
+    /// # Panics
+    /// It does not serve.
+    pub(crate) fn start_at(self, listen: &str) -> Hub {
+        Hub::start_at(self.home, listen)
     }
 }
 

@@ -1,0 +1,12 @@
+//! Services behind agents as people use them: their own programs in front of the hub, real
+//! processes between, a service behind the agent that says what it got.
+
+mod curl;
+mod heads;
+mod mistakes;
+mod origin;
+mod programs;
+mod rolling;
+mod site;
+mod trust;
+mod wire;

@@ -1,0 +1,177 @@
+//! curl in front: what a message can be, and how it can break.
+
+use super::origin::Origin;
+use super::site::{Site, eventually};
+use crate::harness::Process;
+
+/// More than any buffer on the way may hold.
+const LARGE: u64 = 512 << 20;
+/// What a process may grow by while so much passes, bytes.
+const GROWTH_MAX: u64 = 64 << 20;
+
+const VERSIONS: [&str; 2] = ["--http1.1", "--http2"];
+
+#[test]
+fn row_11_answers_of_every_shape_pass_as_they_are() {
+    let origin = Origin::start();
+    let site = Site::start(&origin.service());
+    let token = site.token("ci");
+    for version in VERSIONS {
+        let run = |arguments: &[&str], path: &str| {
+            let arguments = [&[version], arguments].concat();
+            site.curl(&token, &arguments, &site.url("ci", path)).succeeded()
+        };
+        let head = run(&["--head"], "/bytes/12345");
+        assert!(head.to_lowercase().contains("content-length: 12345\r\n"), "{version} {head}");
+        for status in ["200", "204", "304", "404", "500"] {
+            let answer = run(&["--include"], &format!("/status/{status}"));
+            assert!(answer.split(' ').nth(1) == Some(status), "{version} {answer}");
+            assert_eq!(answer.contains("etag: \"e\""), status == "304", "{version} {answer}");
+        }
+        let range = run(&["--include", "--range", "10-19"], "/bytes/1000");
+        assert!(range.contains("206") && range.contains("content-range: bytes 10-19/1000"));
+        assert!(range.ends_with("\r\n\r\nxxxxxxxxxx"), "{version} {range}");
+        let trailers = run(&["--include", "--header", "te: trailers"], "/trailers");
+        assert!(trailers.contains("body") && trailers.ends_with("x-sum: 42\r\n"), "{trailers:?}");
+        let redirect = run(&["--include"], "/redirect").to_lowercase();
+        for part in [
+            "302",
+            "location: /services/relay/smith/ci/there?x=1\r\n",
+            "path=/services/relay/smith/ci/\r\n",
+        ] {
+            assert!(
+                redirect.replace(&format!("https://{}", site.address()), "").contains(part),
+                "{part} {redirect}"
+            );
+        }
+    }
+}
+
+#[test]
+fn row_11_bodies_wait_for_leave_where_the_client_asks() {
+    let origin = Origin::start();
+    let site = Site::start(&origin.service());
+    let token = site.token("ci");
+    std::fs::write(site.home.path().join("body"), vec![b'b'; 3 << 20]).unwrap();
+    for version in VERSIONS {
+        for length in ["content-length: 3145728", "transfer-encoding: chunked"] {
+            let chunked = length.starts_with('t');
+            if chunked && version == "--http2" {
+                continue;
+            }
+            // The hub cannot say 100 over HTTP/2: there a client waits for as long as it likes.
+            let wait = if version == "--http2" { "1" } else { "100" };
+            let arguments = [
+                version,
+                "--header",
+                length,
+                "--header",
+                "expect: 100-continue",
+                "--expect100-timeout",
+                wait,
+                "--data-binary",
+                "@body",
+            ];
+            let told = site.curl(&token, &arguments, &site.url("ci", "/upload")).succeeded();
+            assert!(told.starts_with("POST /upload HTTP/1.1 3145728"), "{version} {told}");
+            if version == "--http2" {
+                continue;
+            }
+            let refused =
+                [&["--include", "--write-out", " %{size_upload}"], &arguments[..]].concat();
+            let refused = site.curl(&token, &refused, &site.url("ci", "/refuse")).succeeded();
+            assert!(
+                refused.contains("413") && refused.contains("too large"),
+                "{version} {refused}"
+            );
+            assert!(refused.ends_with(" 0"), "nothing of the body was asked for: {refused}");
+        }
+        // Without asking: the answer comes before the body is over.
+        let arguments = [version, "--header", "expect:", "--include", "--data-binary", "@body"];
+        let refused = site.curl(&token, &arguments, &site.url("ci", "/refuse"));
+        assert!(refused.stdout.contains("413"), "{version} {refused:?}");
+    }
+}
+
+#[test]
+fn row_19_what_broke_off_never_looks_whole() {
+    let origin = Origin::start();
+    let mut site = Site::start(&origin.service());
+    let token = site.token("ci");
+    for version in VERSIONS {
+        for path in ["/truncated", "/short"] {
+            // It is an error as well where the service broke off so early that nothing came.
+            let broken = site.curl(&token, &[version, "--fail"], &site.url("ci", path));
+            assert!(!matches!(broken.code, None | Some(0)), "{version} {path} {broken:?}");
+            assert!(["", "part"].contains(&&*broken.stdout), "{version} {path}");
+        }
+        let mut curl = site.curl_command(&token);
+        curl.args([version, "--no-buffer", "--max-time", "60"]).arg(site.url("ci", "/endless"));
+        let waited = origin.count("GET", "/endless") + 1;
+        let download = Process::start(&mut curl);
+        eventually("the download", || origin.count("GET", "/endless") == waited);
+        site.agents[0].kill();
+        let broken = download.finish();
+        assert!(!matches!(broken.code, None | Some(0 | 28)), "{version} {broken:?}");
+        site.agents[0].start_again();
+        eventually("the agent", || {
+            site.curl(&token, &["--fail"], &site.url("ci", "/a")).code == Some(0)
+        });
+    }
+}
+
+#[test]
+fn a_client_that_leaves_ends_what_it_asked_for() {
+    let origin = Origin::start();
+    let site = Site::start(&origin.service());
+    let token = site.token("ci");
+    for version in VERSIONS {
+        for path in ["/endless", "/wait", "/events"] {
+            let before = origin.count("GET", path);
+            let mut curl = site.curl_command(&token);
+            let download =
+                Process::start(curl.args([version, "--no-buffer"]).arg(site.url("ci", path)));
+            eventually(path, || origin.count("GET", path) > before);
+            drop(download);
+            if path == "/endless" {
+                eventually("its connection's end", || {
+                    origin.known.open.load(std::sync::atomic::Ordering::Relaxed) == 0
+                });
+            } else {
+                // It notices when it goes on.
+                origin.go();
+            }
+        }
+    }
+}
+
+#[test]
+fn row_11_large_bodies_pass_at_bounded_memory() {
+    let origin = Origin::start();
+    let site = Site::start(&origin.service());
+    let token = site.token("ci");
+    let (hub, agent) = (site.hub.process().pid(), site.agents[0].process.pid());
+    let file = site.home.path().join("large");
+    std::fs::File::create(&file).unwrap().set_len(LARGE).unwrap();
+    site.curl(&token, &[], &site.url("ci", "/bytes/1000000")).succeeded();
+    let before = (peak(hub), peak(agent));
+    for version in VERSIONS {
+        let arguments = [version, "--output", "/dev/null", "--write-out", "%{size_download}"];
+        let told = site.curl(&token, &arguments, &site.url("ci", &format!("/bytes/{LARGE}")));
+        assert_eq!(told.succeeded(), LARGE.to_string(), "{version}");
+        let arguments = [version, "--upload-file", file.to_str().unwrap()];
+        let told = site.curl(&token, &arguments, &site.url("ci", "/upload")).succeeded();
+        assert!(told.starts_with(&format!("PUT /upload HTTP/1.1 {LARGE}")), "{version} {told}");
+    }
+    for (who, before, after) in [("hub", before.0, peak(hub)), ("agent", before.1, peak(agent))] {
+        assert!(after - before < GROWTH_MAX, "the {who} grew from {before} to {after} bytes");
+    }
+}
+
+/// The most memory that a process had, bytes.
+fn peak(pid: rustix::process::Pid) -> u64 {
+    let path = format!("/proc/{}/status", pid.as_raw_pid());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}

@@ -1,0 +1,256 @@
+//! Agents and hubs that come and go under load.
+
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::origin::Origin;
+use super::site::{Site, eventually};
+use super::wire::Wire;
+
+/// Clients at once, and how long one waits between its requests: 300 a second together.
+const CLIENTS: usize = 12;
+const PACE: Duration = Duration::from_millis(40);
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    next: AtomicUsize,
+    good: AtomicUsize,
+    failed: parking_lot::Mutex<Vec<String>>,
+}
+
+/// GETs and POSTs in turn, each with a number of its own, until dropped.
+struct Load {
+    seen: Arc<Seen>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(site: &Site, token: &str) -> Self {
+        let seen = Arc::<Seen>::default();
+        let (address, authority) = (site.address(), site.authority());
+        let client = |_| {
+            let (seen, authority) = (seen.clone(), authority.clone());
+            let auth = format!("Host: h\r\nAuthorization: Bearer {token}\r\n");
+            thread::spawn(move || {
+                let mut wire = None;
+                while !seen.stop.load(Ordering::Relaxed) {
+                    let wire = wire.get_or_insert_with(|| Wire::connect(address, &authority));
+                    let number = seen.next.fetch_add(1, Ordering::Relaxed);
+                    let head = if number % 2 == 0 { "GET" } else { "POST" };
+                    let body = if number % 2 == 0 { "" } else { "Content-Length: 3\r\n\r\nabc" };
+                    let end = if body.is_empty() { "\r\n" } else { "" };
+                    wire.write(format!("{head} /services/relay/smith/ci/load/{number} HTTP/1.1\r\n{auth}{body}{end}").as_bytes());
+                    let (head, _) = wire.read_answer();
+                    if head.starts_with("HTTP/1.1 200") {
+                        seen.good.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        seen.failed.lock().push(format!("{number} {head}"));
+                    }
+                    thread::park_timeout(PACE);
+                }
+            })
+        };
+        let clients = (0..CLIENTS).map(client).collect();
+        Self { seen, clients }
+    }
+
+    /// Waits for so many good answers more.
+    fn go_on(&self, count: usize) {
+        let until = self.seen.good.load(Ordering::Relaxed) + count;
+        eventually("good answers", || self.seen.good.load(Ordering::Relaxed) >= until);
+    }
+
+    /// How many were asked, and what failed.
+    fn finish(self) -> (usize, Vec<String>) {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().unwrap();
+        }
+        (self.seen.next.load(Ordering::Relaxed), self.seen.failed.lock().clone())
+    }
+}
+
+/// The numbers of the POSTs that the service executed more than once.
+fn twice(origin: &Origin) -> Vec<String> {
+    let seen = origin.known.seen.lock();
+    let mut posts: Vec<_> = seen
+        .iter()
+        .filter(|one| one.method() == "POST")
+        .map(|one| one.target().to_owned())
+        .collect();
+    posts.sort();
+    posts.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect()
+}
+
+#[test]
+fn row_30_rolling_two_agents_of_one_name_fails_no_request() {
+    let origin = Origin::start();
+    let mut site = Site::start(&origin.service());
+    site.join(None);
+    let token = site.token("ci");
+    let load = Load::start(&site, &token);
+    load.go_on(200);
+    for agent in &mut site.agents {
+        agent.roll();
+        load.go_on(300);
+    }
+    let (asked, failed) = load.finish();
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), &failed[..failed.len().min(3)]);
+    assert_eq!(origin.count("POST", "/load/"), asked / 2, "every POST once");
+    assert!(twice(&origin).is_empty());
+}
+
+#[test]
+fn an_agent_that_dies_executes_nothing_twice_and_is_soon_back() {
+    let origin = Origin::start();
+    let mut site = Site::start(&origin.service());
+    let token = site.token("ci");
+    let load = Load::start(&site, &token);
+    for _ in 0..3 {
+        load.go_on(100);
+        site.agents[0].kill();
+        site.agents[0].start_again();
+        load.go_on(1);
+    }
+    let (asked, failed) = load.finish();
+    assert!(failed.len() < asked);
+    assert_eq!(twice(&origin), Vec::<String>::new());
+    for one in &failed {
+        let told = ["AgentOffline", "ConnectionLost", "NotAccepted", "ServiceWithdrawn"];
+        assert!(told.iter().any(|reason| one.contains(reason)), "{one}");
+    }
+}
+
+#[test]
+fn row_32_agents_come_back_to_a_hub_that_was_restarted() {
+    let origin = Origin::start();
+    let mut site = Site::start(&origin.service());
+    let (token, address) = (site.token("ci"), site.address());
+    for _ in 0..2 {
+        let hub = std::mem::replace(&mut site.hub, crate::harness::Hub::start());
+        site.hub = hub.stop().start_at(&address.to_string());
+        let began = Instant::now();
+        eventually("the agent", || {
+            site.curl(&token, &["--fail"], &site.url("ci", "/a")).code == Some(0)
+        });
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+}
+
+/// Passes connections on to the hub, until it falls silent or breaks them.
+struct Between {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    silent: AtomicBool,
+    streams: parking_lot::Mutex<Vec<TcpStream>>,
+}
+
+impl Between {
+    fn start(hub: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::<State>::default();
+        let shared = state.clone();
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(hub) else { continue };
+                shared.streams.lock().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (from, to) in
+                    [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)]
+                {
+                    let state = shared.clone();
+                    thread::spawn(move || pass(from, to, &state));
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Passes nothing more on connections that are there, and lets nobody know.
+    fn silence(&self) {
+        self.state.silent.store(true, Ordering::SeqCst);
+        self.state.streams.lock().clear();
+    }
+
+    /// New connections are good again.
+    fn heal(&self) {
+        self.state.silent.store(false, Ordering::SeqCst);
+    }
+
+    fn end(&self, how: Shutdown) {
+        for stream in self.state.streams.lock().drain(..) {
+            let _ = stream.shutdown(how);
+        }
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, state: &State) {
+    use std::io::{Read as _, Write as _};
+    let mut piece = vec![0; 1 << 16];
+    let mut dead = false;
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        dead |= state.silent.load(Ordering::SeqCst);
+        if dead {
+            continue;
+        }
+        if to.write_all(&piece[..count]).is_err() {
+            return;
+        }
+    }
+    if !dead {
+        let _ = to.shutdown(Shutdown::Write);
+    }
+}
+
+#[test]
+fn row_28_a_network_that_goes_dead_is_found_out() {
+    let origin = Origin::start();
+    let mut site = Site::without_agents(&origin.service());
+    let between = Between::start(site.address());
+    site.join(Some(format!("https://{}", between.address)));
+    site.wait_for_services();
+    let token = site.token("ci");
+    let works = |site: &Site| {
+        site.curl(&token, &["--fail", "--max-time", "2"], &site.url("ci", "/a")).code == Some(0)
+    };
+    assert!(works(&site));
+    for how in [Shutdown::Write, Shutdown::Both] {
+        between.end(how);
+        eventually("the agent after an end", || works(&site));
+    }
+    // Idle: found by asking. With a request on it: that one ends as well.
+    for asked in [false, true] {
+        between.silence();
+        let began = Instant::now();
+        if asked {
+            let lost = site.curl(&token, &["--include", "--data", "x"], &site.url("ci", "/a"));
+            assert!(
+                lost.stdout.contains("ConnectionLost") || lost.stdout.contains("AgentOffline"),
+                "{lost:?}"
+            );
+            assert!(began.elapsed() < Duration::from_secs(17), "{:?}", began.elapsed());
+        }
+        let agent = || site.hub.strait(&["agent", "list"]).succeeded();
+        let before = agent();
+        if !asked {
+            eventually("the loss", || agent() != before);
+            assert!(
+                began.elapsed() < Duration::from_secs(18),
+                "{:?} {before} {}",
+                began.elapsed(),
+                agent()
+            );
+        }
+        between.heal();
+        eventually("the agent after a silence", || works(&site));
+    }
+}
