@@ -49,7 +49,8 @@ fn row_36_credentials_of_services_never_reach_the_hub() {
         // Not the answer with the fields that came: it would bring them back through the hub.
         site.curl(&token, &["--fail"], &site.url(name, "/status/200")).succeeded();
         let seen = origin.last();
-        let sent = seen.field("authorization").or_else(|| seen.field("x-api-key")).expect("a credential");
+        let sent =
+            seen.field("authorization").or_else(|| seen.field("x-api-key")).expect("a credential");
         assert!(*name == "basic" || sent.contains("canary-"), "{sent}");
         assert!(!seen.first.contains(&token) && !format!("{seen:?}").contains(&token));
     }
