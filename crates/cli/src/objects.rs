@@ -12,7 +12,7 @@ use strait_runtime::{Clock as _, SystemClock};
 use crate::client::{Workspace, failure};
 use crate::exit::{Exit, Failure};
 use crate::near::near;
-use crate::output::{Columns, table};
+use crate::output::{self, Columns, table};
 
 /// A kind that can be listed and shown.
 pub(crate) struct Kind {
@@ -208,9 +208,8 @@ impl Printer {
         std::io::stdout().lock().write_all(&text)?;
         let is_for_people = matches!(self.output, Output::Table | Output::Wide);
         if list.array_at(&["items"]).is_empty() && is_for_people {
-            // Talk: whoever cannot read it does without.
             let (noun, name) = (self.kind.noun, workspace.name());
-            let _ = writeln!(anstream::stderr().lock(), "strait: no {noun}s in workspace {name}");
+            output::note(&format!("no {noun}s in workspace {name}"));
         }
         Ok(())
     }

@@ -2,6 +2,10 @@
 
 use std::io::{self, Write};
 
+use clap::ValueEnum;
+use strait_machinery::json::Value;
+use strait_machinery::yaml;
+
 /// Spaces between columns, as kubectl has them.
 const GAP: usize = 3;
 
@@ -43,6 +47,37 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// Formats of one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerFormat {
+    Json,
+    Yaml,
+    Name,
+}
+
+/// An answer as it is printed: in no format the one text that it was asked for.
+pub(crate) fn answer(
+    format: Option<AnswerFormat>,
+    value: &Value,
+    text: &str,
+    name: &str,
+) -> String {
+    match format {
+        None => format!("{text}\n"),
+        Some(AnswerFormat::Name) => format!("{name}\n"),
+        Some(AnswerFormat::Json) => {
+            format!("{}\n", String::from_utf8_lossy(&value.to_pretty_bytes()))
+        }
+        Some(AnswerFormat::Yaml) => yaml::to_text(value),
+    }
+}
+
+/// Says something on standard error.
+pub(crate) fn note(text: &str) {
+    // Talk: whoever cannot read it does without.
+    let _ = writeln!(anstream::stderr().lock(), "strait: {text}");
 }
 
 /// A text without control characters.

@@ -7,6 +7,8 @@
 //! what hyper refuses as well (folded lines, blanks before a colon, codings in HTTP/1.0).
 //! RFC 9112 allows each refusal (2.2, 5.1, 5.2, 6.1, 6.3, 7.1.1).
 
+use crate::span::{take_body, take_chunk};
+
 use crate::accept::HEAD_BYTES_MAX;
 
 /// Hexadecimal digits of a chunk's size: more than any body is long, less than overflows.
@@ -81,8 +83,8 @@ impl Framing {
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty() && !self.asks()) {
             let taken = match &mut self.at {
-                At::Body(left) => Ok(skip(left, rest)),
-                At::Chunk(left) => chunk(left, rest),
+                At::Body(left) => Ok(take_body(left, rest)),
+                At::Chunk(left) => take_chunk(left, rest).ok_or(Refused),
                 _ => self.line(rest),
             };
             done += taken.map_err(|Refused| done)?;
@@ -230,22 +232,6 @@ fn number(text: &[u8], radix: u32, digits_max: usize) -> Option<u64> {
     }
     let digit = |byte: u8| char::from(byte).to_digit(radix).map(u64::from);
     text.iter().try_fold(0, |sum, byte| Some(sum * u64::from(radix) + digit(*byte)?))
-}
-
-/// Takes up to `left` bytes.
-fn skip(left: &mut u64, bytes: &[u8]) -> usize {
-    let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-    *left -= count as u64;
-    count
-}
-
-/// Takes up to `left` bytes, of which the last two are CR and LF.
-fn chunk(left: &mut u64, bytes: &[u8]) -> Result<usize, Refused> {
-    let data = usize::try_from(left.saturating_sub(2)).unwrap_or(usize::MAX);
-    let due = if *left == 1 { &b"\n"[..] } else { b"\r\n" };
-    let count = skip(left, bytes);
-    let end = bytes[..count].get(data..).unwrap_or_default();
-    if due.starts_with(end) { Ok(count) } else { Err(Refused) }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod peers;
 mod pool;
 mod resolve;
 mod server;
+mod span;
 mod strict;
 #[cfg(test)]
 mod testing;
@@ -40,3 +41,4 @@ pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
 pub use server::{Handler, Io, Limits, Protocol, Server, Speaker, handler};
+pub use span::{take_body, take_chunk};

@@ -3,13 +3,14 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use strait_machinery::json::Value;
-use strait_machinery::{object, yaml};
+use strait_machinery::object;
 use strait_reconcile::ApiError;
 
 use crate::client::{ClientArgs, Workspace, failure};
 use crate::exit::{Exit, Failure};
+use crate::output::{self, AnswerFormat};
 
 const AGENTS: &str = "/apis/relay.strait.dev/v1alpha1/agents";
 const BINDINGS: &str = "/apis/apis.kcp.io/v1alpha2/apibindings";
@@ -60,15 +61,7 @@ struct CreateArgs {
 
     /// How to print; `name` prints the agent's name only
     #[arg(short, long, value_name = "FORMAT")]
-    output: Option<Output>,
-}
-
-/// Formats of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Json,
-    Yaml,
-    Name,
+    output: Option<AnswerFormat>,
 }
 
 /// Runs the command.
@@ -78,23 +71,15 @@ pub(crate) async fn run(args: &TokenArgs, client: &ClientArgs) -> Result<Exit, F
     let answer = create(&workspace, args).await.map_err(|error| {
         failure(&format!("agent {:?} in workspace {}", args.name, workspace.name()), &error)
     })?;
-    let text = match args.output {
-        None => format!("{}\n", answer.str_at(&["token"]).unwrap_or_default()),
-        Some(Output::Name) => format!("agent.relay.strait.dev/{}\n", args.name),
-        Some(Output::Json) => format!("{}\n", String::from_utf8_lossy(&answer.to_pretty_bytes())),
-        Some(Output::Yaml) => yaml::to_text(&answer),
-    };
+    let token = answer.str_at(&["token"]).unwrap_or_default();
+    let name = format!("agent.relay.strait.dev/{}", args.name);
+    let text = output::answer(args.output, &answer, token, &name);
     std::io::stdout().lock().write_all(text.as_bytes())?;
     if args.exports.is_empty() {
         let text = "was given no export: it may offer services and does no requests; grant one with --export NAME";
-        note(&format!("agent {} {text}", args.name));
+        output::note(&format!("agent {} {text}", args.name));
     }
     Ok(Exit::Done)
-}
-
-fn note(text: &str) {
-    // Talk: whoever cannot read it does without.
-    let _ = writeln!(anstream::stderr().lock(), "strait: {text}");
 }
 
 async fn create(workspace: &Workspace, args: &CreateArgs) -> Result<Value, ApiError> {

@@ -12,7 +12,7 @@ use super::Output;
 use super::select::{Query, SelectArgs};
 use super::server::Server;
 use crate::exit::{Exit, Failure};
-use crate::output::table;
+use crate::output::{self, table};
 
 /// Most events that are asked for at a time.
 const PAGE: usize = 500;
@@ -52,9 +52,12 @@ pub(crate) async fn run(args: &ListArgs, server: &Server, dead: bool) -> Result<
     std::io::stdout().lock().write_all(&text)?;
     let is_for_people = matches!(args.output, Output::Table | Output::Wide);
     if items.is_empty() && is_for_people {
-        note("no events");
+        output::note("no events");
     } else if next.is_some() {
-        note(&format!("there may be more; the first {} are shown, see --limit", items.len()));
+        output::note(&format!(
+            "there may be more; the first {} are shown, see --limit",
+            items.len()
+        ));
     }
     Ok(Exit::Done)
 }
@@ -64,11 +67,6 @@ fn page(query: &str, left: usize, next: Option<&str>) -> String {
     page.add("limit", &left.min(PAGE).to_string());
     next.iter().for_each(|next| page.add("continue", next));
     page.0
-}
-
-/// Talk: whoever cannot read it does without.
-pub(super) fn note(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "strait: {text}");
 }
 
 fn render(items: &[Value], output: Output, now: Timestamp) -> Vec<u8> {

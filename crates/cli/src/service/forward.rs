@@ -15,6 +15,7 @@ use super::ServiceName;
 use super::bytes::Dialer;
 use crate::client::Workspace;
 use crate::exit::{Exit, Failure};
+use crate::output;
 
 /// Connections at once; as many streams a hub gives to one credential.
 const CONNECTIONS_MAX: usize = 512;
@@ -87,7 +88,7 @@ pub(super) async fn accept(listener: TcpListener, dialer: Arc<Dialer>, tasks: Ta
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                say(&format!("cannot accept connections: {error}"));
+                output::note(&format!("cannot accept connections: {error}"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -97,17 +98,12 @@ pub(super) async fn accept(listener: TcpListener, dialer: Arc<Dialer>, tasks: Ta
         let dialer = dialer.clone();
         let carried = async move {
             if let Err(why) = dialer.carry(stream).await {
-                say(&format!("connection from {peer}: {why}"));
+                output::note(&format!("connection from {peer}: {why}"));
             }
             drop(place);
         };
         drop(tasks.spawn("forwarded", carried));
     }
-}
-
-fn say(what: &str) {
-    // Talk: whoever cannot read it does without.
-    let _ = writeln!(anstream::stderr().lock(), "strait: {what}");
 }
 
 /// Where to listen, as people write it: the colon at the end is where kubectl has the other port.

@@ -2,14 +2,14 @@
 
 use std::io::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use strait_machinery::json::Value;
-use strait_machinery::yaml;
 
 use super::{SERVICES, ServiceName};
 use crate::client::Workspace;
 use crate::exit::{Exit, Failure};
 use crate::objects::missing;
+use crate::output::{self, AnswerFormat};
 
 /// Makes a token for one service, for yourself, and prints it
 ///
@@ -34,15 +34,7 @@ pub(super) struct TokenArgs {
 
     /// How to print; `name` prints the token's identifier only
     #[arg(short, long, value_name = "FORMAT")]
-    output: Option<Output>,
-}
-
-/// Formats of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Json,
-    Yaml,
-    Name,
+    output: Option<AnswerFormat>,
 }
 
 /// Makes a token.
@@ -65,16 +57,10 @@ pub(super) async fn run(args: &TokenArgs, workspace: &Workspace) -> Result<Exit,
         }
     };
     let text = |key: &str| answer.str_at(&[key]).unwrap_or_default();
-    let out = match args.output {
-        None => format!("{}\n", text("token")),
-        Some(Output::Name) => format!("{}\n", text("id")),
-        Some(Output::Json) => format!("{}\n", String::from_utf8_lossy(&answer.to_pretty_bytes())),
-        Some(Output::Yaml) => yaml::to_text(&answer),
-    };
+    let out = output::answer(args.output, &answer, text("token"), text("id"));
     std::io::stdout().lock().write_all(out.as_bytes())?;
     if let Some(why) = answer.str_at(&["clipped"]) {
-        // Talk: whoever cannot read it does without.
-        let _ = writeln!(anstream::stderr().lock(), "strait: {why}");
+        output::note(why);
     }
     Ok(Exit::Done)
 }

@@ -3,6 +3,8 @@
 //! It stands before hyper's parser, which repairs what makes two programs disagree about the end
 //! of an answer. Heads are judged by [`wire`], bodies followed by what their heads say.
 
+use strait_net::{take_body, take_chunk};
+
 use crate::http::wire;
 
 /// Longest head and its lines, bytes.
@@ -62,8 +64,8 @@ impl Framing {
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let taken = match &mut self.at {
                 At::Rest => Ok(rest.len()),
-                At::Body(left) => Ok(skip(left, rest)),
-                At::Chunk(left) => chunk(left, rest),
+                At::Body(left) => Ok(take_body(left, rest)),
+                At::Chunk(left) => take_chunk(left, rest).ok_or(Refused),
                 At::Head | At::Size | At::Trailers => self.line(rest, to),
             };
             done += taken.map_err(|Refused| done)?;
@@ -182,22 +184,6 @@ fn hex(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let size = u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok()?;
     (size < u64::MAX / 2).then_some(size)
-}
-
-/// Takes up to `left` bytes.
-fn skip(left: &mut u64, bytes: &[u8]) -> usize {
-    let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-    *left -= count as u64;
-    count
-}
-
-/// Takes up to `left` bytes, of which the last two are CR and LF.
-fn chunk(left: &mut u64, bytes: &[u8]) -> Result<usize, Refused> {
-    let data = usize::try_from(left.saturating_sub(2)).unwrap_or(usize::MAX);
-    let due = if *left == 1 { &b"\n"[..] } else { b"\r\n" };
-    let count = skip(left, bytes);
-    let end = bytes[..count].get(data..).unwrap_or_default();
-    if due.starts_with(end) { Ok(count) } else { Err(Refused) }
 }
 
 #[cfg(test)]
