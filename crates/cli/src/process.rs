@@ -10,7 +10,9 @@ use strait_runtime::{Context, build_runtime, die_with_parent};
 use crate::exit::{Exit, Failure};
 use crate::log::{LogArgs, LogFormatArg};
 
-/// Worker threads: one per processor, at most this many; the store's writer has its own.
+/// Worker threads: one for two processors, at most this many. What crosses a boundary here is woken by
+/// another process each time: threads that hand such small pieces to each other cost more than they
+/// win (docs/measurements.md), and the store, the log and TLS of others run beside them.
 const WORKERS_MAX: usize = 8;
 
 /// Time for what is left when a role ends.
@@ -34,7 +36,8 @@ where
     }
     strait_pki::install_provider();
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = NonZeroUsize::new(processors.clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
+    let workers =
+        NonZeroUsize::new((processors / 2).clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
     let runtime = build_runtime(workers)?;
     runtime.block_on(async {
         let context = Context::of_system();
