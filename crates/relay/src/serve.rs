@@ -35,7 +35,7 @@ mod trust;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -194,19 +194,17 @@ impl Serving {
         let kind = if is_raw { "raw" } else { "http" };
         let seen = Seen::new(&live, flow, kind, &tlvs);
         let withdrawn = live.kept.withdrawn.clone();
-        let serve = async move {
-            match head {
-                OpenHead::Http(head) => exchange::serve(live, stream, head, seen).await,
-                OpenHead::Raw(head) => raw::serve(live, stream, head, seen).await,
-                OpenHead::Control => {}
-            }
+        match head {
+            OpenHead::Http(head) => context.tasks.spawn("relay.stream", async move {
+                let serve = pin!(exchange::serve(live, stream, head, seen));
+                unless_forced(serve, &withdrawn).await;
+            }),
+            OpenHead::Raw(head) => context.tasks.spawn("relay.stream", async move {
+                let serve = pin!(raw::serve(live, stream, head, seen));
+                unless_forced(serve, &withdrawn).await;
+            }),
+            OpenHead::Control => return,
         };
-        context.tasks.spawn("relay.stream", async move {
-            tokio::select! {
-                () = serve => {}
-                () = withdrawn.forced() => {}
-            }
-        });
     }
 }
 
@@ -217,7 +215,16 @@ impl fmt::Debug for Serving {
     }
 }
 
-/// Does something until it is done, or the peer wants no more of the stream: its code.
+/// Serves until that is done, or what is served is withdrawn and its time is over.
+async fn unless_forced(serve: Pin<&mut impl Future<Output = ()>>, withdrawn: &Shutdown) {
+    tokio::select! {
+        () = serve => {}
+        () = withdrawn.forced() => {}
+    }
+}
+
+/// Does something until it is done, or the peer wants no more of the stream: its code. Large work
+/// is to be boxed: it is held twice here.
 async fn until<T>(sender: &mut Sender, work: impl Future<Output = T>) -> Result<T, Code> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {

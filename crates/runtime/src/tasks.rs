@@ -98,13 +98,13 @@ impl TaskSet {
         let registered = self.register(name, daemon);
         let id = registered.id;
         let (sender, result) = oneshot::channel();
-        let work = async move {
-            let caught = AssertUnwindSafe(future).catch_unwind().await;
+        // Combined, not awaited: an async block would hold the future twice.
+        let work = AssertUnwindSafe(future).catch_unwind().map(move |caught| {
             let outcome = caught.map_err(|panic| registered.panicked(panic.as_ref()));
             // Whoever no longer waits does not want it.
             drop(sender.send(outcome));
             drop(registered);
-        };
+        });
         // Not under the lock: a runtime that is ending drops the task, and with it
         // `registered`, right here.
         let handle = Handle::current().spawn(NAME.scope(name, work));

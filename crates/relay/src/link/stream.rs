@@ -185,6 +185,18 @@ impl Sender {
         self.stream.shared.act(|state, _| state.connection.accept(self.stream.id));
     }
 
+    /// The same, but the peer is told with whatever leaves next, which [`push`](Self::push) has
+    /// happen. For a stream whose answer will be there in a moment: it saves a wake-up on both
+    /// sides.
+    pub fn accept_with_next(&self) {
+        self.stream.shared.state.lock().connection.accept(self.stream.id);
+    }
+
+    /// Has leave what waits to be sent.
+    pub fn push(&self) {
+        self.stream.shared.act(|_, _| ());
+    }
+
     /// Sends the head of a response; `end`: nothing follows.
     ///
     /// # Errors

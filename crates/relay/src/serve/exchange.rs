@@ -1,11 +1,11 @@
 //! One http stream: decided, sent to its service, answered.
 //!
-//! ACCEPT leaves before the first byte goes in. Everything that a stream needs belongs to the one
+//! ACCEPT is queued before the first byte goes in. Everything that a stream needs belongs to the one
 //! future that serves it: dropped, it closes its connection or resets its place on a shared one.
 
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ use crate::services::{HttpTarget, ServiceLimits, Target};
 
 /// How long a service may take to ask for a body that waits; then the agent does.
 const CONTINUE: Duration = Duration::from_secs(1);
+/// How long the hub may wait to hear that a request without a body was accepted.
+const PROMPT: Duration = Duration::from_millis(10);
 /// How long a client may take for a message of ours.
 const TELL: Duration = Duration::from_secs(10);
 /// Informational heads that wait; more than come before one answer.
@@ -112,7 +114,7 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut se
             let limits = &live.service.limits;
             let idle = limits.idle.map(|idle| idle.max(raw::SILENCE));
             let limits = ServiceLimits { idle, ..*limits };
-            seen.code = raw::pump(receiver, sender, io, early, &flow, &limits).await;
+            seen.code = Box::pin(raw::pump(receiver, sender, io, early, &flow, &limits)).await;
         }
         Err(Stop::Cut(code)) => {
             seen.code = code;
@@ -122,7 +124,7 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut se
             seen.status = failure.status().as_u16();
             seen.reason = failure.reason();
             seen.code = Code::None;
-            let told = tell(&live, &mut sender, &head, &failure);
+            let told = Box::pin(tell(&live, &mut sender, &head, &failure));
             if tokio::time::timeout(TELL, told).await.is_err() {
                 seen.code = Code::Timeout;
                 sender.reset(Directions::Both, Code::Timeout, "");
@@ -169,7 +171,7 @@ async fn exchange(
         biased;
         done = async {
             if asked.upgrade.is_some() {
-                work.upgrade(receiver, sender, asked, seen).await
+                Box::pin(work.upgrade(receiver, sender, asked, seen)).await
             } else {
                 work.send(receiver, sender, asked, seen).await.map(|_| None)
             }
@@ -214,21 +216,32 @@ impl Work<'_> {
     ) -> Result<Code, Stop> {
         let (mut body, has_body) = self.body(&asked, receiver);
         let repeat = self.http.retries_safe && asked.is_repeatable(has_body);
-        if let Some(inner) = until(sender, self.pool.rested()).await? {
+        let mut rested = until(sender, self.pool.rested()).await?;
+        loop {
+            let is_new = rested.is_none();
+            let inner = match rested.take() {
+                Some(inner) => inner,
+                None => until(sender, self.connect(false)).await??,
+            };
             match self.attempt(inner, asked.clone(), (body, has_body), sender, seen).await? {
                 Sent::Answered(code) => return Ok(code),
+                Sent::Unsent(_) if is_new => {
+                    return Err(Failure::ConnectFailed(ConnectError::Failed).into());
+                }
                 Sent::Unsent(back) => body = back,
                 // The other side closes a connection that rests when it likes to.
-                Sent::Lost(_) if repeat => body = Incoming::default(),
+                Sent::Lost(_) if repeat && !is_new => body = Incoming::default(),
                 Sent::Lost(failure) => return Err(failure.into()),
             }
         }
-        let inner = until(sender, self.pool.connect(false, self.limits().dial)).await??;
-        match self.attempt(inner, asked, (body, has_body), sender, seen).await? {
-            Sent::Answered(code) => Ok(code),
-            Sent::Unsent(_) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
-            Sent::Lost(failure) => Err(failure.into()),
-        }
+    }
+
+    /// A new connection. Rare and large, so it is boxed.
+    fn connect(
+        &self,
+        upgrade: bool,
+    ) -> Pin<Box<dyn Future<Output = Result<Inner, Failure>> + Send + '_>> {
+        Box::pin(self.pool.connect(upgrade, self.limits().dial))
     }
 
     /// The body, and whether there is one. That there is none is known when the stream opens.
@@ -252,9 +265,14 @@ impl Work<'_> {
     ) -> Result<Sent, Stop> {
         let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
         let request = self.request(asked, body, has_body, &inner, informed)?;
-        sender.accept();
+        if has_body {
+            sender.accept();
+        } else {
+            // Mostly with the answer.
+            sender.accept_with_next();
+        }
         let sending = inner.send(request);
-        let talk = self.talk(sending, &mut heads, sender, seen);
+        let talk = pin!(self.talk(sending, &mut heads, sender, seen));
         let result = inner.drive(talk).await;
         match result {
             Err(Talk::Stop(stop)) => Err(stop),
@@ -279,12 +297,13 @@ impl Work<'_> {
         asked: Asked,
         seen: &mut Seen,
     ) -> Result<Option<Switched>, Stop> {
-        let mut inner = until(sender, self.pool.connect(true, self.limits().dial)).await??;
+        let mut inner = until(sender, self.connect(true)).await??;
         let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
         let request = self.request(asked, Incoming::default(), false, &inner, informed)?;
         sender.accept();
         let sending = inner.send(request);
-        let result = inner.drive(self.talk(sending, &mut heads, sender, seen)).await;
+        let talk = pin!(self.talk(sending, &mut heads, sender, seen));
+        let result = inner.drive(talk).await;
         match result {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(_)) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
@@ -349,21 +368,30 @@ impl Work<'_> {
         seen: &mut Seen,
     ) -> Result<Next, Talk> {
         let mut sending = pin!(sending);
-        let mut asks = pin!(tokio::time::sleep(CONTINUE));
+        let wait = if self.flow.upload() == Upload::Held { CONTINUE } else { PROMPT };
+        let mut late = pin!(tokio::time::sleep(wait));
+        let mut waits = true;
         let answered = loop {
             let held = self.flow.upload() == Upload::Held;
             let event = async {
                 tokio::select! {
                     biased;
-                    Some(head) = heads.recv() => ControlFlow::Continue(head),
+                    Some(head) = heads.recv() => ControlFlow::Continue(Some(head)),
                     answered = &mut sending => ControlFlow::Break(answered),
-                    // The service does not say whether it wants the body: it gets it.
-                    () = &mut asks, if held => ControlFlow::Continue(answer::proceed()),
+                    () = &mut late, if waits => ControlFlow::Continue(None),
                 }
             };
             match until(sender, event).await? {
                 ControlFlow::Break(answered) => break answered,
-                ControlFlow::Continue(head) => self.inform(&head, held, sender),
+                ControlFlow::Continue(Some(head)) => self.inform(&head, held, sender),
+                ControlFlow::Continue(None) => {
+                    waits = false;
+                    match held {
+                        // The service does not say whether it wants the body: it gets it.
+                        true => self.inform(&answer::proceed(), held, sender),
+                        false => sender.push(),
+                    }
+                }
             }
         };
         match answered {

@@ -143,7 +143,7 @@ fn millis(time: Duration) -> u64 {
 
 /// The body of a request, as it comes through the tunnel.
 #[derive(Default)]
-pub(super) struct Incoming(Option<Source>);
+pub(super) struct Incoming(Option<Box<Source>>);
 
 struct Source {
     receiver: Receiver,
@@ -172,7 +172,8 @@ impl Incoming {
     ) -> Self {
         flow.set_upload(if held { Upload::Held } else { Upload::Running });
         let limit = limit.unwrap_or(u64::MAX);
-        Self(Some(Source { receiver, first, flow: flow.clone(), length, limit, read: 0 }))
+        let flow = flow.clone();
+        Self(Some(Box::new(Source { receiver, first, flow, length, limit, read: 0 })))
     }
 }
 
@@ -203,7 +204,7 @@ impl Body for Incoming {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match self.0.as_deref() {
             None => SizeHint::with_exact(0),
             Some(Source { length: Some(length), read, .. }) => {
                 SizeHint::with_exact(length.saturating_sub(*read))

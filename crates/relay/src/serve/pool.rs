@@ -5,7 +5,7 @@
 //! What rests is looked at before it is used. At most [`RESTING_MAX`] rest, for [`REST`].
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -274,7 +274,7 @@ impl Inner {
     }
 
     /// Does something that needs the connection to move.
-    pub(super) async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn drive<T>(&mut self, work: Pin<&mut impl Future<Output = T>>) -> T {
         match self {
             Self::Shared(_) => work.await,
             Self::Single(single) => single.drive(work).await,
@@ -294,8 +294,7 @@ impl Inner {
 
 impl Single {
     /// The connection first: what it reads is what `work` waits for.
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    async fn drive<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|context| {
             if !self.ended {
                 self.ended = self.connection.poll_without_shutdown(context).is_ready();

@@ -59,7 +59,7 @@ async fn connect(
         Code::Internal
     })?;
     let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal) };
-    let dialled = dialer.dial(Offered::Nothing, live.service.limits.dial);
+    let dialled = Box::pin(dialer.dial(Offered::Nothing, live.service.limits.dial));
     let (io, _) = until(sender, dialled).await?.map_err(|failure| {
         seen.reason = failure.reason();
         match failure {
