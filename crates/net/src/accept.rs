@@ -1,11 +1,15 @@
 //! Connections: accepted, secured, served.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::UPGRADE;
 use hyper::body::Incoming;
@@ -16,16 +20,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use socket2::SockRef;
 use strait_runtime::TaskSet;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::Connection;
-use crate::metrics::{ConnectionFailure, OpenConnection, ServerMetrics};
+use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::{Peers, Place};
-use crate::server::{Handler, Server};
+use crate::rest::{Activity, Exchange, LOOK};
+use crate::server::{Handler, Limits, Server};
 use crate::strict::{Strict, Turn};
 
 /// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
@@ -184,7 +189,7 @@ impl Context {
         peer: SocketAddr,
         places: (OwnedSemaphorePermit, Place),
     ) {
-        let _open = OpenConnection::new(&self.server.metrics);
+        let _open = Counted::open(&self.server.metrics);
         let served = match &self.server.tls {
             None => {
                 let connection = Arc::new(Connection::new(peer, Vec::new()));
@@ -241,10 +246,52 @@ impl Context {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (metrics, time) = (self.server.metrics.clone(), self.server.limits.answer_time);
-        let turn = Arc::<Turn>::default();
-        let io = Strict::new(io, connection.clone(), metrics, time, turn.clone());
-        let shutdown = self.server.shutdown.clone();
+        let Limits { answer_time, head_time, .. } = self.server.limits;
+        let (metrics, shutdown) = (self.server.metrics.clone(), self.server.shutdown.clone());
+        let (turn, activity) = (Arc::<Turn>::default(), Arc::<Activity>::default());
+        let (asked, active) = (turn.clone(), activity.clone());
+        let mut io = Strict::new(io, connection.clone(), metrics, answer_time, asked, active);
+        let service = self.service(connection, Some((turn, activity.clone())));
+        loop {
+            let served = self.http1_builder().serve_connection(TokioIo::new(io), &service);
+            // Boxed: a connection that rests does not hold its place.
+            let mut served = Box::new(served.with_upgrades());
+            let mut look = LOOK[0];
+            loop {
+                tokio::select! {
+                    ended = &mut *served => return ended,
+                    () = shutdown.asked() => {
+                        Pin::new(&mut *served).graceful_shutdown();
+                        return served.await;
+                    }
+                    () = tokio::time::sleep(look) => {}
+                }
+                if activity.is_none() {
+                    break;
+                }
+                look = LOOK[1].min(look * 2);
+            }
+            let Some(parts) = served.into_parts() else { return Ok(()) };
+            io = parts.io.into_inner();
+            let mut came = parts.read_buf;
+            if came.is_empty() {
+                let _rests = Counted::resting(&self.server.metrics);
+                tokio::select! {
+                    more = read_some(&mut io) => came = more,
+                    () = shutdown.asked() => {}
+                    () = tokio::time::sleep(head_time) => {}
+                }
+            }
+            if came.is_empty() {
+                // The client is away, or was silent for too long: no matter how this ends.
+                drop(io.shutdown().await);
+                return Ok(());
+            }
+            io.read_again(came);
+        }
+    }
+
+    fn http1_builder(&self) -> http1::Builder {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.server.limits.head_time)
@@ -252,15 +299,7 @@ impl Context {
         if let Some(bytes) = self.server.limits.read_bytes {
             http.max_buf_size(bytes.max(HEAD_BYTES_MAX) as usize);
         }
-        let served = http
-            .serve_connection(TokioIo::new(io), self.service(connection, Some(turn)))
-            .with_upgrades();
-        let mut served = std::pin::pin!(served);
-        tokio::select! {
-            ended = served.as_mut() => return ended,
-            () = shutdown.asked() => served.as_mut().graceful_shutdown(),
-        }
-        served.await
+        http
     }
 
     async fn http2<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
@@ -285,26 +324,31 @@ impl Context {
         served.await
     }
 
-    /// Answers the requests of a connection; tells its reader those that ask for another
-    /// protocol.
+    /// Answers the requests of a connection. Its reader, where there is one, is told of those
+    /// that ask for another protocol, and of how long each takes.
     fn service(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         connection: Arc<Connection>,
-        turn: Option<Arc<Turn>>,
+        reader: Option<(Arc<Turn>, Arc<Activity>)>,
     ) -> impl hyper::service::Service<
         http::Request<Incoming>,
         Response = http::Response<crate::Body>,
         Error = Infallible,
-        Future = impl Future<Output = Result<http::Response<crate::Body>, Infallible>> + Send,
-    > {
+        Future = impl Future<Output = Result<http::Response<crate::Body>, Infallible>> + Send + use<>,
+    > + use<> {
+        let context = self.clone();
         service_fn(move |request| {
-            let (context, connection) = (self.clone(), connection.clone());
+            let (context, connection) = (context.clone(), connection.clone());
             let asks = request.headers().contains_key(UPGRADE);
-            let turn = turn.clone().filter(|_| asks);
+            let turn = reader.as_ref().filter(|_| asks).map(|(turn, _)| turn.clone());
+            let exchange = reader.as_ref().map(|(_, activity)| Exchange::new(activity));
             async move {
-                let answer = context.server.answer(&context.handler, connection, request).await;
+                let mut answer = context.server.answer(&context.handler, connection, request).await;
                 if let Some(turn) = turn {
                     turn.answered(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+                }
+                if let Some(exchange) = exchange {
+                    answer.body_mut().ends(exchange);
                 }
                 Ok(answer)
             }
@@ -331,6 +375,20 @@ pub(crate) async fn in_time<T>(
         }
     }
     None
+}
+
+/// Some bytes; none at the end, or where nothing can be read any more.
+async fn read_some(io: &mut (impl AsyncRead + Unpin)) -> Bytes {
+    poll_fn(|context| {
+        // On the stack: whoever waits here holds no buffer.
+        let mut bytes = [0; 4 << 10];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = ready!(Pin::new(&mut *io).poll_read(context, &mut buffer));
+        Poll::Ready(
+            read.map_or_else(|_| Bytes::new(), |()| Bytes::copy_from_slice(buffer.filled())),
+        )
+    })
+    .await
 }
 
 /// Runs HTTP/2's requests as tasks of the server's set.

@@ -19,6 +19,7 @@ mod metrics;
 mod peers;
 mod pool;
 mod resolve;
+mod rest;
 mod server;
 mod span;
 mod strict;

@@ -9,6 +9,7 @@ use strait_runtime::{Label, Metrics};
 #[derive(Clone, Debug)]
 pub struct ServerMetrics {
     pub(crate) connections: Gauge,
+    resting: Gauge,
     pub(crate) accepted: Counter,
     failures: Family<Label, Counter>,
     pub(crate) panics: Counter,
@@ -37,6 +38,7 @@ impl ServerMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         let this = Self {
             connections: Gauge::default(),
+            resting: Gauge::default(),
             accepted: Counter::default(),
             failures: Family::default(),
             panics: Counter::default(),
@@ -45,6 +47,11 @@ impl ServerMetrics {
             "strait_net_connections",
             "Connections that are open",
             this.connections.clone(),
+        );
+        metrics.register(
+            "strait_net_connections_resting",
+            "Connections of HTTP/1.1 that are open, silent, and hold no buffers",
+            this.resting.clone(),
         );
         metrics.register(
             "strait_net_connections_accepted",
@@ -77,18 +84,23 @@ impl ServerMetrics {
     }
 }
 
-/// Counts a connection as open while it lives.
-pub(crate) struct OpenConnection(Gauge);
+/// Counts a connection while this lives.
+pub(crate) struct Counted(Gauge);
 
-impl OpenConnection {
-    pub(crate) fn new(metrics: &ServerMetrics) -> Self {
+impl Counted {
+    pub(crate) fn open(metrics: &ServerMetrics) -> Self {
         metrics.accepted.inc();
         metrics.connections.inc();
         Self(metrics.connections.clone())
     }
+
+    pub(crate) fn resting(metrics: &ServerMetrics) -> Self {
+        metrics.resting.inc();
+        Self(metrics.resting.clone())
+    }
 }
 
-impl Drop for OpenConnection {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

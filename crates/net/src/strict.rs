@@ -26,6 +26,7 @@ use tokio::time::Sleep;
 use crate::connection::Connection;
 use crate::framing::Framing;
 use crate::metrics::{ConnectionFailure, ServerMetrics};
+use crate::rest::Activity;
 pub(crate) use turn::Turn;
 
 /// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
@@ -44,8 +45,11 @@ pub(crate) struct Strict<T> {
     framing: Framing,
     reads: Reads,
     turn: Arc<Turn>,
+    activity: Arc<Activity>,
     /// What came behind a request for another protocol.
     held: Bytes,
+    /// What was followed already, and is to be read again.
+    again: Bytes,
     /// How long a client may take nothing of its answers.
     answer_time: Option<Duration>,
     /// Since when it has.
@@ -76,6 +80,7 @@ impl<T> Strict<T> {
         metrics: ServerMetrics,
         answer_time: Option<Duration>,
         turn: Arc<Turn>,
+        activity: Arc<Activity>,
     ) -> Self {
         Self {
             io,
@@ -84,7 +89,9 @@ impl<T> Strict<T> {
             framing: Framing::default(),
             reads: Reads::Http,
             turn,
+            activity,
             held: Bytes::new(),
+            again: Bytes::new(),
             answer_time,
             stuck: None,
             linger: None,
@@ -120,6 +127,7 @@ impl<T> Strict<T> {
         context: &mut Context<'_>,
         written: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
+        self.activity.writes(written.is_pending());
         let Some(time) = self.answer_time.filter(|_| written.is_pending()) else {
             self.stuck = None;
             return written;
@@ -127,6 +135,11 @@ impl<T> Strict<T> {
         let sleep = || Box::pin(tokio::time::sleep(time));
         let over = self.stuck.get_or_insert_with(sleep).as_mut().poll(context);
         over.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Has bytes read again that were read before.
+    pub(crate) fn read_again(&mut self, bytes: Bytes) {
+        self.again = bytes;
     }
 
     /// Whether the other side may be in the middle of something.
@@ -187,6 +200,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.again.is_empty() {
+            let count = this.again.len().min(buffer.remaining());
+            buffer.put_slice(&this.again.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         if matches!(this.reads, Reads::Waits) {
             match ready!(this.poll_turn(context, buffer))? {
                 None => return Poll::Ready(Ok(())),
@@ -202,7 +220,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
             Reads::Other => this.poll_more(context, buffer),
             Reads::Http | Reads::Waits => {
                 let before = buffer.filled().len();
-                ready!(this.poll_more(context, buffer))?;
+                let more = this.poll_more(context, buffer);
+                this.activity.reads(more.is_ready() || this.framing.is_within());
+                ready!(more)?;
                 this.follow(buffer, before);
                 Poll::Ready(Ok(()))
             }

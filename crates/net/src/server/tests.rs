@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::accept::Streams;
+use crate::rest::LOOK;
 use crate::testing::{LIMITS, Scene, call, clock, get};
 
 async fn connect_tls(mut config: ClientConfig, to: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
@@ -237,6 +238,101 @@ async fn heads_are_bounded_in_time() {
         let said = tokio::time::timeout(Duration::from_secs(20), said_to(head, limits)).await;
         assert!(!said.unwrap().starts_with("HTTP/1.1 200"));
     }
+}
+
+/// Waits until so many connections rest.
+async fn resting(scene: &Scene, count: &str) {
+    let rests = async {
+        while scene.metric("strait_net_connections_resting ") != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMITS.total, rests).await.unwrap();
+}
+
+/// Reads until these bytes have come, so often.
+async fn read_until(stream: &mut (impl AsyncReadExt + Unpin), end: &str, times: usize) {
+    let mut bytes = Vec::new();
+    while String::from_utf8_lossy(&bytes).matches(end).count() < times {
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_rested_is_as_it_was() {
+    let scene = Scene::new();
+    let (address, served) = scene.serve(Limits::default(), ok()).await;
+    let config = scene.client_config();
+    let mut stream = connect_tls((*config).clone(), address, "http/1.1").await;
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    // At first, after an answer, and with what comes in pieces and more than one at once.
+    for pieces in [&[get][..], &[&get[..1], &get[1..]], &[&format!("{get}{get}")]] {
+        resting(&scene, "1").await;
+        for piece in pieces {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            if pieces.len() > 1 {
+                resting(&scene, "0").await;
+            }
+        }
+        let times = pieces.concat().matches("GET").count();
+        read_until(&mut stream, "\r\n\r\nok", times).await;
+    }
+    // What is wrong is so as well.
+    resting(&scene, "1").await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 400 "));
+    drop(stream);
+    // One that rests holds up nobody who ends.
+    let _silent = connect_tls((*config).clone(), address, "http/1.1").await;
+    resting(&scene, "1").await;
+    scene.shutdown.ask();
+    tokio::time::timeout(LIMITS.total, served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_rests_for_as_long_as_a_head_may_take() {
+    let scene = Scene::new();
+    let limits = Limits { head_time: LOOK[0] + Duration::from_millis(100), ..Limits::default() };
+    let (address, _served) = scene.serve(limits, ok()).await;
+    let mut stream = connect_tls((*scene.client_config()).clone(), address, "http/1.1").await;
+    let before = clock().monotonic();
+    resting(&scene, "1").await;
+    let said = tokio::time::timeout(LIMITS.total, read_to_end(&mut stream)).await;
+    assert_eq!(said.unwrap(), "");
+    assert!(clock().monotonic() - before >= limits.head_time);
+}
+
+#[tokio::test]
+async fn nothing_rests_during_an_exchange() {
+    let scene = Scene::new();
+    let finish = Arc::new(Notify::new());
+    let may_finish = finish.clone();
+    let slow = handler(move |_, _| {
+        let may_finish = may_finish.clone();
+        async move {
+            let last = async move {
+                may_finish.notified().await;
+                Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from("last")))
+            };
+            let first = futures_util::stream::iter([Ok(http_body::Frame::data("first".into()))]);
+            let body = futures_util::StreamExt::chain(first, futures_util::stream::once(last));
+            Response::new(Body::stream(http_body_util::StreamBody::new(body)))
+        }
+    });
+    let (address, _served) = scene.serve(Limits::default(), slow).await;
+    let config = (*scene.client_config()).clone();
+    let mut busy = connect_tls(config.clone(), address, "http/1.1").await;
+    busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    read_until(&mut busy, "first\r\n", 1).await;
+    // This one is younger, so the other was looked at before.
+    let mut silent = connect_tls(config, address, "http/1.1").await;
+    resting(&scene, "1").await;
+    finish.notify_one();
+    read_until(&mut busy, "last\r\n0\r\n\r\n", 1).await;
+    resting(&scene, "2").await;
+    silent.write_all(b"G").await.unwrap();
+    resting(&scene, "1").await;
 }
 
 #[tokio::test]
