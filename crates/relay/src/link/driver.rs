@@ -20,6 +20,8 @@ use super::{Acceptor, Shared, State, Stream, leave};
 const READ: [usize; 2] = [16 << 10, 64 << 10];
 /// What is written at once.
 const WRITE: usize = 64 << 10;
+/// Of these so many, before other tasks have their turn.
+const BATCHES: usize = 4;
 /// After the last frame: for the peer to close its side, so that it can read that frame.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -198,32 +200,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.phase = Phase::Over;
     }
 
-    /// Moves bytes while any move. Before it writes it lets every task run that is ready: what
-    /// they all have to say then leaves as one batch, and not each with a system call and a TLS
-    /// record of its own.
+    /// Moves some bytes. Before it writes it lets every task run that is ready: what they all have
+    /// to say then leaves as one batch, and not each with a system call and a TLS record of its
+    /// own. After some batches it lets them run again: nobody waits for a connection that is busy.
     fn turn(&mut self, context: &mut Context<'_>) {
-        loop {
-            let mut moved = self.read(context);
-            if self.phase != Phase::Open {
-                return;
+        let mut moved = self.read(context);
+        if self.phase != Phase::Open {
+            return;
+        }
+        if !self.gathered {
+            self.gathered = true;
+            context.waker().wake_by_ref();
+            return;
+        }
+        for _ in 0..BATCHES {
+            self.fill(context);
+            match self.write(context) {
+                Ok(true) if self.phase == Phase::Open => moved = true,
+                Ok(_) => break,
+                Err(_) => return self.lose(),
             }
-            if !self.gathered {
-                self.gathered = true;
-                context.waker().wake_by_ref();
-                return;
-            }
-            loop {
-                self.fill(context);
-                match self.write(context) {
-                    Ok(true) if self.phase == Phase::Open => moved = true,
-                    Ok(_) => break,
-                    Err(_) => return self.lose(),
-                }
-            }
-            if !moved || self.phase != Phase::Open {
-                self.gathered = false;
-                return;
-            }
+        }
+        self.gathered = moved;
+        if moved && self.phase == Phase::Open {
+            context.waker().wake_by_ref();
         }
     }
 
