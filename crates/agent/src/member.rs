@@ -54,9 +54,8 @@ impl Member {
         let known = match Membership::load(&file)? {
             Some(known) if known.not_after < context.clock.now() => {
                 // It may still be renewed for some days.
-                match until_final(context, "renew", || front_door.renew(&known, &context.clock))
-                    .await
-                {
+                let attempt = || front_door.renew(&known, &context.clock);
+                match until_final(context, "renew", attempt, |_| {}).await {
                     Ok(Some(renewed)) => {
                         renewed.save(&file)?;
                         Some(renewed)
@@ -77,7 +76,12 @@ impl Member {
                 let key_file = directory.join("join.key");
                 let key = join_key(&key_file)?;
                 let attempt = || front_door.join(token, &key, facts, &context.clock);
-                let Some(joined) = until_final(context, "join", attempt).await? else {
+                let waits = |request: &str| {
+                    let command = format!("strait agent approve {}", request.replacen('.', "/", 1));
+                    let key = key.spki_sha256();
+                    tracing::info!(request, %key, command, "waits for a person's approval");
+                };
+                let Some(joined) = until_final(context, "join", attempt, waits).await? else {
                     return Ok(None);
                 };
                 joined.save(&file)?;
@@ -176,16 +180,19 @@ impl Member {
     }
 }
 
-/// Tries until it succeeds or cannot; `None` if the agent is to end first.
+/// Tries until it succeeds or cannot; `None` if the agent is to end first. `waits` is called once,
+/// if a person has to approve it, with the request's name.
 async fn until_final<F>(
     context: &Context,
     what: &'static str,
     attempt: impl Fn() -> F,
+    waits: impl Fn(&str),
 ) -> Result<Option<Membership>, JoinError>
 where
     F: Future<Output = Result<Membership, JoinError>>,
 {
     let mut backoff = Backoff::new(JOIN_FIRST, JOIN_LIMIT, context.entropy.clone());
+    let mut is_told = false;
     loop {
         let error = tokio::select! {
             () = context.shutdown.asked() => return Ok(None),
@@ -195,8 +202,20 @@ where
                 Err(error) => error,
             },
         };
-        let wait = backoff.next().unwrap_or(JOIN_LIMIT);
-        tracing::warn!(err = %Report(&error), wait_s = wait.as_secs_f32(), "cannot {what} yet");
+        let wait = if let JoinError::Waiting { request, retry_after } = &error {
+            // Once: what follows says the same.
+            if !std::mem::replace(&mut is_told, true) {
+                waits(request);
+            }
+            backoff.reset();
+            Backoff::new(*retry_after, *retry_after, context.entropy.clone()).next()
+        } else {
+            let wait = backoff.next();
+            let wait_s = wait.unwrap_or(JOIN_LIMIT).as_secs_f32();
+            tracing::warn!(err = %Report(&error), wait_s, "cannot {what} yet");
+            wait
+        };
+        let wait = wait.unwrap_or(JOIN_LIMIT);
         tokio::select! {
             () = context.shutdown.asked() => return Ok(None),
             () = tokio::time::sleep(wait) => {}

@@ -29,7 +29,11 @@ pub const TENANCY: [KindFile; 2] =
     kinds!["workspaces.tenancy.kcp.io", "workspacetypes.tenancy.kcp.io"];
 
 /// Kinds of the export `relay.strait.dev`.
-pub const RELAY: [KindFile; 2] = kinds!["agents.relay.strait.dev", "services.relay.strait.dev"];
+pub const RELAY: [KindFile; 3] = kinds![
+    "agents.relay.strait.dev",
+    "services.relay.strait.dev",
+    "certificaterequests.relay.strait.dev",
+];
 
 /// Kinds of the export `requests.strait.dev`.
 pub const REQUESTS: [KindFile; 1] = kinds!["requestclassviews.requests.strait.dev"];
@@ -85,6 +89,7 @@ mod tests {
             (&["spec", "services", "allow"][..], r#"["*"]"#),
             (&["spec", "affinity", "mode"], r#""none""#),
             (&["spec", "drain"], "false"),
+            (&["spec", "joinPolicy"], r#""token""#),
             (&["spec", "incoming"], "[]"),
         ] {
             assert_eq!(agent.at(path).unwrap().to_string(), expected);
@@ -92,6 +97,7 @@ mod tests {
         for (text, field) in [
             ("{spec: {services: {allow: [a/b/c]}}}", "spec.services.allow[0]"),
             ("{spec: {services: {allow: [A]}}}", "spec.services.allow[0]"),
+            ("{spec: {joinPolicy: ask}}", "spec.joinPolicy"),
             ("{spec: {affinity: {mode: sticky}}}", "spec.affinity.mode"),
             ("{spec: {affinity: {ttl: 10m}}}", "unknown spec.affinity.ttl"),
             ("{spec: {incoming: [{type: http}]}}", "spec.incoming[0].name"),

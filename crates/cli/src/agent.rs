@@ -1,5 +1,6 @@
 //! `strait agent`.
 
+mod approve;
 mod check;
 mod objects;
 mod settings;
@@ -15,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::log::LogArgs;
 use crate::objects::{ListArgs, ShowArgs, list, show};
 use crate::process;
+use approve::{ApproveArgs, DenyArgs};
 use check::CheckArgs;
 use token::TokenArgs;
 
@@ -39,6 +41,8 @@ enum AgentCommand {
     List(AgentListArgs),
     #[command(visible_alias = "get")]
     Show(AgentShowArgs),
+    Approve(ApproveArgs),
+    Deny(DenyArgs),
 }
 
 /// Lists agents, with what is connected of each
@@ -115,12 +119,21 @@ pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
         Some(AgentCommand::Check(args)) => check::run(args),
         Some(AgentCommand::List(args)) => process::call(async {
             let workspace = Workspace::open(&args.client).await?;
+            if args.list.is_for_people() {
+                approve::tell_of_waiting(&workspace, None).await;
+            }
             list(&AGENTS, &args.list, &workspace).await
         }),
         Some(AgentCommand::Show(args)) => process::call(async {
             let workspace = Workspace::open(&args.client).await?;
-            show(&AGENTS, &name(&args.show.name)?, &args.show, &workspace).await
+            let name = name(&args.show.name)?;
+            if args.show.is_for_people() {
+                approve::tell_of_waiting(&workspace, Some(&name)).await;
+            }
+            show(&AGENTS, &name, &args.show, &workspace).await
         }),
+        Some(AgentCommand::Approve(args)) => process::call(approve::approve(args)),
+        Some(AgentCommand::Deny(args)) => process::call(approve::deny(args)),
         None => serve(&args.run, log),
     }
 }

@@ -58,6 +58,26 @@ pub(crate) struct ListArgs {
     watch: bool,
 }
 
+impl ListArgs {
+    /// Whether people read it rather than programs.
+    pub(crate) const fn is_for_people(&self) -> bool {
+        self.output.is_for_people()
+    }
+}
+
+impl ShowArgs {
+    /// Whether people read it rather than programs.
+    pub(crate) const fn is_for_people(&self) -> bool {
+        self.output.is_for_people()
+    }
+}
+
+impl Output {
+    const fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
 /// What to show.
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
@@ -206,8 +226,7 @@ impl Printer {
     fn print(&mut self, list: &Value, workspace: &Workspace) -> Result<(), Failure> {
         let text = self.all(list, SystemClock.now());
         std::io::stdout().lock().write_all(&text)?;
-        let is_for_people = matches!(self.output, Output::Table | Output::Wide);
-        if list.array_at(&["items"]).is_empty() && is_for_people {
+        if list.array_at(&["items"]).is_empty() && self.output.is_for_people() {
             let (noun, name) = (self.kind.noun, workspace.name());
             output::note(&format!("no {noun}s in workspace {name}"));
         }

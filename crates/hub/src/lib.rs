@@ -120,6 +120,7 @@ impl Hub {
             advertised,
             clock.clone(),
             entropy.clone(),
+            audit.clone(),
         ));
         let credentials = Arc::new(Credentials::new(
             registry.clone(),

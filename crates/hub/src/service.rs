@@ -280,6 +280,10 @@ impl Service {
         };
         match answer {
             Ok(Answer::Granted(value)) => respond::value(StatusCode::OK, &value, Format::JSON),
+            Ok(Answer::Waiting(request, again)) => {
+                let value = object! {"request": request, "retryAfter": again.as_secs()};
+                respond::value(StatusCode::ACCEPTED, &value, Format::JSON)
+            }
             Ok(Answer::Refused(code, reason, message)) => refused(code, reason, &message),
             Err(status) => respond::status(&status, Format::JSON),
         }

@@ -12,6 +12,7 @@ use strait_store::{Key, ObjectName, ResourceId};
 use strait_types::ClusterName;
 use strait_workspaces::System;
 
+use crate::approval::JoinPolicy;
 use crate::http::pattern::matches;
 
 /// Life of a certificate where the Agent names none, and the bounds of what it may name.
@@ -29,6 +30,8 @@ pub struct AgentSpec {
     pub suspended: bool,
     /// Whether its instances get no new streams.
     pub draining: bool,
+    /// Who may join.
+    pub join_policy: JoinPolicy,
     /// Installations that may join.
     pub max_instances: usize,
     /// Life of a certificate.
@@ -79,6 +82,10 @@ impl AgentSpec {
             offers: texts(&["spec", "services", "allow"]),
             calls: value.array_at(&["spec", "incoming"]).iter().filter_map(called).collect(),
             affinity: affinity(&value),
+            join_policy: match value.str_at(&["spec", "joinPolicy"]) {
+                Some("approve") => JoinPolicy::Approve,
+                _ => JoinPolicy::Token,
+            },
             max_instances: usize::try_from(max).unwrap_or(1),
             certificate_ttl: ttl.clamp(TTL_MIN, TTL_MAX),
             revoked_before: revoked_before.and_then(|text| text.parse().ok()),
@@ -147,6 +154,8 @@ fn affinity(agent: &Value) -> Affinity {
 pub struct Agents {
     pub(crate) system: Arc<System>,
     pub(crate) resource: ResourceId,
+    /// Where CertificateRequests are stored.
+    pub(crate) requests: ResourceId,
     /// Where agents' RequestClassViews are stored.
     pub(crate) views: ResourceId,
 }
@@ -164,14 +173,20 @@ impl Agents {
             ResourceId::new(export, resource, &identity)
         };
         let resource = id(RELAY_EXPORT, "agents");
+        let requests = id(RELAY_EXPORT, "certificaterequests");
         let views = id(REQUESTS_EXPORT, "requestclassviews");
-        Self { system, resource, views }
+        Self { system, resource, requests, views }
     }
 
     /// The key of an agent.
     #[must_use]
     pub fn key(&self, cluster: &ClusterName, name: &str) -> Key {
         Key::new(self.resource.clone(), cluster.clone(), ObjectName::cluster_scoped(name))
+    }
+
+    /// The key of a request to join.
+    pub(crate) fn request_key(&self, cluster: &ClusterName, name: &str) -> Key {
+        Key::new(self.requests.clone(), cluster.clone(), ObjectName::cluster_scoped(name))
     }
 
     /// An agent as it is now.
@@ -181,7 +196,20 @@ impl Agents {
     }
 }
 
-/// Sets a condition of an agent; its time changes only with its status.
+/// Whether what an installation joined with, or was approved at, was revoked since.
+pub(crate) fn is_revoked(agent: &Object, instance: &str, approved: Option<Timestamp>) -> bool {
+    let value = agent.to_value();
+    let instances = value.array_at(&["status", "instances"]);
+    let known = instances.iter().find(|own| own.str_at(&["id"]) == Some(instance));
+    let serial = known.and_then(|own| own.str_at(&["certificate", "serial"]));
+    let joined = known.and_then(|own| own.str_at(&["since"])?.parse().ok());
+    let spec = AgentSpec::of(agent);
+    let before = |time| spec.revoked_before.is_some_and(|before| time < before);
+    serial.is_some_and(|serial| spec.revoked_serials.iter().any(|own| own == serial))
+        || joined.max(approved).is_some_and(before)
+}
+
+/// Sets a condition of an object; its time changes only with its status.
 pub(crate) fn set_condition(
     agent: &mut Value,
     kind: &str,

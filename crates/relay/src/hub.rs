@@ -1,5 +1,7 @@
 //! The hub's side: tokens, joining, renewing, presence, services and credentials for them.
 
+mod approvals;
+mod audited;
 mod behaviour;
 mod call;
 pub mod carriage;

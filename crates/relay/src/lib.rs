@@ -19,6 +19,7 @@
 pub mod access;
 pub mod agent;
 mod agents;
+mod approval;
 pub mod choice;
 pub mod credential;
 pub mod dial;
@@ -34,6 +35,7 @@ pub mod token;
 pub mod websocket;
 
 pub use agents::{Affinity, AgentSpec, Agents, LOST_AFTER};
+pub use approval::JoinPolicy;
 
 /// Key of a user's extra that holds an agent's installation, proved by its certificate.
 pub const INSTANCE_EXTRA: &str = "strait.dev/instance";

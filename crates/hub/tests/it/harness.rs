@@ -95,7 +95,8 @@ impl TestHub {
         assert!(groups.len() <= 1, "the hub's certificates name one group");
         let group = groups.first().map(|&group| group.to_owned());
         let subject = ClientSubject { user: user.to_owned(), group, uri: None };
-        let issued = self.authority.issue_client(&subject, Duration::from_secs(3600)).unwrap();
+        let issued =
+            self.authority.issue_client(&subject, Duration::from_secs(90 * 24 * 3600)).unwrap();
         let key = issued.key_pem().unwrap();
         let certificate = issued.certificate_pem();
         let identity = ClientIdentity::from_pem(certificate.as_bytes(), key.expose().as_bytes());

@@ -35,7 +35,7 @@ pub(crate) async fn token(client: &Client, agent: &str, options: &str) -> String
 
 /// An installation of an agent: its key and its name for itself.
 pub(crate) struct Installation {
-    key: PrivateKey,
+    pub(crate) key: PrivateKey,
     pub(crate) instance: InstanceId,
 }
 
@@ -45,7 +45,7 @@ impl Installation {
         Self { key: PrivateKey::generate().unwrap(), instance }
     }
 
-    fn request(&self, token: &str) -> Value {
+    pub(crate) fn request(&self, token: &str) -> Value {
         object! {
             "token": token,
             "csr": self.key.to_csr_pem().unwrap(),
@@ -55,8 +55,18 @@ impl Installation {
         }
     }
 
-    async fn ask(&self, hub: &TestHub, token: &str) -> Answer {
+    pub(crate) async fn ask(&self, hub: &TestHub, token: &str) -> Answer {
         hub.anonymous().below("").post(JOIN_PATH, &self.request(token)).await
+    }
+
+    /// The name of its request for approval.
+    pub(crate) fn request_name(&self, agent: &str) -> String {
+        format!("{agent}.{}", self.instance)
+    }
+
+    /// The hash of its public key.
+    pub(crate) fn key_hash(&self) -> String {
+        self.key.spki_sha256().to_string()
     }
 
     /// Joins, and returns a client with the certificate.
@@ -79,7 +89,7 @@ fn client_with(hub: &TestHub, granted: &Value, key: &PrivateKey) -> Client {
 
 /// Asserts a refusal and returns its message.
 #[track_caller]
-fn refused(answer: &Answer, code: u16, reason: &str) -> String {
+pub(crate) fn refused(answer: &Answer, code: u16, reason: &str) -> String {
     let body = answer.expect(code);
     assert_eq!(body.str_at(&["reason"]), Some(reason), "{}", answer.text());
     body.str_at(&["message"]).unwrap().to_owned()

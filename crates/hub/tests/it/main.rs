@@ -11,6 +11,7 @@ mod api_patch;
 mod api_rbac;
 mod api_shapes;
 mod api_watch;
+mod approval;
 mod bindings;
 mod carriage;
 mod certificates;

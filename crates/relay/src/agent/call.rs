@@ -28,6 +28,10 @@ const LIMITS: CallLimits = CallLimits {
 /// Most of a hub's message that is passed on.
 const MESSAGE_CHARS_MAX: usize = 512;
 
+/// Waits for approval between two questions, whatever the hub says.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
 /// What an installation says about itself.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -59,6 +63,14 @@ pub enum JoinError {
         reason: String,
         /// For people.
         message: String,
+    },
+    /// A person has to approve it first; the same request is to be made again. May pass.
+    #[error("{request} waits for approval")]
+    Waiting {
+        /// Name of the CertificateRequest.
+        request: String,
+        /// When to ask again.
+        retry_after: Duration,
     },
     /// The hub takes no such request now. May pass.
     #[error("the hub answered {status}: {message}")]
@@ -211,13 +223,19 @@ impl FrontDoor {
 /// Tells an answer that grants from one that refuses and one that may come out otherwise later.
 fn read(status: StatusCode, body: &[u8]) -> Result<Value, JoinError> {
     let value = parse(body).unwrap_or_default();
-    if status.is_success() {
-        return Ok(value);
-    }
     let text = |field: &str| -> String {
         let text = value.str_at(&[field]).unwrap_or_default().chars();
         text.filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect()
     };
+    if status == StatusCode::ACCEPTED {
+        let seconds = value.at(&["retryAfter"]).and_then(Value::as_i64);
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
+        let retry_after = Duration::from_secs(seconds).clamp(RETRY_MIN, RETRY_MAX);
+        return Err(JoinError::Waiting { request: text("request"), retry_after });
+    }
+    if status.is_success() {
+        return Ok(value);
+    }
     if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
         return Err(JoinError::Refused { reason: text("reason"), message: text("message") });
     }
@@ -240,5 +258,19 @@ mod tests {
             assert!(error.to_string().contains("unknown, used or expired"), "{error}");
         }
         assert!(read(StatusCode::OK, b"{}").is_ok());
+    }
+
+    #[test]
+    fn approval_is_waited_for_in_bounds() {
+        for (body, name, seconds) in [
+            (r#"{"request":"smith.6f1c","retryAfter":5}"#, "smith.6f1c", 5),
+            (r#"{"request":"a\nb","retryAfter":-1}"#, "ab", 1),
+            (r#"{"retryAfter":1000000}"#, "", 300),
+            ("", "", 1),
+        ] {
+            let error = read(StatusCode::ACCEPTED, body.as_bytes()).unwrap_err();
+            let JoinError::Waiting { request, retry_after } = error else { panic!("{error:?}") };
+            assert_eq!((&*request, retry_after.as_secs()), (name, seconds), "{body}");
+        }
     }
 }

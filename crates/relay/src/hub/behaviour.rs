@@ -22,6 +22,9 @@ const OF_AGENTS: [(&str, &[&str]); 3] =
 const OF_SERVICES: [(&str, &[&str]); 2] =
     [("credentials", &["create"]), ("revocations", &["create"])];
 
+/// Subresources of requests to join.
+const OF_REQUESTS: [(&str, &[&str]); 1] = [("approval", &["create"])];
+
 /// Who answers what is asked of agents and services beyond data.
 pub struct Handlers {
     /// Makes tokens for agents and takes their reports.
@@ -36,7 +39,12 @@ pub struct Handlers {
 pub fn extras(handlers: &Arc<OnceLock<Handlers>>) -> HashMap<GroupResource, Extras> {
     let agents: Arc<dyn Behaviour> = Arc::new(AgentKind { handlers: handlers.clone() });
     let services: Arc<dyn Behaviour> = Arc::new(ServiceKind { handlers: handlers.clone() });
+    let requests: Arc<dyn Behaviour> = Arc::new(RequestKind { handlers: handlers.clone() });
     HashMap::from([
+        (
+            GroupResource::new("relay.strait.dev", "certificaterequests"),
+            Extras { behaviour: requests, subresources: &OF_REQUESTS },
+        ),
         (
             GroupResource::new("relay.strait.dev", "agents"),
             Extras { behaviour: agents, subresources: &OF_AGENTS },
@@ -94,8 +102,41 @@ impl Behaviour for AgentKind {
                     joining.existing(admission.cluster, name)?;
                     credentials.revoke_at(admission, name, (name, None), &body).await
                 }
-                "token" => joining.make_token(admission.cluster, name, &body).await,
+                "token" => joining.make_token(admission, name, &body).await,
                 "heartbeat" => joining.report(admission.cluster, name, admission.user, &body).await,
+                _ => Err(Status::method_not_allowed()),
+            }
+        })
+    }
+}
+
+/// Requests to join are the hub's; people decide on them, by a subresource of its own so that
+/// nothing else comes with that right.
+struct RequestKind {
+    handlers: Arc<OnceLock<Handlers>>,
+}
+
+impl Behaviour for RequestKind {
+    fn admit(
+        &self,
+        admission: &Admission<'_>,
+        object: &Value,
+        _: Option<&Value>,
+    ) -> Result<(), Status> {
+        let name = object.str_at(&["metadata", "name"]).unwrap_or_default();
+        let why = "the hub makes them, and they are decided by a POST to their approval";
+        Err(Status::forbidden(&admission.resource.group_resource(), name, why))
+    }
+
+    fn connect<'a>(
+        &'a self,
+        admission: &'a Admission<'a>,
+        name: &'a str,
+        body: Value,
+    ) -> BoxFuture<'a, Result<Value, Status>> {
+        Box::pin(async move {
+            match admission.subresource {
+                "approval" => started(&self.handlers)?.joining.decide(admission, name, &body).await,
                 _ => Err(Status::method_not_allowed()),
             }
         })

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use strait_apiserver::registry::Registry;
-use strait_audit::{Actor, AuditLog, Object, Record, Stage};
+use strait_audit::AuditLog;
 use strait_auth::User;
 use strait_machinery::status::Status;
 use strait_runtime::Shutdown;
 use strait_store::{Scope, Watch};
-use strait_types::{ClusterName, HubId, Report};
+use strait_types::{ClusterName, HubId};
 
+use super::audited;
 use super::keys::TokenKeys;
 use super::revocations::{OnRevocation, Revocations};
 use super::verified::Verified;
@@ -152,28 +153,8 @@ impl Credentials {
         id: &str,
         what: String,
     ) -> Result<(), Status> {
-        let record = Record {
-            crossing: id.to_owned(),
-            stage: Stage::Started,
-            actor: Actor {
-                user: user.name.to_string(),
-                groups: user.groups.iter().map(ToString::to_string).collect(),
-            },
-            object: Object {
-                cluster: cluster.to_string(),
-                group: "relay.strait.dev".to_owned(),
-                resource: resource.to_owned(),
-                name: name.unwrap_or_default().to_owned(),
-                ..Object::default()
-            },
-            rule: String::new(),
-            outcome: what,
-        };
-        let appended = self.audit.append(vec![record]).await;
-        appended.map(drop).map_err(|error| {
-            tracing::error!(err = %Report(&error), "a credential cannot be recorded");
-            Status::unavailable("this cannot be recorded now, so it was not done").retry_after(1)
-        })
+        let object = (cluster, resource, name.unwrap_or_default());
+        audited::append(&self.audit, user, object, id, what).await
     }
 
     async fn follow_keys(&self) {

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_audit::AuditLog;
+use strait_auth::{User, groups};
 use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_machinery::object::Object;
@@ -12,17 +14,23 @@ use strait_pki::{AgentIdentity, Authority, Certificate, ClientSubject, Csr, rene
 use strait_runtime::{Clock, Entropy};
 use strait_store::{CommitError, ResourceId, Txn};
 use strait_types::{ClusterName, HubId, InstanceId, Report};
+use tokio::sync::Semaphore;
 
+use super::audited;
 use super::records::unwritten;
-use crate::agents::{AgentSpec, Agents, set_condition, set_instance};
+use crate::agents::{AgentSpec, Agents, is_revoked, set_condition, set_instance};
+use crate::approval::{Claim, Step};
 use crate::limiter::Limiter;
-use crate::token::JoinToken;
+use crate::token::{JoinToken, hex};
 
 /// For how long after its end an agent's certificate may still be renewed.
 pub const RENEW_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Attempts to join of one address in a minute.
 const JOINS_PER_MINUTE: u32 = 10;
+
+/// The same of those that wait for approval: a whole agent's worth behind one address.
+const ASKS_PER_MINUTE: u32 = 200;
 
 /// Attempts at a write that others changed meanwhile: groups of installations start together.
 pub(super) const ATTEMPTS: usize = 32;
@@ -57,8 +65,39 @@ pub struct RenewRequest {
 pub enum Answer {
     /// A certificate and what belongs to it.
     Granted(Value),
+    /// A person has to approve it: the request's name, and when to ask again.
+    Waiting(String, Duration),
     /// Refused, with a machine-readable reason.
     Refused(u16, &'static str, String),
+}
+
+/// A request to join whose token was proved.
+pub(super) struct Joins<'a> {
+    pub(super) token: &'a JoinToken,
+    pub(super) agent: Arc<Object>,
+    pub(super) spec: AgentSpec,
+    /// What the token knows of the key.
+    pub(super) claim: Claim,
+    pub(super) instance: InstanceId,
+    pub(super) csr: Csr,
+    pub(super) request: &'a JoinRequest,
+    pub(super) from: IpAddr,
+}
+
+impl Joins<'_> {
+    pub(super) fn cluster(&self) -> &ClusterName {
+        &self.token.cluster
+    }
+
+    /// The name of its request for approval.
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.token.agent, self.instance)
+    }
+
+    /// Its public key's hash, in hexadecimal.
+    pub(super) fn key(&self) -> String {
+        hex(&self.csr.spki_sha256().0)
+    }
 }
 
 /// Makes tokens and certificates for agents.
@@ -73,7 +112,12 @@ pub struct Joining {
     pub(super) tokens: ResourceId,
     /// Public keys that were seen, and of which agent.
     pub(super) keys: ResourceId,
+    pub(super) audit: AuditLog,
     limiter: Limiter,
+    /// For those that wait for approval: they come again and again.
+    askers: Limiter,
+    /// Requests for approval are kept one after the other.
+    pub(super) asking: Semaphore,
 }
 
 impl Joining {
@@ -86,11 +130,26 @@ impl Joining {
         addresses: Vec<String>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        audit: AuditLog,
     ) -> Self {
         let tokens = ResourceId::new("relay.strait.dev", "jointokens", "");
         let keys = ResourceId::new("relay.strait.dev", "agentkeys", "");
         let limiter = Limiter::new(JOINS_PER_MINUTE, Duration::from_secs(60));
-        Self { agents, authority, hub, addresses, clock, entropy, tokens, keys, limiter }
+        let askers = Limiter::new(ASKS_PER_MINUTE, Duration::from_secs(60));
+        Self {
+            agents,
+            authority,
+            hub,
+            addresses,
+            clock,
+            entropy,
+            tokens,
+            keys,
+            audit,
+            limiter,
+            askers,
+            asking: Semaphore::new(1),
+        }
     }
 
     /// Lets an agent join.
@@ -98,7 +157,10 @@ impl Joining {
     /// # Errors
     /// The store takes no write, or the certificate cannot be made.
     pub async fn join(&self, request: &JoinRequest, from: IpAddr) -> Result<Answer, Status> {
-        if !self.limiter.allow(from, self.clock.monotonic()) {
+        let token = request.token.parse::<JoinToken>();
+        let waits = token.as_ref().is_ok_and(|token| self.has_asked(token, &request.instance));
+        let limiter = if waits { &self.askers } else { &self.limiter };
+        if !limiter.allow(from, self.clock.monotonic()) {
             let message = "too many attempts to join from this address; try again in a minute";
             return Ok(Answer::Refused(429, "TooManyRequests", message.into()));
         }
@@ -106,7 +168,7 @@ impl Joining {
             Ok(checked) => checked,
             Err(refused) => return Ok(refused),
         };
-        let Ok(token) = request.token.parse::<JoinToken>() else {
+        let Ok(token) = token else {
             return Ok(invalid_token());
         };
         if token.ca != self.authority.spki_sha256().0 {
@@ -114,32 +176,79 @@ impl Joining {
             return Ok(Answer::Refused(403, "JoinTokenForeign", message.into()));
         }
         // Nothing is said of the agent before the token is proved.
-        let Some(agent) = self.proved_agent(&token) else {
+        let Some((agent, claim)) = self.proved_agent(&token, instance.as_str(), &csr) else {
             return Ok(invalid_token());
         };
         let spec = AgentSpec::of(&agent);
+        let token = &token;
+        self.step_of(Joins { token, agent, spec, claim, instance, csr, request, from }).await
+    }
+
+    async fn step_of(&self, joins: Joins<'_>) -> Result<Answer, Status> {
+        let Joins { token, spec, instance, .. } = &joins;
         if spec.suspended || spec.deleting {
             let message = format!("agent {} is suspended or being deleted", token.agent);
             return Ok(Answer::Refused(403, "AgentSuspended", message));
         }
-        let known = spec.instances.contains(&request.instance);
-        if !known && spec.instances.len() >= spec.max_instances {
-            return Ok(too_many(&token.agent, &spec));
+        let (step, found) = self.next(&joins);
+        let asked = found.map(|(_, asked)| asked);
+        if !matches!(step, Step::Sign | Step::SignApproved | Step::Ask) {
+            return Ok(self.told(step, &joins, asked.as_ref()));
         }
+        // What was revoked does not come back by the same key asking again.
+        let approved = asked.filter(|_| step == Step::SignApproved).and_then(|own| own.decided);
+        if (joins.claim != Claim::None || step == Step::SignApproved)
+            && is_revoked(&joins.agent, instance.as_str(), approved)
+        {
+            let message = "the certificate was revoked; to join again, a new token is needed";
+            return Ok(Answer::Refused(403, "CertificateRevoked", message.into()));
+        }
+        let known = spec.instances.iter().any(|own| own == instance.as_str());
+        if !known && spec.instances.len() >= spec.max_instances {
+            return Ok(too_many(&token.agent, spec));
+        }
+        if step == Step::Ask {
+            return self.ask(&joins).await;
+        }
+        let what = format!("relay.agent.join {instance} from {}", joins.from);
+        self.record_agent(&joins, &what).await?;
         // The use is burnt, durably, before anything is signed.
-        if let Some(refused) = self.burn(&token, &agent, &request.instance, &csr).await? {
+        if step == Step::Sign
+            && let Some(refused) = self.burn(&joins, None).await?
+        {
             return Ok(refused);
         }
-        let identity =
-            AgentIdentity::new(self.hub.clone(), token.cluster.clone(), &token.agent, instance)
-                .map_err(|error| Status::bad_request(error.to_string()))?;
-        let certificate = self.certify(&identity, &csr, &spec)?;
-        let noted = self.note_instance(&identity, &agent, &certificate, Some(request)).await?;
+        self.sign(&joins).await
+    }
+
+    async fn sign(&self, joins: &Joins<'_>) -> Result<Answer, Status> {
+        let identity = self.identity(joins)?;
+        let certificate = self.certify(&identity, &joins.csr, &joins.spec)?;
+        let agent = &joins.agent;
+        let noted = self.note_instance(&identity, agent, &certificate, Some(joins.request)).await?;
         if let Some(refused) = noted {
             return Ok(refused);
         }
-        tracing::info!(agent = token.agent, cluster = %token.cluster, instance = %identity.instance(), "agent joined");
+        tracing::info!(agent = joins.token.agent, cluster = %joins.cluster(), instance = %joins.instance, "agent joined");
         self.granted(&identity, &certificate)
+    }
+
+    fn identity(&self, joins: &Joins<'_>) -> Result<AgentIdentity, Status> {
+        let (cluster, instance) = (joins.cluster().clone(), joins.instance.clone());
+        AgentIdentity::new(self.hub.clone(), cluster, &joins.token.agent, instance)
+            .map_err(|error| Status::bad_request(error.to_string()))
+    }
+
+    /// Puts what is about to be done for an agent into the audit log.
+    pub(super) async fn record_agent(&self, joins: &Joins<'_>, what: &str) -> Result<(), Status> {
+        let identity = self.identity(joins)?;
+        self.record(&identity, &joins.token.id, what).await
+    }
+
+    async fn record(&self, identity: &AgentIdentity, id: &str, what: &str) -> Result<(), Status> {
+        let user = User::authenticated(&identity.user(), &[groups::AGENTS]);
+        let object = (identity.cluster(), "agents", identity.name());
+        audited::append(&self.audit, &user, object, id, what.to_owned()).await
     }
 
     fn check_request(&self, instance: &str, csr: &str) -> Result<(InstanceId, Csr), Answer> {
@@ -168,6 +277,8 @@ impl Joining {
         };
         let spec = AgentSpec::of(&agent);
         let owner = (identity.cluster(), identity.name());
+        let what = format!("relay.agent.renew {}", identity.instance());
+        self.record(identity, "", &what).await?;
         let lease = self.lease(spec.certificate_ttl + RENEW_GRACE).await?;
         let (compare, put) = match self.claim_key(&csr, owner, lease)? {
             Ok(claimed) => claimed,
@@ -253,7 +364,7 @@ impl Joining {
         &self,
         cluster: &ClusterName,
         name: &str,
-        user: &strait_auth::User,
+        user: &User,
         report: &Value,
     ) -> Result<Value, Status> {
         let proved = user.extra.get(crate::INSTANCE_EXTRA).and_then(|values| values.first());
@@ -357,6 +468,6 @@ fn too_many(agent: &str, spec: &AgentSpec) -> Answer {
     Answer::Refused(409, "TooManyInstances", message)
 }
 
-fn clipped(text: &str) -> String {
+pub(super) fn clipped(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_MAX).collect()
 }

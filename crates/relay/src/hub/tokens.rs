@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_apiserver::behaviour::Admission;
 use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_machinery::object::Object;
@@ -19,9 +20,12 @@ use strait_types::{ClusterName, InstanceId, Redacted};
 use subtle::ConstantTimeEq;
 
 use super::Joining;
-use super::join::{ATTEMPTS, Answer, RENEW_GRACE, invalid_token};
+use super::approvals::{asked_claim, claim_of};
+use super::audited;
+use super::join::{ATTEMPTS, Answer, Joins, RENEW_GRACE, invalid_token};
 use super::records::{self, unwritten};
 use crate::agents::AgentSpec;
+use crate::approval::{Claim, TOLD_FOR, WAITS_FOR};
 use crate::token::{JoinToken, SECRET_LENGTH, hex};
 
 /// Life of a token where none is asked for, and the longest.
@@ -40,12 +44,13 @@ impl Joining {
     /// # Errors
     /// The agent does not exist, the options are out of bounds, or too many tokens are
     /// outstanding.
-    pub async fn make_token(
+    pub(super) async fn make_token(
         &self,
-        cluster: &ClusterName,
+        admission: &Admission<'_>,
         agent: &str,
         options: &Value,
     ) -> Result<Value, Status> {
+        let cluster = admission.cluster;
         let object = self.existing(cluster, agent)?;
         let (ttl, uses) = token_options(options)?;
         let store = self.agents.system.registry.store();
@@ -56,7 +61,8 @@ impl Joining {
             let record = record.to_value();
             let uses = record.get("uses").and_then(Value::as_i64).unwrap_or_default();
             let used = i64::try_from(record.array_at(&["usedBy"]).len()).unwrap_or(i64::MAX);
-            name.name().starts_with(&prefix) && used < uses
+            // One that ended is kept for those that asked with it for approval.
+            name.name().starts_with(&prefix) && used < uses && self.is_alive(&record)
         });
         if usable.count() >= TOKENS_MAX {
             return Err(Status::too_many_requests(
@@ -90,6 +96,9 @@ impl Joining {
             "usedBy": Vec::<Value>::new(),
             "expires": expires.to_string(),
         };
+        let what = format!("relay.token.create uses {uses}, until {expires}");
+        let of = (cluster, "agents", agent);
+        audited::append(&self.audit, admission.user, of, &id, what).await?;
         let lease = self.lease(ttl).await?;
         let put =
             records::record(&self.agents.system.registry, self.token_key(&token), record, lease)?;
@@ -125,31 +134,61 @@ impl Joining {
         Key::new(self.tokens.clone(), token.cluster.clone(), name)
     }
 
-    /// The agent that a token is for, if the token is one of its own and still good. Whatever
-    /// is missing, the work is the same.
-    pub(super) fn proved_agent(&self, token: &JoinToken) -> Option<Arc<Object>> {
-        let agent = self.agents.find(&token.cluster, &token.agent);
+    fn is_alive(&self, record: &Value) -> bool {
+        let end = record.str_at(&["expires"]).unwrap_or_default();
+        end.parse::<jiff::Timestamp>().is_ok_and(|end| self.clock.now() < end)
+    }
+
+    /// What is stored under a token's id, if that is the token; nothing else is told of it.
+    fn proved_record(&self, token: &JoinToken) -> Option<Value> {
         let record = self.agents.system.tenancy.find(&self.token_key(token));
         let record = record.map(|record| record.to_value()).unwrap_or_default();
-        let text = |field: &str| record.str_at(&[field]).unwrap_or_default();
-        let proved = bool::from(token.secret_hash().as_bytes().ct_eq(text("hash").as_bytes()));
-        let alive =
-            text("expires").parse::<jiff::Timestamp>().is_ok_and(|end| self.clock.now() < end);
-        agent.filter(|agent| proved && alive && agent.header.uid.to_string() == text("agentUID"))
+        let hash = record.str_at(&["hash"]).unwrap_or_default();
+        let proved = bool::from(token.secret_hash().as_bytes().ct_eq(hash.as_bytes()));
+        proved.then_some(record)
+    }
+
+    /// Whether an installation asked for approval with this token.
+    pub(super) fn has_asked(&self, token: &JoinToken, instance: &str) -> bool {
+        let record = self.proved_record(token).unwrap_or_default();
+        let mut used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
+        used.any(|claim| {
+            let of = claim.strip_suffix(&asked_claim("")).and_then(|claim| claim.split_once(':'));
+            of.is_some_and(|(own, _)| own == instance)
+        })
+    }
+
+    /// The agent that a token is for, if the token is one of its own and still good for this key,
+    /// and what it knows of the key. Whatever is missing, the work is the same.
+    pub(super) fn proved_agent(
+        &self,
+        token: &JoinToken,
+        instance: &str,
+        csr: &Csr,
+    ) -> Option<(Arc<Object>, Claim)> {
+        let agent = self.agents.find(&token.cluster, &token.agent);
+        let record = self.proved_record(token).unwrap_or_default();
+        let claim = claim_of(record.array_at(&["usedBy"]), &plain_claim(instance, csr));
+        // Who waits for a person has time beyond the token's.
+        let alive = self.is_alive(&record) || claim == Claim::Asked;
+        let uid = record.str_at(&["agentUID"]).unwrap_or_default();
+        let agent = agent.filter(|agent| alive && agent.header.uid.to_string() == uid);
+        agent.map(|agent| (agent, claim))
     }
 
     /// Takes one use of a token, which was proved, for a key. The same key may come again: its
-    /// first answer may have been lost on the way.
+    /// first answer may have been lost on the way. With `request` it asks for approval: the
+    /// request is kept in the same transaction.
     pub(super) async fn burn(
         &self,
-        token: &JoinToken,
-        agent: &Object,
-        instance: &str,
-        csr: &Csr,
+        joins: &Joins<'_>,
+        request: Option<(Compare, Put)>,
     ) -> Result<Option<Answer>, Status> {
+        let Joins { token, agent, csr, .. } = joins;
         let store = self.agents.system.registry.store();
         let key = self.token_key(token);
-        let claim = format!("{instance}:{}", hex(&csr.spki_sha256().0));
+        let plain = plain_claim(joins.instance.as_str(), csr);
+        let claim = if request.is_some() { asked_claim(&plain) } else { plain.clone() };
         // Granted once: leases that no key hangs on end by themselves.
         let mut leases = None;
         for _ in 0..ATTEMPTS {
@@ -158,14 +197,16 @@ impl Joining {
             };
             let mut record = stored.to_value();
             let mut used: Vec<Value> = record.array_at(&["usedBy"]).to_vec();
-            if used.iter().any(|own| own.as_str() == Some(&claim)) {
-                return Ok(None);
-            }
+            let known = used.iter().position(|own| own.as_str() == Some(&plain));
             let uses = record.get("uses").and_then(Value::as_i64).unwrap_or(1);
-            if i64::try_from(used.len()).unwrap_or(i64::MAX) >= uses {
-                return Ok(Some(invalid_token()));
+            match known {
+                Some(_) if request.is_none() => return Ok(None),
+                Some(at) => used[at] = claim.as_str().into(),
+                None if i64::try_from(used.len()).unwrap_or(i64::MAX) >= uses => {
+                    return Ok(Some(invalid_token()));
+                }
+                None => used.push(claim.as_str().into()),
             }
-            used.push(claim.as_str().into());
             record.set(&["usedBy"], used);
             let (token_lease, key_lease) = match leases {
                 Some(granted) => granted,
@@ -175,9 +216,12 @@ impl Joining {
                     let end = end.parse::<jiff::Timestamp>().ok();
                     let left = end.map(|end| end.duration_since(self.clock.now()));
                     let left = left.and_then(|left| Duration::try_from(left).ok());
-                    let token_lease = self.lease(left.unwrap_or_default()).await?;
+                    let asked = WAITS_FOR + 2 * TOLD_FOR;
+                    let kept = asked_by(&record).then_some(asked).unwrap_or_default();
+                    let token_lease = self.lease(left.unwrap_or_default().max(kept)).await?;
                     let ttl = AgentSpec::of(agent).certificate_ttl;
-                    *leases.insert((token_lease, self.lease(ttl + RENEW_GRACE).await?))
+                    let key_lease = self.lease(kept + ttl + RENEW_GRACE).await?;
+                    *leases.insert((token_lease, key_lease))
                 }
             };
             let owner = (&token.cluster, &*token.agent);
@@ -187,11 +231,12 @@ impl Joining {
             };
             let put = Put { lease: Some(token_lease), ..records::encoded(key.clone(), &record)? };
             let unused = Compare { key: key.clone(), expect: Expect::Revision(stored.revision) };
-            let txn = Txn {
-                compares: vec![unused, key_compare],
-                puts: vec![put, key_put],
-                deletes: Vec::new(),
-            };
+            let (mut compares, mut puts) = (vec![unused, key_compare], vec![put, key_put]);
+            if let Some((compare, put)) = &request {
+                compares.push(compare.clone());
+                puts.push(put.clone());
+            }
+            let txn = Txn { compares, puts, deletes: Vec::new() };
             match store.commit(&token.cluster, txn).await {
                 Ok(_) => return Ok(None),
                 Err(CommitError::Refused(_)) => {}
@@ -232,6 +277,18 @@ impl Joining {
         let put = records::record(&self.agents.system.registry, key.clone(), record, lease)?;
         Ok(Ok((Compare { key, expect }, put)))
     }
+}
+
+/// How a use by an installation's key is remembered.
+fn plain_claim(instance: &str, csr: &Csr) -> String {
+    format!("{instance}:{}", hex(&csr.spki_sha256().0))
+}
+
+/// Whether anybody asked for approval with a token.
+fn asked_by(record: &Value) -> bool {
+    let asked = asked_claim("");
+    let mut used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
+    used.any(|claim| claim.ends_with(&asked))
 }
 
 fn token_options(options: &Value) -> Result<(Duration, i64), Status> {

@@ -111,6 +111,7 @@ pub(super) mod tests {
         AgentSpec {
             suspended: false,
             draining: false,
+            join_policy: crate::JoinPolicy::Token,
             max_instances: 8,
             certificate_ttl: std::time::Duration::ZERO,
             revoked_before: None,
