@@ -26,8 +26,8 @@ pub struct Candidate<'a> {
     pub ready: bool,
     /// Whether it is connected to this hub.
     pub here: bool,
-    /// Whether it failed too often lately.
-    pub ejected: bool,
+    /// Whether it failed too often lately, or has no room for the service's streams now.
+    pub avoided: bool,
     /// Streams that are open on it.
     pub open: u32,
     /// Its share; 0 counts as 1.
@@ -60,8 +60,8 @@ pub fn choose(
         .filter(|(_, one)| !tried.contains(&one.instance))
         .map(|(index, _)| index)
         .collect();
-    // Who failed, and who is a hub away, come in where nobody else is left.
-    prefer(&mut fit, |index| !candidates[index].ejected);
+    // Who failed or is full, and who is a hub away, come in where nobody else is left.
+    prefer(&mut fit, |index| !candidates[index].avoided);
     prefer(&mut fit, |index| candidates[index].here);
     let index = match affinity {
         Some(key) => fit.iter().copied().max_by_key(|&at| {
@@ -139,7 +139,7 @@ mod tests {
             announced: 1,
             ready: true,
             here: true,
-            ejected: false,
+            avoided: false,
             open: 0,
             weight: 1,
         }
@@ -162,7 +162,7 @@ mod tests {
     fn who_can_serve() {
         let (a, b) = (candidate("a"), candidate("b"));
         let not_ready = Candidate { ready: false, ..b.clone() };
-        let ejected = Candidate { ejected: true, ..b.clone() };
+        let ejected = Candidate { avoided: true, ..b.clone() };
         let there = Candidate { here: false, ..b.clone() };
         for (candidates, tried, expected) in [
             (vec![], &[][..], &[][..]),
@@ -177,7 +177,7 @@ mod tests {
             (vec![ejected], &[], &[0]),
             (vec![a.clone(), there.clone()], &[], &[0]),
             (vec![a.clone(), there.clone()], &["a"], &[1]),
-            (vec![Candidate { ejected: true, ..a.clone() }, there], &[], &[1]),
+            (vec![Candidate { avoided: true, ..a.clone() }, there], &[], &[1]),
         ] {
             let all: Vec<_> = over_seeds(&candidates, tried).into_keys().collect();
             assert_eq!(all, expected, "{candidates:?} without {tried:?}");

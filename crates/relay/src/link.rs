@@ -16,6 +16,7 @@
 pub mod control;
 mod driver;
 mod memory;
+mod share;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,11 @@ use strait_tunnel::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use share::Place;
+
 pub use driver::Driver;
 pub use memory::Memory;
+pub use share::Share;
 pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
 
 /// Takes the streams that the peer opens. It is called by the driver's task and must not wait:
@@ -70,6 +74,8 @@ struct Waiting {
     accepted: bool,
     stopped: Option<Code>,
     end: Option<Box<End>>,
+    /// Until it is accepted.
+    place: Option<Place>,
 }
 
 /// What a connection has gone through.
@@ -157,12 +163,35 @@ impl Link {
     /// # Errors
     /// Why no stream can be opened now.
     pub fn open(&self, head: &OpenHead, class: Class, end: bool) -> Result<Stream, OpenError> {
+        self.open_of(None, head, class, end)
+    }
+
+    /// The same for a service, which has its share of what may wait to be accepted.
+    ///
+    /// # Errors
+    /// Why no stream of the service can be opened now.
+    pub fn open_of(
+        &self,
+        share: Option<&Share>,
+        head: &OpenHead,
+        class: Class,
+        end: bool,
+    ) -> Result<Stream, OpenError> {
         let id = self.0.act(|state, now| {
+            let room = state.connection.room();
+            let place = share.map(|share| share.take(room).ok_or(OpenError::TooManyWaiting));
+            let place = place.transpose()?;
             let id = state.connection.open(now, head, class, end)?;
-            state.waiting.insert(id, Waiting::default());
+            state.waiting.insert(id, Waiting { place, ..Waiting::default() });
             Ok(id)
         })?;
         Ok(Stream::new(self.0.clone(), id, class, true, end))
+    }
+
+    /// Whether a service has a place left in its share.
+    #[must_use]
+    pub fn has_room(&self, share: &Share) -> bool {
+        share.waiting() < self.0.state.lock().connection.room()
     }
 
     /// Takes no new streams, lets those that are open run out, then ends the connection.

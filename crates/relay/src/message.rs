@@ -158,6 +158,11 @@ pub enum Failure {
         /// Of what: `ci`, `agent smith`, `this credential`, `this hub`.
         of: String,
     },
+    /// So many requests wait for an agent to accept them.
+    Stalled {
+        /// How many.
+        waiting: u32,
+    },
     /// Too many in a time; seconds to wait.
     TooManyRequests(u32),
     /// The connection broke with the request on it.
@@ -225,6 +230,7 @@ impl Failure {
             Self::AgentOffline { .. }
             | Self::ServiceWithdrawn { .. }
             | Self::Overloaded { .. }
+            | Self::Stalled { .. }
             | Self::NotAccepted
             | Self::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed(ConnectError::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
@@ -276,7 +282,7 @@ impl Failure {
             Self::NotExposed => "NotExposed",
             Self::BadHead(bad) => bad.reason(),
             Self::AmbiguousPath(_) => "BadTarget",
-            Self::Overloaded { .. } => "Overloaded",
+            Self::Overloaded { .. } | Self::Stalled { .. } => "Overloaded",
             Self::TooManyRequests(_) => "TooManyRequests",
             Self::ConnectionLost => "ConnectionLost",
             Self::UpstreamReset => "UpstreamReset",
@@ -292,7 +298,10 @@ impl Failure {
     #[must_use]
     pub const fn retry_after_seconds(&self) -> Option<u32> {
         match self {
-            Self::Overloaded { .. } | Self::NotAccepted | Self::AuditUnavailable => Some(1),
+            Self::Overloaded { .. }
+            | Self::Stalled { .. }
+            | Self::NotAccepted
+            | Self::AuditUnavailable => Some(1),
             Self::AgentOffline { .. } => Some(5),
             Self::TooManyRequests(seconds) => Some(*seconds),
             _ => None,
@@ -397,6 +406,9 @@ impl Failure {
                 format!("path contains {what} and {service} has path rules")
             }
             Self::Overloaded { running, of } => format!("{running} requests already run on {of}"),
+            Self::Stalled { waiting } => {
+                format!("{waiting} requests already wait for {agent} to take them to {service}")
+            }
             Self::TooManyRequests(seconds) => {
                 format!("too many requests; the next one in {seconds} s")
             }

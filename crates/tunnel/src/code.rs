@@ -105,7 +105,13 @@ impl Code {
     /// nothing was executed.
     #[must_use]
     pub const fn refuses(self) -> bool {
-        matches!(self, Self::Refused | Self::NoService | Self::Draining)
+        matches!(self, Self::Refused | Self::NoService | Self::Draining | Self::Overloaded)
+    }
+
+    /// Whether it is never sent behind an ACCEPT. A process that runs out of memory ends also
+    /// what it accepted.
+    pub(crate) const fn only_refuses(self) -> bool {
+        self.refuses() && !matches!(self, Self::Overloaded)
     }
 }
 
@@ -132,8 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn only_three_codes_prove_that_nothing_ran() {
-        let proving: Vec<_> = Code::ALL.iter().filter(|code| code.refuses()).collect();
-        assert_eq!(proving, [&Code::Refused, &Code::NoService, &Code::Draining]);
+    fn only_four_codes_prove_that_nothing_ran() {
+        use Code::{Draining, NoService, Overloaded, Refused};
+        let all = |which: fn(Code) -> bool| -> Vec<Code> {
+            Code::ALL.iter().copied().filter(|code| which(*code)).collect()
+        };
+        assert_eq!(all(Code::refuses), [Refused, NoService, Overloaded, Draining]);
+        assert_eq!(all(Code::only_refuses), [Refused, NoService, Draining]);
     }
 }

@@ -283,6 +283,12 @@ impl Connection {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// How many more streams can wait to be accepted by the peer.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.config.limits.waiting.saturating_sub(self.streams.waiting_local)
+    }
+
     /// What is held, for the process' budget.
     #[must_use]
     pub fn usage(&self) -> Usage {

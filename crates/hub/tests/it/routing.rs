@@ -151,3 +151,69 @@ async fn a_page_of_another_site_changes_nothing_by_a_certificate() {
     }
     assert_eq!(agent.waiting(), 0);
 }
+
+#[tokio::test]
+async fn what_one_instance_has_no_room_for_another_does() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let full = async |agent: &mut FakeAgent| {
+        agent.next().await.sender.reset(Directions::Both, Code::Overloaded, "7");
+    };
+    // One alone is not asked again at once.
+    let (answer, ()) = tokio::join!(acme.alice.get(CI), full(&mut agent));
+    told(&answer, 503, "Overloaded");
+    assert!(answer.text().contains("7 requests already run on ci"), "{}", answer.text());
+    assert_eq!(answer.headers.get("retry-after").unwrap(), "1");
+    assert_eq!(agent.waiting(), 0);
+    let other = acme.install().await;
+    let mut other = FakeAgent::connect(&other, &[offer("ci", "h1")]).await;
+    for _ in 0..10 {
+        let asked = acme.alice.send_bytes(http::Method::POST, CI, Bytes::from_static(b"{}"));
+        let served = async {
+            loop {
+                tokio::select! {
+                    () = full(&mut agent) => {}
+                    stream = other.answer(200) => break stream.sender.finish().unwrap(),
+                }
+            }
+        };
+        let (answer, ()) = tokio::join!(asked, served);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_accepts_leaves_the_others_of_its_agent() {
+    let acme = Acme::new().await;
+    let offers = [offer("ci", "h1"), offer("wiki", "h1")];
+    let mut agent = FakeAgent::connect(&acme.install().await, &offers).await;
+    acme.alice.wait(SERVICES, "wiki.smith", |_| true).await;
+    let mut waits = tokio::task::JoinSet::new();
+    for count in (16..=128).step_by(16) {
+        for _ in 0..16 {
+            let alice = acme.alice.clone();
+            waits.spawn(async move { alice.get(CI).await });
+        }
+        let opened = async {
+            while agent.waiting() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, opened).await.expect("they are opened");
+    }
+    let answer = acme.alice.get(CI).await;
+    told(&answer, 503, "Overloaded");
+    assert!(answer.text().contains("128 requests already wait for smith"), "{}", answer.text());
+    assert_eq!(answer.headers.get("retry-after").unwrap(), "1");
+    let wiki = acme.alice.get("/services/relay/smith/wiki/");
+    let served = async {
+        for _ in 0..128 {
+            drop(agent.next().await);
+        }
+        agent.answer(200).await.sender.finish().unwrap();
+    };
+    assert_eq!(tokio::join!(wiki, served).0.status, 200);
+    let metrics = acme.hub.admin().below("").get("/metrics").await.text();
+    let line = metrics.lines().find(|line| line.starts_with("strait_relay_stalled_total{"));
+    assert!(line.unwrap().ends_with("service=\"ci\"} 1"), "{line:?}");
+}

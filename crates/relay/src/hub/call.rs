@@ -1,8 +1,9 @@
 //! Requests of the hub's own to a service, with a body that is in memory: webhooks, for one.
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use strait_tunnel::{Class, Code, Field, OpenHead, RequestParts, Tlvs};
+use strait_tunnel::{Class, Code, Field, OpenError, OpenHead, RequestParts, Tlvs};
 use strait_types::ClusterName;
 use tokio::sync::watch;
 
@@ -67,7 +68,8 @@ pub enum CallFailed {
 
 impl Tunnels {
     /// Makes a request, and reads at most `answer_max` bytes of the answer's body. Repeated only
-    /// where nothing was executed. There is no limit of time: drop it.
+    /// where nothing was executed; where every instance has too much to do, the answer says so.
+    /// There is no limit of time: drop it.
     ///
     /// # Errors
     /// See [`CallFailed`].
@@ -83,8 +85,10 @@ impl Tunnels {
         let at = (&target.cluster, &*target.agent, &*target.service);
         let spec = self.spec(&target.cluster, &target.agent).ok_or(CallFailed::Nobody)?;
         let mut tried = Vec::new();
+        let mut full = false;
         for _ in 0..=RETRIES_MAX {
             let chosen = match self.choose(at, &spec, None, &tried) {
+                Err(Nobody::Exhausted) if full => return Ok(overloaded()),
                 Err(Nobody::Exhausted) => self.choose(at, &spec, None, &[]),
                 other => other,
             };
@@ -92,7 +96,14 @@ impl Tunnels {
             let head = OpenHead::Http(head(call, &chosen.service.r#type, &target.service)?);
             tried.push(chosen.instance.clone());
             let empty = call.body.is_empty();
-            let Ok(stream) = chosen.link.open(&head, Class::Normal, empty) else { continue };
+            let opened = chosen.link.open_of(Some(&chosen.share), &head, Class::Normal, empty);
+            let stream = match opened {
+                Ok(stream) => stream,
+                Err(error) => {
+                    full = matches!(error, OpenError::TooMany | OpenError::TooManyWaiting);
+                    continue;
+                }
+            };
             let (mut receiver, mut sender) = stream.split();
             match exchange(&mut receiver, &mut sender, call, answer_max).await {
                 Ok(called) => {
@@ -100,7 +111,7 @@ impl Tunnels {
                     self.ended(&chosen, outcome_of_error(error));
                     return Ok(called);
                 }
-                Err(end) if end.unexecuted => {}
+                Err(end) if end.unexecuted => full = end.code == Code::Overloaded,
                 Err(end) => {
                     let outcome = match end.code {
                         Code::ConnectFailed | Code::ConnectTimeout | Code::UpstreamTls => {
@@ -113,7 +124,7 @@ impl Tunnels {
                 }
             }
         }
-        Err(CallFailed::Nobody)
+        if full { Ok(overloaded()) } else { Err(CallFailed::Nobody) }
     }
 
     /// Counts what agents offer and who is there: it changes where a call that nobody took may
@@ -130,6 +141,16 @@ impl Tunnels {
         let at = (&target.cluster, &*target.agent, &*target.service);
         self.newest(at, &*self.spec(at.0, at.1)?)
     }
+}
+
+/// As clients are told it.
+fn overloaded() -> Called {
+    let fields = [
+        (ERROR, HeaderValue::from_static("Overloaded")),
+        (RETRY_AFTER, HeaderValue::from_static("1")),
+    ];
+    let fields = fields.into_iter().collect();
+    Called { status: StatusCode::SERVICE_UNAVAILABLE, fields, body: Bytes::new() }
 }
 
 fn head(call: &Call, kind: &str, service: &str) -> Result<strait_tunnel::Request, CallFailed> {

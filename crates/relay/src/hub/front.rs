@@ -51,6 +51,9 @@ use who::{Caller, Exposure};
 /// Streams at once: of one credential, to one agent, of the hub.
 const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
 
+/// Says of a stream that was not opened that too many wait to be accepted.
+const STALLED: &str = "too many streams wait to be accepted";
+
 /// Says whose a connection's certificate is, as of now; none where it has none. The text says why
 /// it proves nothing.
 pub type Certified = Arc<dyn Fn() -> Result<Option<Certificate>, String> + Send + Sync>;
@@ -216,14 +219,14 @@ impl Crossing<'_> {
                 self.front.recorder.opens(&self.recorded()).await?;
                 entry.opened();
             }
-            let earlier = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             tried.push(chosen.instance.clone());
             // What becomes another protocol goes on behind its head.
             let whole = upload.is_empty() && self.head.upgrade.is_none();
-            let stream = match chosen.link.open(&open, Class::Normal, whole) {
+            let opened = chosen.link.open_of(Some(&chosen.share), &open, Class::Normal, whole);
+            let stream = match opened {
                 Ok(stream) => stream,
                 Err(error) => {
-                    self.again(ending_of(error), &upload, earlier, &chosen, &entry)?;
+                    self.again(ending_of(error), &upload, &tried, &chosen, &entry)?;
                     continue;
                 }
             };
@@ -252,23 +255,23 @@ impl Crossing<'_> {
                         Code::Identity => Some("IdentityUnmapped"),
                         _ => None,
                     });
-                    self.again(end, &upload, earlier, &chosen, &entry)?;
+                    self.again(end, &upload, &tried, &chosen, &entry)?;
                 }
             }
         }
     }
 
-    fn choose(&self, tried: &[String]) -> Result<Chosen, Failure> {
-        let (agent, service) = (&*self.name.agent, &*self.name.service);
-        let at = (&self.caller.cluster, agent, service);
+    /// An instance that was not tried.
+    fn choose_other(&self, tried: &[String]) -> Result<Chosen, Nobody> {
+        let at = (&self.caller.cluster, &*self.name.agent, &*self.name.service);
         let affinity = self.caller.affinity(&self.head);
-        let (tunnels, spec) = (&self.front.tunnels, self.caller.agent());
-        let chosen = tunnels.choose(at, spec, affinity.as_deref(), tried);
+        self.front.tunnels.choose(at, self.caller.agent(), affinity.as_deref(), tried)
+    }
+
+    fn choose(&self, tried: &[String]) -> Result<Chosen, Failure> {
         // Where there is one instance alone it is tried again.
-        let chosen = match chosen {
-            Err(Nobody::Exhausted) if !tried.is_empty() => {
-                tunnels.choose(at, spec, affinity.as_deref(), &[])
-            }
+        let chosen = match self.choose_other(tried) {
+            Err(Nobody::Exhausted) if !tried.is_empty() => self.choose_other(&[]),
             other => other,
         };
         chosen.map_err(|nobody| match nobody {
@@ -310,7 +313,7 @@ impl Crossing<'_> {
         &self,
         end: End,
         upload: &Upload,
-        earlier: u32,
+        tried: &[String],
         chosen: &Chosen,
         entry: &Entry,
     ) -> Result<(), Failure> {
@@ -322,12 +325,16 @@ impl Crossing<'_> {
             return Err(Failure::TooLarge { length: None, limit });
         }
         let now = self.front.context.clock.monotonic();
+        let full = end.code == Code::Overloaded;
         let ending = match end.code {
+            // Who has too much to do is not asked again at once.
+            _ if full && self.choose_other(tried).is_err() => Ending::Told,
             _ if end.unexecuted => Ending::Unexecuted,
             Code::Lost => Ending::Lost,
             code if code.refuses() => Ending::RefusedLate,
             _ => Ending::Told,
         };
+        let earlier = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let attempt = Attempt {
             method: &self.head.method,
             ending,
@@ -345,19 +352,38 @@ impl Crossing<'_> {
             }
             Decision::Tell => {
                 entry.ended(end.code);
-                Err(failure_of(&end))
+                Err(self.failure_of(&end, chosen))
             }
+        }
+    }
+}
+
+impl Crossing<'_> {
+    /// What a client is told of a stream that ended before its answer.
+    fn failure_of(&self, end: &End, chosen: &Chosen) -> Failure {
+        match end.code {
+            Code::Overloaded if &*end.text == STALLED => {
+                chosen.series.stalled();
+                Failure::Stalled { waiting: chosen.share.waiting() }
+            }
+            // An agent says how many run.
+            Code::Overloaded => match end.text.parse() {
+                Ok(running) => Failure::Overloaded { running, of: self.name.service.clone() },
+                Err(_) => failure_of(end),
+            },
+            _ => failure_of(end),
         }
     }
 }
 
 /// A stream that could not be opened was not executed.
 fn ending_of(error: OpenError) -> End {
-    let code = match error {
-        OpenError::TooMany | OpenError::TooManyWaiting => Code::Overloaded,
-        _ => Code::Refused,
+    let (code, text) = match error {
+        OpenError::TooManyWaiting => (Code::Overloaded, STALLED),
+        OpenError::TooMany => (Code::Overloaded, ""),
+        _ => (Code::Refused, ""),
     };
-    End { code, truncated: true, unexecuted: true, text: "".into() }
+    End { code, truncated: true, unexecuted: true, text: text.into() }
 }
 
 /// What a stream's end means for the choice of instances.
@@ -389,7 +415,7 @@ fn told_by_agent(head: &strait_tunnel::Response) -> Option<&str> {
     Some(std::str::from_utf8(error.value).unwrap_or("?"))
 }
 
-/// What a client is told of a stream that ended before its answer.
+/// What a client is told of a stream that broke off.
 fn failure_of(end: &End) -> Failure {
     match end.code {
         Code::NoService => Failure::NotFound,
@@ -401,7 +427,8 @@ fn failure_of(end: &End) -> Failure {
         }
         Code::UpstreamReset => Failure::UpstreamReset,
         Code::UpstreamProtocol => Failure::UpstreamProtocol,
-        Code::Overloaded => Failure::Overloaded { running: 0, of: "the agent".into() },
+        Code::Overloaded if end.unexecuted => Failure::NotAccepted,
+        Code::Overloaded => Failure::Aborted,
         Code::Revoked => Failure::CredentialRevoked { ago: Duration::ZERO, by: None },
         Code::Lost => Failure::ConnectionLost,
         Code::Refused | Code::Draining => Failure::NotAccepted,

@@ -51,6 +51,7 @@ pub(super) struct RelayMetrics {
     resets: Family<Label, Counter>,
     refused: Family<Label, Counter>,
     retries: Family<Label, Counter>,
+    stalled: Family<Labels<3>, Counter>,
     cut: Histogram,
     lines: AtomicUsize,
     known: Mutex<HashMap<Key, Weak<Series>>>,
@@ -65,6 +66,7 @@ pub(super) struct Series {
     metrics: Arc<RelayMetrics>,
     key: Key,
     open: OnceLock<Slot<Gauge>>,
+    stalled: OnceLock<Slot<Counter>>,
     bytes: [OnceLock<Slot<Counter>>; 2],
     seconds: [OnceLock<Slot<Histogram>>; CLASSES.len()],
     /// By code; the last is for those without a name.
@@ -89,6 +91,7 @@ impl RelayMetrics {
             resets: Family::default(),
             refused: Family::default(),
             retries: Family::default(),
+            stalled: Family::default(),
             cut: Histogram::new([0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0]),
             lines: AtomicUsize::new(0),
             known: Mutex::default(),
@@ -107,6 +110,8 @@ impl RelayMetrics {
         metrics.register("strait_relay_refused", help, new.refused.clone());
         let help = "Requests that were sent again, by how the earlier try ended";
         metrics.register("strait_relay_retries", help, new.retries.clone());
+        let help = "Requests for which too many of their service waited to be accepted by an agent";
+        metrics.register("strait_relay_stalled", help, new.stalled.clone());
         let help = "From the moment that a stream was to be cut to its end";
         metrics.register("strait_relay_revocation_cut_seconds", help, new.cut.clone());
         Arc::new(new)
@@ -126,6 +131,7 @@ impl RelayMetrics {
             metrics: self.clone(),
             key: key.clone(),
             open: OnceLock::new(),
+            stalled: OnceLock::new(),
             bytes: Default::default(),
             seconds: Default::default(),
             ended: std::array::from_fn(|_| OnceLock::new()),
@@ -178,6 +184,11 @@ impl Series {
     pub(super) fn opened(&self) {
         let labels = || self.labels();
         self.metric(&self.open, 1, &self.metrics.open, labels).inc();
+    }
+
+    /// A request found too many before it that no agent has accepted.
+    pub(super) fn stalled(&self) {
+        self.metric(&self.stalled, 1, &self.metrics.stalled, || self.labels()).inc();
     }
 
     /// A stream that began is over.
@@ -243,6 +254,7 @@ impl Drop for Series {
             known.remove(&self.key);
         }
         metrics.forget(&self.open, 1, is_last, &metrics.open, &self.labels());
+        metrics.forget(&self.stalled, 1, is_last, &metrics.stalled, &self.labels());
         let codes = Code::ALL.iter().map(|code| code.as_str()).chain(["UNKNOWN"]);
         for (slot, code) in self.ended.iter().zip(codes) {
             metrics.forget(slot, 1, is_last, &metrics.ended, &self.with("code", code));

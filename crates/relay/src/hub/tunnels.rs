@@ -20,7 +20,7 @@ use super::metrics::{RelayMetrics, Scraped, Series};
 use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
-use crate::link::{Link, Memory};
+use crate::link::{Link, Memory, Share};
 
 /// How long an agent that left is remembered, for what people are told.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
@@ -118,6 +118,7 @@ struct Offer {
     /// The number of its configuration.
     number: u64,
     series: Arc<Series>,
+    share: Share,
 }
 
 /// An agent with a connection.
@@ -139,6 +140,8 @@ pub struct Chosen {
     pub service: Arc<Announced>,
     /// Where its streams are counted.
     pub(super) series: Arc<Series>,
+    /// What the service has of the connection's streams that wait.
+    pub(super) share: Share,
 }
 
 /// Nobody takes a stream for a service.
@@ -272,7 +275,8 @@ impl Tunnels {
                 announced: offered.number,
                 ready: one.link.is_open(),
                 here: true,
-                ejected: state.ejections.is_ejected(&ejection(one, service), now),
+                avoided: !one.link.has_room(&offered.share)
+                    || state.ejections.is_ejected(&ejection(one, service), now),
                 open: u32::try_from(one.link.open_streams()).unwrap_or(u32::MAX),
                 weight: 1,
             })
@@ -285,6 +289,7 @@ impl Tunnels {
             instance: one.instance.clone(),
             service: offered.said.clone(),
             series: offered.series.clone(),
+            share: offered.share.clone(),
         })
     }
 

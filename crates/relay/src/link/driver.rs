@@ -319,7 +319,7 @@ impl State {
                     found.incoming.push_back((id, incoming.class, incoming.head));
                 }
                 Event::Accepted(id) => self.note(found, id, |waiting| {
-                    waiting.accepted = true;
+                    (waiting.accepted, waiting.place) = (true, None);
                     [waiting.reader.take(), None, None]
                 }),
                 Event::Readable(id) => {
@@ -333,7 +333,7 @@ impl State {
                     [waiting.writer.take(), waiting.watcher.take(), None]
                 }),
                 Event::Closed(id, end) => self.note(found, id, |waiting| {
-                    waiting.end = Some(end);
+                    (waiting.end, waiting.place) = (Some(end), None);
                     [waiting.reader.take(), waiting.writer.take(), waiting.watcher.take()]
                 }),
                 other => found.life.push(other),

@@ -163,6 +163,13 @@ fn executions() -> Vec<Row> {
             "256 requests already run on ci",
         ),
         (
+            18,
+            Failure::Stalled { waiting: 128 },
+            503,
+            "Overloaded",
+            "128 requests already wait for smith to take them to ci",
+        ),
+        (
             0,
             Failure::ConnectionLost,
             502,
@@ -297,6 +304,7 @@ fn administrators_see_who_and_which_rule() {
 fn who_may_try_again_is_told_when() {
     for (failure, expected) in [
         (Failure::Overloaded { running: 1, of: "ci".into() }, Some("1")),
+        (Failure::Stalled { waiting: 1 }, Some("1")),
         (Failure::NotAccepted, Some("1")),
         (Failure::TooManyRequests(3), Some("3")),
         (Failure::ConnectionLost, None),

@@ -1,7 +1,9 @@
 //! One http stream: decided, sent to its service, answered.
 //!
-//! ACCEPT is queued before the first byte goes in. Everything that a stream needs belongs to the one
-//! future that serves it: dropped, it closes its connection or resets its place on a shared one.
+//! ACCEPT is queued once it is decided that the stream goes in, before its service is connected to;
+//! where the answer is near it leaves with that.
+//! Everything that a stream needs belongs to the one future that serves it: dropped, it closes its
+//! connection or resets its place on a shared one.
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -48,6 +50,8 @@ enum Stop {
     Told(Failure),
     /// Nobody is told: the peer left, or half an answer has.
     Cut(Code),
+    /// Nothing was accepted; the hub is told how many run.
+    Full,
 }
 
 impl From<Failure> for Stop {
@@ -120,6 +124,10 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut se
             seen.code = code;
             sender.reset(Directions::Both, code, "");
         }
+        Err(Stop::Full) => {
+            seen.code = Code::Overloaded;
+            sender.reset(Directions::Both, Code::Overloaded, &live.running());
+        }
         Err(Stop::Told(failure)) => {
             seen.status = failure.status().as_u16();
             seen.reason = failure.reason();
@@ -159,11 +167,14 @@ async fn exchange(
         now: live.context.clock.now(),
     };
     let mut asked = decide(head, identity, &offer)?;
-    let turn = until(sender, live.turn()).await?;
-    seen.turn = Some(turn.ok_or_else(|| live.overloaded())?);
+    let waits = live.wait().ok_or(Stop::Full)?;
+    seen.turn = Some(until(sender, live.turn()).await?.ok_or(Stop::Full)?);
     let credential = until(sender, live.kept.credential.read()).await?;
     credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
     until(sender, seen.record()).await??;
+    // Before it is connected to: whatever that takes, the stream takes no place of those that wait.
+    sender.accept_with_next();
+    drop(waits);
     let question = Question::of(&asked, parts.tlvs.prefix);
     let flow = seen.flow.clone();
     let work = Work { live, http, pool, question: &question, flow: &flow };
@@ -221,7 +232,10 @@ impl Work<'_> {
             let is_new = rested.is_none();
             let inner = match rested.take() {
                 Some(inner) => inner,
-                None => until(sender, self.connect(false)).await??,
+                None => {
+                    sender.push();
+                    until(sender, self.connect(false)).await??
+                }
             };
             match self.attempt(inner, asked.clone(), (body, has_body), sender, seen).await? {
                 Sent::Answered(code) => return Ok(code),
@@ -265,11 +279,9 @@ impl Work<'_> {
     ) -> Result<Sent, Stop> {
         let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
         let request = self.request(asked, body, has_body, &inner, informed)?;
+        // What has no body is mostly answered in a moment.
         if has_body {
-            sender.accept();
-        } else {
-            // Mostly with the answer.
-            sender.accept_with_next();
+            sender.push();
         }
         let sending = inner.send(request);
         let talk = pin!(self.talk(sending, &mut heads, sender, seen));
@@ -297,10 +309,10 @@ impl Work<'_> {
         asked: Asked,
         seen: &mut Seen,
     ) -> Result<Option<Switched>, Stop> {
+        sender.push();
         let mut inner = until(sender, self.connect(true)).await??;
         let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
         let request = self.request(asked, Incoming::default(), false, &inner, informed)?;
-        sender.accept();
         let sending = inner.send(request);
         let talk = pin!(self.talk(sending, &mut heads, sender, seen));
         let result = inner.drive(talk).await;

@@ -11,12 +11,15 @@ use super::dial::{Dialer, Place};
 use super::metrics::ServingMetrics;
 use super::pool::Pool;
 use super::trust::TlsSource;
-use crate::message::Failure;
 use crate::record::Recorder;
 use crate::services::{Credentials, HttpTarget, Policy, Service, Target};
 
 /// How long a stream waits for its turn.
 const TURN: Duration = Duration::from_secs(1);
+
+/// Streams of a service that wait before they are accepted, for their turn or a connection. As
+/// many as a hub lets one service have on one connection.
+const WAITING_MAX: usize = 128;
 
 /// What every service is made with.
 #[derive(Clone)]
@@ -44,6 +47,7 @@ pub(super) struct Kept {
     pub(super) credential: Current,
     /// Asked when the service is offered no more, forced when its streams must end.
     pub(super) withdrawn: Shutdown,
+    waiting: Arc<Semaphore>,
 }
 
 /// How a service is reached.
@@ -76,8 +80,9 @@ impl Live {
             Target::Http(http) => http.credentials.clone(),
             Target::Tcp { .. } => Credentials::None,
         };
-        let kept =
-            Arc::new(Kept { way, credential: Current::new(name, &credentials, clock), withdrawn });
+        let credential = Current::new(name, &credentials, clock);
+        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+        let kept = Arc::new(Kept { way, credential, withdrawn, waiting });
         Self::with(name, service, policy, context, kept)
     }
 
@@ -103,6 +108,12 @@ impl Live {
         Self { name: name.into(), service, policy, context, kept, turns }
     }
 
+    /// A place among the streams that are not accepted yet, for as long as it is held; none where
+    /// too many wait.
+    pub(super) fn wait(&self) -> Option<OwnedSemaphorePermit> {
+        self.kept.waiting.clone().try_acquire_owned().ok()
+    }
+
     /// A turn among the streams of this service; none where it does not come in time.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = self.turns.clone().try_acquire_owned() {
@@ -111,10 +122,10 @@ impl Live {
         tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await.ok()?.ok()
     }
 
-    /// What those are told who wait for their turn too long.
-    pub(super) fn overloaded(&self) -> Failure {
-        let running = usize::try_from(self.service.limits.concurrent).unwrap_or(usize::MAX);
-        Failure::Overloaded { running, of: self.name.to_string() }
+    /// What the hub is told where a stream waits for its turn too long: how many run. Nothing was
+    /// accepted, so another instance may take it.
+    pub(super) fn running(&self) -> String {
+        self.service.limits.concurrent.to_string()
     }
 
     /// Closes connections that rest for too long.

@@ -29,7 +29,8 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut se
     match connect(&live, &mut sender, &head, &mut seen).await {
         Err(code) => {
             seen.code = code;
-            sender.reset(Directions::Both, code, "");
+            let text = if code == Code::Overloaded { live.running() } else { String::new() };
+            sender.reset(Directions::Both, code, &text);
         }
         Ok(io) => {
             sender.accept();
@@ -53,6 +54,8 @@ async fn connect(
         seen.reason = rule;
         return Err(Code::Forbidden);
     }
+    // Bytes are accepted once there is a connection for them, which may take its time.
+    let _waits = live.wait().ok_or(Code::Overloaded)?;
     seen.turn = Some(until(sender, live.turn()).await?.ok_or(Code::Overloaded)?);
     until(sender, seen.record()).await?.map_err(|failure| {
         seen.reason = failure.reason();

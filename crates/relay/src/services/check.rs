@@ -21,6 +21,9 @@ use super::{Target, Transport, raw, web};
 const ANNOTATIONS_MAX: usize = 8 << 10;
 /// The least that a service of type tcp may be silent for, unless it says another time itself.
 const RAW_IDLE: Duration = Duration::from_secs(60 * 60);
+/// The longest that a connection to a service of type tcp may take: a hub waits 15 s for it, of
+/// which 1 s may be for the stream's turn, and some for the way.
+const RAW_DIAL_MAX: Duration = Duration::from_secs(12);
 /// Longest text of a configuration, bytes.
 const TEXT_MAX: usize = 4 << 20;
 
@@ -193,6 +196,12 @@ fn service(
         idle: limits.idle.map(|idle| if is_quiet { idle.max(RAW_IDLE) } else { idle }),
         ..limits
     });
+    if kind == Some(ServiceType::Tcp) && limits.is_some_and(|limits| limits.dial > RAW_DIAL_MAX) {
+        let dial = raw.dial_timeout.as_deref().unwrap_or("that of defaults");
+        let why =
+            "must be at most 12s for a service of type tcp: no hub waits longer for its bytes";
+        problems.invalid(&path.field("dialTimeout"), dial, why);
+    }
     let target = match kind.as_ref()? {
         ServiceType::Tcp => tcp(path, raw, problems),
         kind => web::target(path, raw, kind, problems).map(|it| Target::Http(Box::new(it))),

@@ -351,6 +351,29 @@ proptest! {
 }
 
 #[test]
+fn bytes_are_connected_to_before_a_hub_gives_up() {
+    let text = |default: &str, own: &str| {
+        format!(
+            "defaults: {{dialTimeout: {default}}}\nservices:\n\
+             - {{name: db, type: tcp, address: 'db:1'{own}}}\n\
+             - {{name: web, type: http, url: 'http://x', dialTimeout: 1m}}\n"
+        )
+    };
+    for (default, own, told) in [
+        ("12s", "", None),
+        ("1m", ", dialTimeout: 12s", None),
+        ("13s", "", Some("\"that of defaults\": must be at most 12s")),
+        ("1s", ", dialTimeout: 13s", Some("\"13s\": must be at most 12s")),
+    ] {
+        let read = try_read(&text(default, own), false);
+        let mistakes = read.err().unwrap_or_default();
+        let found = mistakes.iter().find(|one| one.contains("services[0].dialTimeout"));
+        assert_eq!(found.is_some(), told.is_some(), "{mistakes:?}");
+        assert!(told.is_none_or(|told| found.unwrap().contains(told)), "{mistakes:?}");
+    }
+}
+
+#[test]
 fn raw_services_may_be_silent_for_an_hour() {
     let idle = |options: &str| {
         let all =

@@ -280,7 +280,7 @@ impl Connection {
             // The peer never heard of it, and never will.
             return self.close(id, code, text, true);
         }
-        let code = if stream.committed && stream.origin == Origin::Remote && code.refuses() {
+        let code = if stream.committed && stream.origin == Origin::Remote && code.only_refuses() {
             Code::Aborted
         } else {
             code

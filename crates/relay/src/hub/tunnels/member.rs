@@ -225,13 +225,16 @@ impl Tunnels {
             return refused;
         };
         let connection = &mut agent.connections[at];
+        let before = std::mem::take(&mut connection.services);
         let services = list.into_iter().filter(taken).map(|one| {
             let number = numbers.get(&one.name).copied().unwrap_or(0);
             let series = self.metrics.of((identity.cluster(), identity.name(), &one.name));
-            (one.name.clone(), Offer { said: Arc::new(one), number, series })
+            // Its streams wait on, whatever is announced.
+            let share = before.get(&one.name).map(|old| old.share.clone()).unwrap_or_default();
+            (one.name.clone(), Offer { said: Arc::new(one), number, series, share })
         });
         connection.has_said = true;
-        let before = std::mem::replace(&mut connection.services, services.collect());
+        connection.services = services.collect();
         for name in before.into_keys() {
             if !connection.services.contains_key(&name) {
                 agent.withdrawn.insert(name, now);
