@@ -52,7 +52,8 @@ pub enum Subject {
     Credential(Within, Arc<str>),
     /// All of a user's.
     User(Within, Arc<str>),
-    /// All.
+    /// Every token: what was made for that place. What people have of their own, such as a
+    /// certificate, was not.
     All(Within),
 }
 
@@ -65,13 +66,15 @@ impl Subject {
             Within::Agent(cluster.clone(), agent.clone()),
             Within::Service(cluster, agent, of.service.clone()),
         ];
-        let of_place = |place: Within| {
+        let is_token = of.key.is_some();
+        let of_place = move |place: Within| {
             [
-                Self::Credential(place.clone(), of.credential.clone()),
-                Self::User(place.clone(), of.user.clone()),
-                Self::All(place),
+                Some(Self::Credential(place.clone(), of.credential.clone())),
+                Some(Self::User(place.clone(), of.user.clone())),
+                is_token.then_some(Self::All(place)),
             ]
         };
+        let of_place = move |place| of_place(place).into_iter().flatten();
         of.key.clone().map(Self::Key).into_iter().chain(places.into_iter().flat_map(of_place))
     }
 }
@@ -285,6 +288,22 @@ pub(super) mod tests {
             let later = Subjects { issued: at(201), ..subjects("t1") };
             let is_key = subject == Subject::Key("k1".into());
             assert_eq!(revoked.find(&later).is_some(), is_key, "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn revoking_all_of_a_place_leaves_people_what_is_theirs() {
+        let place = Within::Agent("c1".into(), "smith".into());
+        let certificate = Subjects { key: None, ..subjects("serial") };
+        for (subject, ends) in [
+            (Subject::All(place.clone()), false),
+            (Subject::User(place.clone(), "alice".into()), true),
+            (Subject::Credential(place, "serial".into()), true),
+        ] {
+            let mut revoked = Revoked::default();
+            revoked.add(revocation(subject.clone()), at(200)).unwrap();
+            assert_eq!(revoked.find(&certificate).is_some(), ends, "{subject:?}");
+            assert_eq!(revocation(subject.clone()).ends(&certificate), ends, "{subject:?}");
         }
     }
 
