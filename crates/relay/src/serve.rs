@@ -1,4 +1,5 @@
-//! The agent's end of a crossing: streams that the hub opens, taken to the services on offer.
+//! The serving end of a crossing: streams that the other side opens, taken to the services on
+//! offer. It is the agent's for what the hub opens, and the hub's for what agents do.
 //!
 //! ```text
 //! stream ─► request::decide ─► turn ─► credential ─► recorded ─► Pool ─► ACCEPT ─► service
@@ -23,6 +24,7 @@ mod heartbeat;
 mod identity;
 mod live;
 mod metrics;
+mod peer;
 mod pool;
 mod raw;
 mod reader;
@@ -42,23 +44,27 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use strait_runtime::{Clock, Shutdown, TaskSet};
-use strait_tunnel::{Code, Directions, OpenHead};
+use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
 
 pub use heartbeat::HEARTBEAT_PATH;
 pub use metrics::ServingMetrics;
+pub use peer::Peer;
 
 use self::flow::Flow;
-use self::live::{Context, Live};
+use self::live::{Context, Live, Side};
 pub(crate) use self::seen::RULES;
 use self::seen::Seen;
-use crate::link::{Acceptor, Sender, Stream};
+use crate::link::{Acceptor, Canceller, Sender, Stream};
 use crate::record::Recorder;
 use crate::services::{self, AgentConfig, Change, DRAIN, Target, plan_reload};
 
 /// Between two looks for connections that rest for too long.
 const SWEEP: Duration = Duration::from_secs(15);
 
-/// The services of an agent, as its configuration says now. Clones are the same.
+/// For whoever serves a stream that was taken away.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// The services of an agent or of the hub, as its configuration says now. Clones are the same.
 #[derive(Clone)]
 pub struct Serving(Arc<Inner>);
 
@@ -86,7 +92,23 @@ impl Serving {
         metrics: ServingMetrics,
         recorder: Recorder,
     ) -> Self {
-        let context = Context { agent: agent.into(), clock, tasks, metrics, recorder };
+        let side = Side::Agent(agent.into());
+        Self::at(config, Context { side, clock, tasks, metrics, recorder })
+    }
+
+    /// Offers to agents what a configuration of the hub says; else as [`new`](Self::new).
+    #[must_use]
+    pub fn of_hub(
+        config: AgentConfig,
+        clock: Arc<dyn Clock>,
+        tasks: TaskSet,
+        metrics: ServingMetrics,
+        recorder: Recorder,
+    ) -> Self {
+        Self::at(config, Context { side: Side::Hub, clock, tasks, metrics, recorder })
+    }
+
+    fn at(config: AgentConfig, context: Context) -> Self {
         let offered = config.services.iter();
         let services = offered
             .map(|(name, service)| {
@@ -171,37 +193,75 @@ impl Serving {
         }
     }
 
+    /// Takes a stream that a peer opens in its own name, until `taken_away`: then it ends.
+    pub fn accept_from(
+        &self,
+        peer: &Peer<'_>,
+        stream: Stream,
+        said: &OpenHead,
+        taken_away: impl Future<Output = ()> + Send + 'static,
+    ) {
+        match peer.head(said) {
+            Ok(head) => self.take(stream, head, taken_away),
+            Err(_) => stream.sender.reset(Directions::Both, Code::TooLarge, ""),
+        }
+    }
+
+    /// Refuses a stream that a peer opens to what is not offered to it, and writes that down.
+    pub fn refuse(&self, peer: &Peer<'_>, stream: &Stream, said: &OpenHead) {
+        stream.sender.reset(Directions::Both, Code::NoService, "");
+        // Where there is nothing, nothing was refused.
+        if let Ok(head) = peer.head(said)
+            && let Some((live, kind, tlvs)) = self.find(&head)
+        {
+            let flow = Flow::new(self.0.context.clock.clone());
+            Seen::new(&live, flow, kind, &tlvs).not_offered(&head);
+        }
+    }
+
     /// Gives a stream to its service.
     fn accept(&self, stream: Stream, head: OpenHead) {
-        let (is_raw, tlvs) = match &head {
-            OpenHead::Http(request) => (false, request.parts().tlvs),
-            OpenHead::Raw(raw) => (true, raw.tlvs()),
-            OpenHead::Control => return,
+        self.take(stream, head, std::future::pending());
+    }
+
+    /// The service that a stream is for, and what kind of stream that is.
+    fn find<'h>(&self, head: &'h OpenHead) -> Option<(Arc<Live>, &'static str, Tlvs<'h>)> {
+        let (kind, tlvs) = match head {
+            OpenHead::Http(request) => ("http", request.parts().tlvs),
+            OpenHead::Raw(raw) => ("raw", raw.tlvs()),
+            OpenHead::Control => return None,
         };
-        let found = self.0.current.read().services.get(tlvs.service).cloned();
+        let live = self.0.current.read().services.get(tlvs.service).cloned()?;
         // A service has one type and one kind of stream; another one is not on offer.
-        let found = found.filter(|live| {
-            let named =
-                tlvs.service_type.is_empty() || tlvs.service_type == live.service.kind.as_str();
-            named && is_raw == matches!(live.service.target, Target::Tcp { .. })
-        });
-        let Some(live) = found else {
+        let own = &live.service;
+        let is_type = tlvs.service_type.is_empty() || tlvs.service_type == own.kind.as_str();
+        let is_kind = (kind == "raw") == matches!(own.target, Target::Tcp { .. });
+        (is_type && is_kind).then_some((live, kind, tlvs))
+    }
+
+    fn take(
+        &self,
+        stream: Stream,
+        head: OpenHead,
+        taken_away: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Some((live, kind, tlvs)) = self.find(&head) else {
             stream.sender.reset(Directions::Both, Code::NoService, "");
             return;
         };
         let context = &self.0.context;
         let flow = Flow::new(context.clock.clone());
-        let kind = if is_raw { "raw" } else { "http" };
         let seen = Seen::new(&live, flow, kind, &tlvs);
         let withdrawn = live.kept.withdrawn.clone();
+        let taken = Taken { canceller: stream.sender.canceller(), away: taken_away };
         match head {
             OpenHead::Http(head) => context.tasks.spawn("relay.stream", async move {
                 let serve = pin!(exchange::serve(live, stream, head, seen));
-                unless_forced(serve, &withdrawn).await;
+                unless_ended(serve, &withdrawn, taken).await;
             }),
             OpenHead::Raw(head) => context.tasks.spawn("relay.stream", async move {
                 let serve = pin!(raw::serve(live, stream, head, seen));
-                unless_forced(serve, &withdrawn).await;
+                unless_ended(serve, &withdrawn, taken).await;
             }),
             OpenHead::Control => return,
         };
@@ -215,12 +275,28 @@ impl fmt::Debug for Serving {
     }
 }
 
-/// Serves until that is done, or what is served is withdrawn and its time is over.
-async fn unless_forced(serve: Pin<&mut impl Future<Output = ()>>, withdrawn: &Shutdown) {
+/// How a stream ends that may be taken away from whoever asked.
+struct Taken<F> {
+    canceller: Canceller,
+    /// Resolves when it is to end.
+    away: F,
+}
+
+/// Serves until that is done, what is served is withdrawn and its time is over, or the stream is
+/// taken away.
+async fn unless_ended(
+    mut serve: Pin<&mut impl Future<Output = ()>>,
+    withdrawn: &Shutdown,
+    taken: Taken<impl Future<Output = ()>>,
+) {
     tokio::select! {
-        () = serve => {}
-        () = withdrawn.forced() => {}
+        () = &mut serve => return,
+        () = withdrawn.forced() => return,
+        () = taken.away => {}
     }
+    taken.canceller.reset(Directions::Both, Code::Revoked, "not offered any more");
+    // Whoever serves it hears of that.
+    drop(tokio::time::timeout(END_WITHIN, serve).await);
 }
 
 /// Does something until it is done, or the peer wants no more of the stream: its code. Large work

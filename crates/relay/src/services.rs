@@ -9,6 +9,7 @@ mod announce;
 mod check;
 mod credential;
 mod files;
+mod listen;
 mod problems;
 mod raw;
 mod reload;
@@ -17,7 +18,6 @@ mod tests;
 mod web;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +25,19 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 pub use announce::{MESSAGE_MAX, announcement, settings_hash};
-pub use check::{Checked, read};
+pub use check::{Checked, read, read_of_hub};
 pub use credential::{Credential, CredentialError};
 pub use files::{Disk, FileState, Files};
+pub use listen::{InvalidListen, Listen};
 pub use reload::{Change, DRAIN, plan_reload};
 
 use crate::http::fields::HostRule;
 use crate::http::pattern::matches;
 use crate::http::rules::Rules;
 use crate::http::url::ServiceUrl;
+
+/// The name by which the hub itself offers services.
+pub const HUB: &str = "hub";
 
 /// An agent's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,15 +274,13 @@ pub struct ServiceLimits {
     pub max_body: Option<u64>,
 }
 
-/// A listener whose requests go out through the hub.
+/// A listener whose requests go out to a service of the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// Where it listens.
-    pub listen: SocketAddr,
-    /// The agent that offers the service; `hub` for the hub itself.
-    pub agent: String,
+    pub listen: Listen,
     /// The service's type.
-    pub kind: String,
+    pub kind: ServiceType,
     /// The service's name.
     pub service: String,
 }

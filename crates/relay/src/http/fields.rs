@@ -25,6 +25,9 @@ pub const ERROR: HeaderName = HeaderName::from_static("x-strait-error");
 pub const HINT: HeaderName = HeaderName::from_static("x-strait-hint");
 /// The agent's name, for the services that know it.
 const AGENT_NAME: HeaderName = HeaderName::from_static("x-opsmx-agent-name");
+/// Who asks, as Kubernetes' authenticating proxies say it.
+const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
+const REMOTE_GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -179,6 +182,8 @@ pub struct Added<'a> {
     pub request_id: &'a str,
     /// The agent, for services that want its name.
     pub agent: Option<&'a str>,
+    /// The agent that asks and its groups, for the hub's own services.
+    pub caller: Option<(&'a str, &'a [String])>,
 }
 
 /// `X-Forwarded-For` of a request from a trusted proxy, before it is removed.
@@ -204,6 +209,12 @@ impl Added<'_> {
         insert(fields, REQUEST_ID, self.request_id.as_bytes());
         if let Some(agent) = self.agent {
             insert(fields, AGENT_NAME, agent.as_bytes());
+        }
+        if let Some((user, groups)) = self.caller {
+            insert(fields, REMOTE_USER, user.as_bytes());
+            for group in groups.iter().filter_map(|group| HeaderValue::from_str(group).ok()) {
+                fields.append(REMOTE_GROUP, group);
+            }
         }
     }
 }
@@ -269,6 +280,7 @@ mod tests {
             secure: true,
             request_id: "r1",
             agent: Some("smith"),
+            caller: None,
         }
     }
 

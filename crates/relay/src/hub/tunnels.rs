@@ -1,10 +1,11 @@
 //! The connections of agents: who is there, what they offer, and which one takes a stream.
 
 mod member;
+mod offered;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
 use crate::link::{Link, Memory, Share};
+use crate::serve::Serving;
 
 /// How long an agent that left is remembered, for what people are told.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
@@ -82,6 +84,7 @@ pub struct Tunnels {
     presence: Arc<dyn Presence>,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    own: OnceLock<Serving>,
 }
 
 #[derive(Default)]
@@ -164,9 +167,22 @@ impl Tunnels {
         let instance = random_16(&*context.entropy);
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
         let (metrics, registry) = (RelayMetrics::new(&context.metrics), context.metrics.clone());
-        let new = Arc::new(Self { context, instance, memory, metrics, presence, state, changed });
+        let own = OnceLock::new();
+        let new = Self { context, instance, memory, metrics, presence, state, changed, own };
+        let new = Arc::new(new);
         registry.register_collector(Scraped(Arc::downgrade(&new)));
         new
+    }
+
+    /// Offers services of the hub's own to those agents whose objects name them; once, what
+    /// changes is applied to `own`.
+    pub fn offer(&self, own: Serving) {
+        // The first one stays.
+        drop(self.own.set(own));
+    }
+
+    fn own(&self) -> Option<&Serving> {
+        self.own.get()
     }
 
     /// Serves a connection of a member until it is over.

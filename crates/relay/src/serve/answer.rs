@@ -18,20 +18,20 @@ pub(super) struct Question {
     pub(super) upgrade: Option<Protocol>,
     /// What the service was told that it is called.
     pub(super) host: HeaderValue,
-    /// The public path of the service; empty for none.
-    pub(super) prefix: String,
+    /// The public path of the service; none where it has a host of its own.
+    pub(super) prefix: Option<String>,
     pub(super) bare: bool,
 }
 
 impl Question {
     /// Keeps what is needed of a request before it is sent.
-    pub(super) fn of(asked: &super::request::Asked, prefix: &str) -> Self {
+    pub(super) fn of(asked: &super::request::Asked, prefix: Option<&str>) -> Self {
         let host = asked.fields.get(HOST).cloned();
         Self {
             method: asked.method.clone(),
             upgrade: asked.upgrade.clone(),
             host: host.unwrap_or(HeaderValue::from_static("")),
-            prefix: prefix.to_owned(),
+            prefix: prefix.map(str::to_owned),
             bare: asked.bare,
         }
     }
@@ -58,11 +58,11 @@ pub(super) fn head(
         Answered::Broken => return Err(Failure::UpstreamProtocol),
     };
     remove_claims(&mut fields);
-    if !question.prefix.is_empty() {
+    if let Some(prefix) = &question.prefix {
         let public = Public {
             service: &http.url,
             host: &question.host,
-            prefix: &question.prefix,
+            prefix,
             bare: question.bare,
             domain: http.rewrites_domain,
         };

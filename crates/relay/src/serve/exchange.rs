@@ -160,7 +160,7 @@ async fn exchange(
         return Err(Failure::Internal.into());
     };
     let offer = Offer {
-        agent: &live.context.agent,
+        side: &live.context.side,
         service: &live.service,
         http,
         policy: &live.policy,
@@ -175,7 +175,7 @@ async fn exchange(
     // Before it is connected to: whatever that takes, the stream takes no place of those that wait.
     sender.accept_with_next();
     drop(waits);
-    let question = Question::of(&asked, parts.tlvs.prefix);
+    let question = Question::of(&asked, offer.prefix(parts.tlvs.prefix));
     let flow = seen.flow.clone();
     let work = Work { live, http, pool, question: &question, flow: &flow };
     let failure = tokio::select! {
@@ -476,7 +476,7 @@ impl Work<'_> {
 async fn tell(live: &Live, sender: &mut Sender, head: &Request, failure: &Failure) {
     let parts = head.parts();
     let name =
-        ServiceName { agent: live.context.agent.to_string(), service: live.name.to_string() };
+        ServiceName { agent: live.context.side.name().to_owned(), service: live.name.to_string() };
     let reader = Reader {
         request_id: parts.tlvs.request_id,
         json: prefers_json(&to_map(head.fields())),

@@ -12,7 +12,7 @@ use super::metrics::ServingMetrics;
 use super::pool::Pool;
 use super::trust::TlsSource;
 use crate::record::Recorder;
-use crate::services::{Credentials, HttpTarget, Policy, Service, Target};
+use crate::services::{Credentials, HUB, HttpTarget, Policy, Service, Target};
 
 /// How long a stream waits for its turn.
 const TURN: Duration = Duration::from_secs(1);
@@ -24,11 +24,30 @@ const WAITING_MAX: usize = 128;
 /// What every service is made with.
 #[derive(Clone)]
 pub(super) struct Context {
-    pub(super) agent: Arc<str>,
+    pub(super) side: Side,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tasks: TaskSet,
     pub(super) metrics: ServingMetrics,
     pub(super) recorder: Recorder,
+}
+
+/// On which side services are.
+#[derive(Clone)]
+pub(super) enum Side {
+    /// Inside, behind an agent of this name.
+    Agent(Arc<str>),
+    /// Beside the hub, for agents.
+    Hub,
+}
+
+impl Side {
+    /// What people call whoever serves.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Agent(name) => name,
+            Self::Hub => HUB,
+        }
+    }
 }
 
 /// A service under its present settings.

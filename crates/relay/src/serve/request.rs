@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use strait_tunnel::{Fields, Request, Tlvs};
 
 use super::identity::Identity;
+use super::live::Side;
 use crate::http::credentials::{Presented, restore};
 use crate::http::fields::{Added, REQUEST_ID};
 use crate::http::fields::{remove_connection, remove_identity, remove_overrides};
@@ -25,11 +26,22 @@ use crate::services::{HttpTarget, Policy, Service, is_safe};
 /// What decides beside the request itself.
 #[derive(Clone, Copy)]
 pub(super) struct Offer<'a> {
-    pub(super) agent: &'a str,
+    pub(super) side: &'a Side,
     pub(super) service: &'a Service,
     pub(super) http: &'a HttpTarget,
     pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
+}
+
+impl Offer<'_> {
+    /// The public path of the service, given what the other side says of it. Beside an agent,
+    /// whoever asks has the service at the root of a listener.
+    pub(super) fn prefix<'p>(&self, told: &'p str) -> Option<&'p str> {
+        match self.side {
+            Side::Agent(_) => Some(told).filter(|prefix| !prefix.is_empty()),
+            Side::Hub => Some(""),
+        }
+    }
 }
 
 /// A request that goes in. Its credential is not in it yet.
@@ -118,7 +130,7 @@ pub(super) fn decide(
     let upgrade = asked_upgrade(&method, &parts.tlvs, offer)?;
     let length = parts.tlvs.body_length;
     check_length(length, offer)?;
-    settle(&mut fields, &parts.tlvs, parts.authority, offer);
+    settle(&mut fields, &parts.tlvs, parts.authority, identity, offer);
     if connection.trailers {
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -175,7 +187,13 @@ fn asked_upgrade(
 }
 
 /// Everything that is ours to say, behind every removal.
-fn settle(fields: &mut HeaderMap, tlvs: &Tlvs<'_>, authority: &str, offer: &Offer<'_>) {
+fn settle(
+    fields: &mut HeaderMap,
+    tlvs: &Tlvs<'_>,
+    authority: &str,
+    identity: &Identity,
+    offer: &Offer<'_>,
+) {
     for name in [CONTENT_LENGTH, EXPECT, HOST] {
         fields.remove(name);
     }
@@ -186,13 +204,18 @@ fn settle(fields: &mut HeaderMap, tlvs: &Tlvs<'_>, authority: &str, offer: &Offe
     restore(fields, &presented, offer.http.passes_authorization);
     join_cookies(fields);
     let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let (agent, caller) = match offer.side {
+        Side::Agent(name) => (Some(&**name), None),
+        Side::Hub => (identity.user.rsplit(':').next(), Some((&*identity.user, &*identity.groups))),
+    };
     let added = Added {
         client: tlvs.client.as_ref().map_or(nobody, SocketAddr::ip),
         before: HeaderValue::from_str(tlvs.forwarded).ok().filter(|value| !value.is_empty()),
         authority,
         secure: !tlvs.plain,
         request_id: tlvs.request_id,
-        agent: offer.service.kind.learns_agent().then_some(offer.agent),
+        agent: agent.filter(|_| offer.service.kind.learns_agent()),
+        caller,
     };
     added.add(fields);
     if tlvs.request_id.is_empty() {

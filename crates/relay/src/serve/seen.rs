@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use strait_tunnel::{Code, Tlvs};
+use strait_tunnel::{Code, OpenHead, Tlvs};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::flow::Flow;
@@ -19,7 +19,10 @@ use crate::record::Recorded;
 const PATH_MAX: usize = 1024;
 
 /// Reasons of refusals by rules of the agent's own.
-pub(crate) const RULES: [&str; 2] = ["AgentRule", "IdentityUnmapped"];
+pub(crate) const RULES: [&str; 3] = ["AgentRule", "IdentityUnmapped", NOT_OFFERED];
+
+/// The reason of a refusal of what the hub does not offer to an agent.
+pub(crate) const NOT_OFFERED: &str = "NotOffered";
 
 /// One stream, told when it is dropped: however its work ends, it is told once.
 pub(super) struct Seen {
@@ -73,6 +76,21 @@ impl Seen {
         }
     }
 
+    /// It was for somebody to whom this is not offered.
+    pub(super) fn not_offered(mut self, head: &OpenHead) {
+        let identity = match head {
+            OpenHead::Http(request) => {
+                let parts = request.parts();
+                self.asks(parts.method.as_str(), parts.path);
+                parts.tlvs.identity
+            }
+            OpenHead::Raw(raw) => raw.tlvs().identity,
+            OpenHead::Control => return,
+        };
+        self.who = Identity::parse(identity).ok();
+        (self.reason, self.code) = (NOT_OFFERED, Code::NoService);
+    }
+
     /// What was asked for.
     pub(super) fn asks(&mut self, method: &str, path: &str) {
         self.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
@@ -98,7 +116,8 @@ impl Seen {
     fn as_recorded(&self) -> Recorded {
         let who = self.who.as_ref();
         let text = |of: fn(&Identity) -> &String| who.map_or("", |who| of(who));
-        let (agent, service) = (&self.live.context.agent, &self.live.name);
+        let (agent, service): (Arc<str>, _) =
+            (self.live.context.side.name().into(), &self.live.name);
         let subjects = Subjects {
             credential: text(|who| &who.cred).into(),
             key: None,

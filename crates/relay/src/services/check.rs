@@ -1,7 +1,6 @@
 //! A file's text to a configuration, or every mistake in it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use strait_machinery::yaml::Mistake;
 use super::announce::{ENTRY_MAX, announced_length};
 use super::files::Files;
 use super::problems::Problems;
-use super::{AgentConfig, HubConfig, Incoming, Policy, Service, ServiceLimits, ServiceType};
-use super::{Target, Transport, raw, web};
+use super::{AgentConfig, HUB, HubConfig, Incoming, Listen, Policy, Service, ServiceLimits};
+use super::{ServiceType, Target, Transport, raw, web};
 
 /// Most bytes of the annotations of one thing.
 const ANNOTATIONS_MAX: usize = 8 << 10;
@@ -46,6 +45,28 @@ pub fn read(
     files: &dyn Files,
     allow_insecure: bool,
 ) -> Result<Option<Checked>, Vec<Mistake>> {
+    let problems =
+        Problems { files, of_hub: false, allow_insecure, errors: Vec::new(), warnings: Vec::new() };
+    read_with(source, problems)
+}
+
+/// Reads the AgentConfig by which a hub offers services of its own to agents: it says of each
+/// which agents may call it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_of_hub(
+    source: &Source<'_>,
+    files: &dyn Files,
+) -> Result<Option<Checked>, Vec<Mistake>> {
+    let (errors, warnings) = (Vec::new(), Vec::new());
+    read_with(source, Problems { files, of_hub: true, allow_insecure: false, errors, warnings })
+}
+
+fn read_with(
+    source: &Source<'_>,
+    mut problems: Problems<'_>,
+) -> Result<Option<Checked>, Vec<Mistake>> {
     if source.text.len() > TEXT_MAX {
         let position = strait_machinery::yaml::Position { line: 1, column: 1 };
         let message = "it is longer than 4 MiB".to_owned();
@@ -56,7 +77,6 @@ pub fn read(
     let Some(single) = read.single else {
         return if mistakes.is_empty() { Ok(None) } else { Err(mistakes) };
     };
-    let mut problems = Problems { files, allow_insecure, errors: Vec::new(), warnings: Vec::new() };
     let config = config(&single.value, &mut problems);
     // What the schema said is not said again.
     let new = problems.errors.iter().filter(|error| !read.told.contains(&error.path));
@@ -93,6 +113,9 @@ fn config(value: &Value, problems: &mut Problems<'_>) -> Option<AgentConfig> {
         insert(&mut services, &path, &raw.name, service.map(Arc::new), problems);
     }
     let mut incoming = BTreeMap::new();
+    if problems.of_hub && !value.array_at(&["incoming"]).is_empty() {
+        problems.forbidden(Path::of(&["incoming"]), "listeners are beside agents");
+    }
     for (at, value) in value.array_at(&["incoming"]).iter().enumerate() {
         let path = Path::of(&["incoming"]).index(at);
         let Some(raw) = part::<raw::Incoming>(Some(value)) else { continue };
@@ -190,6 +213,10 @@ fn service(
     check_annotations(&path.field("annotations"), &raw.annotations, problems);
     let kind = service_type(&path.field("type"), &raw.r#type, problems);
     let limits = limits(path, raw, defaults, problems);
+    if problems.of_hub && raw.allow.users.is_empty() {
+        let why = "say which agents may call it: system:strait:agent:CLUSTER:NAME, * for any text";
+        problems.add(FieldError::required(path.field("allow").field("users"), why));
+    }
     // Those who speak over raw bytes are silent for longer than HTTP is.
     let is_quiet = kind == Some(ServiceType::Tcp) && raw.idle_timeout.is_none();
     let limits = limits.map(|limits| ServiceLimits {
@@ -312,15 +339,23 @@ fn incoming_of(
     problems: &mut Problems<'_>,
 ) -> (String, Option<Incoming>) {
     let at = path.field("listen");
-    let listen = problems.made(&at, &raw.listen, raw.listen.parse::<SocketAddr>());
-    let taken = |listen: &SocketAddr| {
-        listen.port() != 0 && known.values().flatten().any(|other| other.listen == *listen)
-    };
-    if listen.as_ref().is_some_and(taken) {
-        problems.add(FieldError::duplicate(at, &*raw.listen));
+    let listen: Option<Listen> = problems.made(&at, &raw.listen, raw.listen.parse());
+    if let Some(listen) = &listen {
+        if known.values().flatten().any(|other| other.listen.is_same(listen)) {
+            problems.add(FieldError::duplicate(at, &*raw.listen));
+        } else if !listen.is_of_this_machine() {
+            let why = "whoever reaches it asks in this agent's name; 127.0.0.1 is this machine";
+            problems.warnings.push(FieldError::invalid(at, &raw.listen, why));
+        }
     }
+    let of = path.field("service");
     let raw::IncomingService { agent, r#type: kind, name: service } = raw.service;
-    (raw.name, listen.map(|listen| Incoming { listen, agent, kind, service }))
+    if agent != HUB {
+        problems.invalid(&of.field("agent"), &agent, "only services of the hub: `agent: hub`");
+    }
+    let kind = service_type(&of.field("type"), &kind, problems);
+    let incoming = listen.zip(kind).map(|(listen, kind)| Incoming { listen, kind, service });
+    (raw.name, incoming)
 }
 
 fn policy(raw: &raw::Policy, problems: &mut Problems<'_>) -> Option<Policy> {

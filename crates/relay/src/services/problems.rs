@@ -13,6 +13,8 @@ use super::files::Files;
 /// What was found so far.
 pub(super) struct Problems<'a> {
     pub(super) files: &'a dyn Files,
+    /// Whether it is about services of the hub's own.
+    pub(super) of_hub: bool,
     /// Whether `insecure` may be written.
     pub(super) allow_insecure: bool,
     pub(super) errors: Vec<FieldError>,

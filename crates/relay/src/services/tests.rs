@@ -95,7 +95,9 @@ fn a_whole_configuration_is_understood() {
     let config = config(FULL);
     assert_eq!((config.hub.transport, config.hub.connections), (Transport::WebSocket, 3));
     assert_eq!(config.policy, Policy { max_token_age: None, require_identity: false });
-    assert_eq!(config.incoming["to-front50"].listen.port(), 8014);
+    let incoming = &config.incoming["to-front50"];
+    assert_eq!(incoming.listen.to_string(), "127.0.0.1:8014");
+    assert_eq!((&incoming.kind, &*incoming.service), (&ServiceType::Front50, "front50"));
     let ci = &config.services["ci"];
     assert_eq!(ci.limits.dial, Duration::from_secs(5));
     assert_eq!((ci.limits.head, ci.limits.idle), (None, Some(Duration::from_secs(300))));
@@ -136,6 +138,7 @@ services:
 incoming:
 - {name: x, listen: "127.0.0.1:1", service: {agent: hub, type: http, name: z}}
 - {name: z, listen: "127.0.0.1:1", service: {agent: hub, type: http, name: z}}
+- {name: u, listen: "unix:x", service: {agent: smith, type: ftp, name: z}}
 policy: {maxTokenAge: 1y}
 "#;
     let mistakes = try_read(body, false).unwrap_err();
@@ -164,6 +167,9 @@ policy: {maxTokenAge: 1y}
         "services[10].clientAuthorization: Forbidden: the service has credentials",
         "unknown field \"services[11].mount\"",
         "incoming[1].listen: Duplicate value: \"127.0.0.1:1\"",
+        "incoming[2].listen: Invalid value: \"unix:x\": must be an address and a port",
+        "incoming[2].service.agent: Invalid value: \"smith\": only services of the hub",
+        "incoming[2].service.type: Unsupported value: \"ftp\"",
         "policy.maxTokenAge: Invalid value: \"1y\"",
     ];
     for expected in expected {
@@ -384,5 +390,46 @@ fn raw_services_may_be_silent_for_an_hour() {
         [("", Some(3600)), (", idleTimeout: 10m", Some(600)), (", idleTimeout: \"0\"", None)]
     {
         assert_eq!(idle(options), expected, "{options}");
+    }
+}
+
+#[test]
+fn a_listener_that_others_reach_is_unwise() {
+    let warned = |listen: &str| {
+        let body = format!(
+            "incoming: [{{name: a, listen: '{listen}', service: {{agent: hub, type: tcp, name: b}}}}]"
+        );
+        try_read(&body, false).unwrap().warnings.len()
+    };
+    for (listen, warnings) in [("127.0.0.1:1", 0), ("unix:/run/a", 0), ("0.0.0.0:1", 1)] {
+        assert_eq!(warned(listen), warnings, "{listen}");
+    }
+}
+
+#[test]
+fn a_hub_says_for_whom_its_services_are_and_has_no_listeners() {
+    let read = |body: &str| {
+        let text = format!("{HEAD}{body}");
+        let source = Source { file: "hub.yaml", text: &text };
+        let read = read_of_hub(&source, &Fake::default());
+        read.map(|read| read.unwrap().config.services.len())
+            .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    let service =
+        |rest: &str| format!("services: [{{name: a, type: http, url: 'https://a'{rest}}}]");
+    let users = ", allow: {users: ['system:strait:agent:*']}";
+    assert_eq!(read(&service(users)), Ok(1));
+    let listener =
+        "\nincoming: [{name: a, listen: '127.0.0.1:1', service: {agent: hub, type: tcp, name: b}}]";
+    for (body, expected) in [
+        (service(""), "services[0].allow.users: Required value: say which agents may call it"),
+        (service(users) + listener, "incoming: Forbidden: listeners are beside agents"),
+        (
+            service(", tls: {insecure: true}, allow: {users: ['*']}"),
+            "services[0].tls.insecure: Forbidden",
+        ),
+    ] {
+        let told = read(&body).unwrap_err();
+        assert!(told.contains(expected), "{told}");
     }
 }

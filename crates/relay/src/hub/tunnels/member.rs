@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use strait_net::Io;
 use strait_pki::AgentIdentity;
-use strait_tunnel::{Class, Code, Directions, OpenHead, Peer, Side};
+use strait_tunnel::{Class, Code, OpenHead, Peer, Side};
 use tokio::sync::mpsc;
 
+use super::offered::Offered;
 use super::{AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED, Tunnels};
 use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
 use crate::link::{Link, Stream};
@@ -27,7 +28,9 @@ pub(super) async fn serve(
     io: Box<dyn Io>,
 ) {
     let (controls, mut opened) = mpsc::channel(1);
-    let acceptor = Box::new(move |stream: Stream, head| accept(stream, &head, &controls));
+    let offered = Offered::new(tunnels.clone(), identity.clone(), peer, honoured.clone());
+    let taking = offered.clone();
+    let acceptor = Box::new(move |stream, head| accept(stream, &head, &controls, &taking));
     let clock = tunnels.context.clock.clone();
     let (link, driver) = Link::new(io, Side::Acceptor, tunnels.config(), clock, acceptor);
     link.account(&tunnels.memory);
@@ -52,14 +55,14 @@ pub(super) async fn serve(
     let work = async {
         tokio::select! {
             _ = link.closed() => {}
-            () = converse(&tunnels, &identity, serial, &link, &mut opened) => {
+            () = converse((&tunnels, &offered), &identity, serial, &link, &mut opened) => {
                 link.closed().await;
             }
         }
     };
     tokio::select! {
         () = work => {}
-        why = watched(&tunnels, &identity, &link, &honoured) => {
+        why = watched((&tunnels, &offered), &identity, &link, &honoured) => {
             tracing::info!(agent, why, "a tunnel is cut");
             link.cut(Code::Revoked, &why);
         }
@@ -72,24 +75,21 @@ pub(super) async fn serve(
     tracing::info!(agent, %peer, code = %close.code, why = %close.text, "a tunnel ended");
 }
 
-/// Takes the control stream. There is nothing else that an agent may open.
-fn accept(stream: Stream, head: &OpenHead, controls: &mpsc::Sender<Stream>) {
+/// Takes the control stream, and what the agent asks of services of the hub's own.
+fn accept(stream: Stream, head: &OpenHead, controls: &mpsc::Sender<Stream>, offered: &Offered) {
     match head {
         OpenHead::Control => {
             stream.sender.accept();
             // There is one in a connection's life.
             drop(controls.try_send(stream));
         }
-        OpenHead::Http(_) | OpenHead::Raw(_) => {
-            let text = "this hub offers no such service to this agent";
-            stream.sender.reset(Directions::Both, Code::NoService, text);
-        }
+        OpenHead::Http(_) | OpenHead::Raw(_) => offered.take(stream, head),
     }
 }
 
 /// Tells how far away the member is; resolves when its certificate is not honoured any more.
 async fn watched(
-    tunnels: &Tunnels,
+    (tunnels, offered): (&Tunnels, &Offered),
     identity: &AgentIdentity,
     link: &Link,
     honoured: &Honoured,
@@ -103,12 +103,13 @@ async fn watched(
         if let Err(why) = honoured() {
             return why;
         }
+        offered.look();
     }
 }
 
-/// Hears what the agent says, until it says no more.
+/// Hears what the agent says, until it says no more, and tells it what is offered to it.
 async fn converse(
-    tunnels: &Arc<Tunnels>,
+    (tunnels, offered): (&Arc<Tunnels>, &Offered),
     identity: &AgentIdentity,
     serial: u64,
     link: &Link,
@@ -122,8 +123,26 @@ async fn converse(
     let (receiver, _open) = theirs.split();
     let mut listener = Listener::new(receiver, &*clock);
     let mut lists = Lists::default();
+    offered.look();
+    let mut calls = offered.lists();
+    calls.mark_changed();
+    let mut told = None;
     loop {
-        let services = match listener.next().await {
+        let heard = tokio::select! {
+            heard = listener.next() => heard,
+            Ok(()) = calls.changed() => {
+                let list = calls.borrow_and_update().offered.clone();
+                if told.as_ref() == Some(&list) {
+                    continue;
+                }
+                told = Some(list.clone());
+                if speaker.say(&Message::Incoming { list }.to_bytes()).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let services = match heard {
             Ok(Some(Message::Services(services))) => services,
             Ok(Some(_)) => continue,
             Ok(None) => return,
