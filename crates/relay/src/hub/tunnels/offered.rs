@@ -3,7 +3,6 @@
 //!
 //! Both are asked again for every stream, and every now and then for those that are open.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -30,8 +29,14 @@ pub(super) struct Offered {
     address: SocketAddr,
     honoured: Honoured,
     /// What the lists were made of.
-    of: Mutex<(Option<Arc<AgentSpec>>, Option<Arc<AgentConfig>>)>,
+    of: Mutex<Made>,
     lists: watch::Sender<Lists>,
+}
+
+#[derive(Default)]
+struct Made {
+    spec: Option<Arc<AgentSpec>>,
+    config: Option<Arc<AgentConfig>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,11 +82,11 @@ impl Offered {
         let spec = self.tunnels.spec(self.identity.cluster(), self.identity.name());
         let config = self.tunnels.own().map(Serving::config);
         let mut of = self.of.lock();
-        if is_same(&of.0, &spec) && is_same(&of.1, &config) {
+        if is_same(&of.spec, &spec) && is_same(&of.config, &config) {
             return;
         }
         let lists = lists(spec.as_deref(), config.as_deref(), &self.identity.user());
-        *of = (spec, config);
+        *of = Made { spec, config };
         // Under the lock: an older look must not win.
         self.lists.send_if_modified(|now| {
             let changes = *now != lists;
@@ -121,14 +126,9 @@ fn is_same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
 }
 
 /// Resolves once the agent's object does not name a service any more.
-fn taken_away(
-    mut lists: watch::Receiver<Lists>,
-    service: (String, String),
-) -> impl Future<Output = ()> + Send {
-    async move {
-        // The connection is over where nobody looks any more.
-        let _ = lists.wait_for(|lists| !lists.names(&service)).await;
-    }
+async fn taken_away(mut lists: watch::Receiver<Lists>, service: (String, String)) {
+    // The connection is over where nobody looks any more.
+    let _ = lists.wait_for(|lists| !lists.names(&service)).await;
 }
 
 fn lists(spec: Option<&AgentSpec>, config: Option<&AgentConfig>, user: &str) -> Lists {
