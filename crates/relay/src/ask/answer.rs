@@ -101,9 +101,10 @@ struct Answer {
 }
 
 impl Answer {
-    /// Where all bytes have come nobody asks for more: takes the end that follows them.
+    /// Takes the end that came with what was taken before: where all bytes have come nobody asks
+    /// for more, and a head that is all of an answer has to say so (gRPC's Trailers-Only).
     fn look_for_end(&mut self) {
-        if self.left != Some(0) || self.over || self.held.is_some() {
+        if self.over || self.held.is_some() {
             return;
         }
         match self.receiver.poll_next(&mut Context::from_waker(Waker::noop())) {
@@ -111,7 +112,9 @@ impl Answer {
             Poll::Ready(part) => self.held = Some(part),
             Poll::Pending => {}
         }
-        self.live.ended(Code::None);
+        if self.over || self.left == Some(0) {
+            self.live.ended(Code::None);
+        }
     }
 }
 
@@ -145,7 +148,9 @@ impl http_body::Body for Answer {
                     if let Some(left) = &mut answer.left {
                         *left = left.saturating_sub(bytes.len() as u64);
                     }
-                    answer.look_for_end();
+                    if answer.left == Some(0) {
+                        answer.look_for_end();
+                    }
                     Some(Ok(Frame::data(bytes)))
                 }
                 Part::Trailers(trailers) => {
@@ -169,5 +174,10 @@ impl http_body::Body for Answer {
                 Part::Head(_) => continue,
             });
         }
+    }
+
+    /// Where a length was told, what writes the head goes by that.
+    fn is_end_stream(&self) -> bool {
+        self.over && self.left.is_none()
     }
 }
