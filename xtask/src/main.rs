@@ -2,8 +2,9 @@
 //!
 //! `test` is what CI runs, `tidy` the rules of CONTRIBUTING.md that no compiler checks, `bench`
 //! the goals for speed and size beside what this machine reaches. They need a Rust toolchain and
-//! a C compiler, and the network for what `test` fetches; no other program, but for the relay's
-//! measurements, which get nginx from Debian with apt-get.
+//! a C compiler, and the network for what `test` fetches. Tests and measurements of the relay
+//! need Debian, whose nginx and PostgreSQL they get with apt-get, and its git, curl and Python
+//! with pip.
 
 mod bench;
 mod command;
@@ -22,6 +23,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test          everything CI runs: format, tidy, clippy, tests, tools, release build, end to end
+  tools         gets other people's programs that tests need, and prints where they are
   tidy          the rules of CONTRIBUTING.md that no compiler checks
   bench [WHAT [--quick]]
                 goals for speed and size beside measurements of the release build
@@ -45,6 +47,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test"] => test::run(),
+        ["tools"] => metadata::Metadata::read()
+            .and_then(|metadata| tools::all(&metadata.target_directory))
+            .map(|tools| print(tools.display())),
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run("all", false),
         ["bench", what] if bench::knows(what) => bench::run(what, false),

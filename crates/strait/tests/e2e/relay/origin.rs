@@ -1,6 +1,6 @@
 //! A service that can misbehave, and remembers what it was sent.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -153,7 +153,8 @@ fn apart(target: &str) -> (&str, String) {
     (first, rest.to_owned())
 }
 
-fn head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Seen>> {
+/// Reads the head of a request; none where the connection has ended.
+pub(super) fn head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Seen>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -176,7 +177,7 @@ fn told(
     if head.field("expect").is_some() {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    let (count, trailers) = body(reader, head)?;
+    let (count, trailers) = body(reader, head, &mut std::io::sink())?;
     let text = format!("{} {count} {trailers}\n", head.first);
     let fields: String =
         head.fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -184,10 +185,15 @@ fn told(
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len())
 }
 
-fn body(reader: &mut BufReader<TcpStream>, head: &Seen) -> std::io::Result<(u64, String)> {
+/// Copies the body of a request: how long it was, and its trailers.
+pub(super) fn body(
+    reader: &mut BufReader<TcpStream>,
+    head: &Seen,
+    to: &mut impl Write,
+) -> std::io::Result<(u64, String)> {
     if let Some(length) = head.field("content-length") {
         let length = length.parse().unwrap_or(0);
-        let count = std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+        let count = std::io::copy(&mut reader.take(length), to)?;
         return if count == length {
             Ok((count, String::new()))
         } else {
@@ -205,7 +211,7 @@ fn body(reader: &mut BufReader<TcpStream>, head: &Seen) -> std::io::Result<(u64,
         if size == 0 {
             break;
         }
-        count += std::io::copy(&mut reader.take(size), &mut std::io::sink())?;
+        count += std::io::copy(&mut reader.take(size), to)?;
         reader.read_line(&mut line)?;
     }
     let mut trailers = String::new();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{Hub, Output, Process};
+use crate::harness::{Hub, Output, Process, tool};
 
 /// Time for something to become so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
@@ -147,6 +147,13 @@ pub(super) fn program(name: &str) -> Command {
     let mut command = Command::new(found);
     command.env_clear().env("PATH", path);
     command
+}
+
+/// A script in Python that may use what `cargo xtask test` gets for it.
+pub(super) fn python(script: &str) -> Command {
+    let mut python = program("python3");
+    python.env("PYTHONPATH", tool("python")).env("PYTHONUNBUFFERED", "1").args(["-c", script]);
+    python
 }
 
 /// Waits until something is so.
