@@ -17,6 +17,7 @@ mod load;
 mod relay;
 mod report;
 mod rss;
+pub(crate) mod soak;
 mod start;
 mod up;
 
@@ -72,14 +73,10 @@ fn is_meant(what: &str, name: &str) -> bool {
 /// # Errors
 /// The binary does not build, or does not do what is measured.
 pub(crate) fn run(what: &str, quick: bool) -> Result<()> {
-    let target = Metadata::read()?.target_directory;
-    run_command(&mut cargo(&["build", "--release", "--package", "strait", "--package", "xtask"]))?;
-    if cfg!(debug_assertions) {
-        // Load made by unoptimised code would measure that code.
-        let mut command = Command::new(target.join("release/xtask"));
-        return run_command(command.args(["bench", what]).args(quick.then_some(QUICK)));
+    if in_release(&[&["bench", what][..], quick.then_some(QUICK).as_slice()].concat())? {
+        return Ok(());
     }
-    let mut ground = Ground::new(&target, quick)?;
+    let mut ground = Ground::new(&Metadata::read()?.target_directory, quick)?;
     let syncs = disk::syncs(&ground, disk::BLOCK)?;
     ground.sync = percentile(&syncs, 0.5);
     let mut rows = vec![disk::row(&syncs)];
@@ -96,6 +93,17 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<()> {
     }
     print(report::table(&rows));
     result
+}
+
+/// Builds for release. Load made by unoptimised code would measure that code: if this is such, the
+/// other is run with these arguments. Whether it was.
+fn in_release(arguments: &[&str]) -> Result<bool> {
+    run_command(&mut cargo(&["build", "--release", "--package", "strait", "--package", "xtask"]))?;
+    if cfg!(debug_assertions) {
+        let program = Metadata::read()?.target_directory.join("release/xtask");
+        run_command(Command::new(program).args(arguments))?;
+    }
+    Ok(cfg!(debug_assertions))
 }
 
 /// Where measurements take place: a directory that is removed afterwards, and the binary.

@@ -31,6 +31,8 @@ cargo xtask COMMAND
                 hooks-rates, hooks-bad-days, hooks-memory, hooks-slow, hooks-restart), relay (or one
                 of relay-small, relay-bulk, relay-memory, relay-neighbours, relay-restart),
                 or all (the default); a quick run of the relay's has fewer rounds
+  soak [--minutes N]
+                everything at once through hub and agents for an hour, and whether memory stays flat
   fuzz [TARGET] [SECONDS]
                 runs one fuzz target or all, each for so many seconds (60); needs a C++ compiler
   help          this text
@@ -54,6 +56,10 @@ fn main() -> ExitCode {
         ["bench"] => bench::run("all", false),
         ["bench", what] if bench::knows(what) => bench::run(what, false),
         ["bench", what, bench::QUICK] if bench::knows(what) => bench::run(what, true),
+        ["soak"] => bench::soak::run(bench::soak::MINUTES),
+        ["soak", "--minutes", minutes] if minutes.parse::<u32>().is_ok() => {
+            bench::soak::run(minutes.parse().unwrap_or(bench::soak::MINUTES))
+        }
         ["fuzz"] => fuzz::run(None, FUZZ_SECONDS),
         ["fuzz", target] => fuzz::run(Some(target), FUZZ_SECONDS),
         ["fuzz", target, seconds] if seconds.parse::<u32>().is_ok() => {

@@ -7,19 +7,19 @@
 //! the figures compare paths, and say nothing of latency between sites.
 
 mod bulk;
-mod client;
+pub(super) mod client;
 mod contest;
 mod load;
 mod memory;
 mod neighbours;
 mod nginx;
 mod pace;
-mod path;
-mod process;
+pub(super) mod path;
+pub(super) mod process;
 mod restart;
-mod service;
+pub(super) mod service;
 mod small;
-mod strait;
+pub(super) mod strait;
 mod wire;
 
 use std::time::Duration;
@@ -43,7 +43,7 @@ const QUICK_ROUNDS: usize = 3;
 const CONNECTIONS: usize = 64;
 
 /// A runtime for load: one thread, as each side of a path has.
-fn runtime() -> Result<Runtime> {
+pub(super) fn runtime() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 

@@ -122,7 +122,20 @@ impl Client {
         Ok(())
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Waits until the other side ends the connection.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub(crate) async fn ended(&mut self) -> Result<()> {
+        while self.stream.read(&mut self.buffer).await? > 0 {}
+        Ok(())
+    }
+
+    /// Sends bytes of a request, and waits for nothing.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write_all(bytes).await?;
         Ok(self.stream.flush().await?)
     }

@@ -137,7 +137,10 @@ fn direct(service: &Service) -> Path {
 }
 
 /// Lets this process, and those that it starts, have as many connections as may be.
-fn raise_descriptor_limit() -> Result<()> {
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn raise_descriptor_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -51,6 +51,11 @@ impl Process {
         self.kill();
         self.child = spawn(&self.recipe)?;
         Ok(())
+    }
+
+    /// Where what it says goes.
+    pub(crate) fn log(&self) -> &FilePath {
+        &self.recipe.log
     }
 
     /// Whether it has not ended.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path as FilePath;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use crate::bench::hub::{Hub, last_lines};
 use crate::https;
 use crate::stopwatch::Stopwatch;
 
-/// The agent, and the service that it offers.
+/// Where agents are, below the directory of a measurement.
+const AGENTS: &str = "agents";
+/// The name of all agents, and the service that they offer.
 const AGENT: &str = "bench";
 const SERVICE: &str = "echo";
 /// What is said of each request is not written, as nginx's is not.
@@ -36,59 +38,86 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The hub does not start, the agent does not join, or its service does not become known.
 pub(crate) async fn start(ground: &Ground, service: &Service) -> Result<Path> {
     let hub = Hub::launch(ground, &QUIET).await?;
-    let directory = ground.directory.join("agent");
-    let _ = fs::remove_dir_all(&directory);
+    let _ = fs::remove_dir_all(ground.directory.join(AGENTS));
+    fs::create_dir_all(ground.directory.join(AGENTS))?;
+    offer(ground, service, false)?;
+    let mut inner = agent(ground, &hub, "first")?;
+    let logs = vec![hub.log(), inner.log().to_owned()];
+    let tls = https::tls(hub.roots()?, None)?;
+    let mut target = target(hub.port(), Some(tls), format!("/services/relay/{AGENT}/{SERVICE}"));
+    target.tokens = first_tokens(ground, &hub, &mut inner).with_context(|| last_lines(&logs[1]))?;
+    Ok(Path { kind: Kind::Strait, target, outer: Outer::Hub(hub), inner: Some(inner), logs })
+}
+
+/// Lets an agent join, which has a directory of this name.
+///
+/// # Errors
+/// There is no token for it, or it cannot be started.
+pub(crate) fn agent(ground: &Ground, hub: &Hub, name: &str) -> Result<Process> {
+    let directory = ground.directory.join(AGENTS).join(name);
     fs::create_dir_all(&directory)?;
-    let kubeconfig = hub.data("admin.kubeconfig");
-    let join = ask(ground, &kubeconfig, &["agent", "token", "create", AGENT])?;
-    let (token, config) = (directory.join("token"), directory.join("agent.yaml"));
+    let join = ask(ground, hub, &["agent", "token", "create", AGENT])?;
+    let token = directory.join("token");
     fs::write(&token, join)?;
-    fs::write(&config, offer(service))?;
-    let logs = vec![hub.log(), directory.join("log")];
     let mut arguments: Vec<OsString> = ["agent", "--health", "127.0.0.1:0"].map(Into::into).into();
     arguments.extend(QUIET.map(Into::into));
     arguments.extend(["--parent".into(), std::process::id().to_string().into()]);
     arguments.extend(["--data-dir".into(), directory.join("data").into()]);
-    arguments.extend(["--token-file".into(), token.into(), "--config".into(), config.into()]);
+    arguments.extend(["--token-file".into(), token.into()]);
+    arguments.extend(["--config".into(), config(ground).into()]);
     let program = ground.binary.clone();
-    let mut inner = Process::start(Recipe { program, arguments, log: directory.join("log") })?;
-    let tls = https::tls(hub.roots()?, None)?;
-    let mut target = target(hub.port(), Some(tls), format!("/services/relay/{AGENT}/{SERVICE}"));
-    target.tokens =
-        tokens(ground, &kubeconfig, &mut inner).with_context(|| last_lines(&logs[1]))?;
-    Ok(Path { kind: Kind::Strait, target, outer: Outer::Hub(hub), inner: Some(inner), logs })
+    Process::start(Recipe { program, arguments, log: directory.join("log") })
 }
 
-/// The agent's configuration.
-fn offer(service: &Service) -> String {
+/// The file that all agents read.
+fn config(ground: &Ground) -> PathBuf {
+    ground.directory.join(AGENTS).join("agent.yaml")
+}
+
+/// Writes what agents offer, all at once: the service, and the same under another name, too.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn offer(ground: &Ground, service: &Service, twice: bool) -> Result<()> {
     let address = service.address;
-    format!(
+    let one = |name| format!("- {{name: {name}, type: http, url: \"http://{address}\"}}\n");
+    let other = if twice { one("other") } else { String::new() };
+    let text = format!(
         "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n\
-         defaults: {{concurrent: {CONCURRENT}}}\n\
-         services:\n- {{name: {SERVICE}, type: http, url: \"http://{address}\"}}\n"
-    )
+         defaults: {{concurrent: {CONCURRENT}}}\nservices:\n{}{other}",
+        one(SERVICE)
+    );
+    let new = config(ground).with_extension("new");
+    fs::write(&new, text)?;
+    Ok(fs::rename(new, config(ground))?)
 }
 
 /// Tokens for the service, as soon as the hub knows it.
-fn tokens(ground: &Ground, kubeconfig: &FilePath, agent: &mut Process) -> Result<Vec<String>> {
-    let name = format!("{AGENT}/{SERVICE}");
+fn first_tokens(ground: &Ground, hub: &Hub, agent: &mut Process) -> Result<Vec<String>> {
     let stopwatch = Stopwatch::start();
-    let mut tokens = Vec::new();
-    while tokens.len() < TOKENS {
-        match ask(ground, kubeconfig, &["service", "token", &name]) {
-            Ok(token) => tokens.push(token),
+    loop {
+        match tokens(ground, hub) {
+            Ok(tokens) => return Ok(tokens),
             Err(_) if !agent.is_running() => bail!("the agent ended"),
             Err(error) if stopwatch.elapsed() > ANNOUNCED_MAX => return Err(error),
             Err(_) => std::thread::sleep(LOOK_EVERY),
         }
     }
-    Ok(tokens)
+}
+
+/// Tokens for the service.
+///
+/// # Errors
+/// The hub makes none.
+pub(crate) fn tokens(ground: &Ground, hub: &Hub) -> Result<Vec<String>> {
+    let name = format!("{AGENT}/{SERVICE}");
+    (0..TOKENS).map(|_| ask(ground, hub, &["service", "token", &name])).collect()
 }
 
 /// Runs a command of the administrator; what it prints.
-fn ask(ground: &Ground, kubeconfig: &FilePath, arguments: &[&str]) -> Result<String> {
+fn ask(ground: &Ground, hub: &Hub, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(&ground.binary);
-    command.args(arguments).arg("--kubeconfig").arg(kubeconfig);
+    command.args(arguments).arg("--kubeconfig").arg(hub.data("admin.kubeconfig"));
     let output = command.output().context("cannot run strait")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
