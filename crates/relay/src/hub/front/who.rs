@@ -260,8 +260,9 @@ impl Front {
         if view.authorize(user, &connect).is_allowed() {
             return Ok(());
         }
-        let sees = crate::access::sees(&object);
-        if view.authorize(user, &sees).is_allowed() {
+        // Who may read it at either end knows that it is there.
+        let knows = [crate::access::sees(&object), attributes(Verb::Get, &object)];
+        if knows.iter().any(|knows| view.authorize(user, knows).is_allowed()) {
             let workspace = self.system.tenancy.path_of(cluster).to_string();
             let (user, verb) = (user.name.to_string(), verb.as_str());
             return Err(Failure::Forbidden { user, verb, workspace });
