@@ -82,8 +82,12 @@ impl Hub {
 
     /// Starts a client command and leaves it running.
     pub(crate) fn start_strait(&self, arguments: &[&str]) -> Process {
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_strait"));
-        Process::start(self.program(&program).args(arguments))
+        Process::start(self.strait_command().args(arguments))
+    }
+
+    /// The program, as the administrator's client.
+    pub(crate) fn strait_command(&self) -> Command {
+        self.program(Path::new(env!("CARGO_BIN_EXE_strait")))
     }
 
     /// Its data directory.

@@ -13,6 +13,8 @@ use super::wire::Wire;
 /// Clients at once, and how long one waits between its requests: 300 a second together.
 const CLIENTS: usize = 12;
 const PACE: Duration = Duration::from_millis(40);
+/// Sessions that are spread over two agents: all at one by chance once in 32,768 runs.
+const SESSIONS: usize = 16;
 
 /// What clients saw.
 #[derive(Default)]
@@ -253,4 +255,41 @@ fn row_28_a_network_that_goes_dead_is_found_out() {
         between.heal();
         eventually("the agent after a silence", || works(&site));
     }
+}
+
+#[test]
+fn a_session_stays_with_one_agent() {
+    let origin = Origin::start();
+    let mut site = Site::start(&origin.service());
+    site.join(None);
+    let affinity = r#"{"spec":{"affinity":{"mode":"header","header":"X-Session"}}}"#;
+    let patch = ["patch", "agents.relay.strait.dev/smith", "--type=merge", "-p", affinity];
+    site.hub.kubectl(&patch).succeeded();
+    eventually("both agents", || {
+        let told = site.hub.strait(&["agent", "show", "smith", "-o", "json"]).succeeded();
+        told.matches("\"state\": \"Ready\"").count() == 2
+    });
+    let token = site.token("ci");
+    let sessions: Vec<String> = (0..SESSIONS).map(|number| format!("session-{number}")).collect();
+    let mut open = Vec::new();
+    for session in sessions.iter().cycle().take(4 * SESSIONS) {
+        let field = format!("X-Session: {session}");
+        let url = site.url("ci", &format!("/endless/{session}"));
+        let arguments = ["--no-buffer", "--output", "/dev/null", "--header", &field];
+        open.push(site.start_curl(&token, &arguments, &url));
+    }
+    let listed = || -> Vec<(String, String)> {
+        let text = site.hub.strait(&["stream", "list", "-o", "json"]).succeeded();
+        let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let text = |stream: &serde_json::Value, at| stream.pointer(at).unwrap().to_string();
+        let streams = all["items"].as_array().unwrap().iter();
+        streams.map(|one| (text(one, "/spec/path"), text(one, "/status/instance"))).collect()
+    };
+    eventually("the streams", || listed().len() == open.len());
+    let mut streams = listed();
+    streams.sort();
+    let spread: std::collections::BTreeSet<_> = streams.iter().map(|one| &one.1).collect();
+    assert_eq!(spread.len(), 2, "{streams:?}");
+    streams.dedup();
+    assert_eq!(streams.len(), SESSIONS, "{streams:?}");
 }

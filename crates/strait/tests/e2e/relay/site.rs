@@ -103,7 +103,12 @@ impl Site {
 
     /// Runs curl against a service; what it is asked for is its last argument.
     pub(super) fn curl(&self, token: &str, arguments: &[&str], url: &str) -> Output {
-        Process::start(self.curl_command(token).args(arguments).arg(url)).finish()
+        self.start_curl(token, arguments, url).finish()
+    }
+
+    /// Starts curl against a service, and leaves it running.
+    pub(super) fn start_curl(&self, token: &str, arguments: &[&str], url: &str) -> Process {
+        Process::start(self.curl_command(token).args(arguments).arg(url))
     }
 
     /// curl as it is always run.
