@@ -91,8 +91,8 @@ async fn soak(ground: &Ground, minutes: u32) -> Result<()> {
     }
     drop(load);
     drop(second);
-    let closed = closed(hub, agent, before).await;
-    closed.and(judge(&trends))
+    let slopes = judge(&trends);
+    closed(hub, agent, before).await.and(slopes)
 }
 
 /// What happens beside the load at this look.

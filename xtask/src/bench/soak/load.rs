@@ -142,7 +142,7 @@ impl Connection {
 
     /// Begins something, and leaves in the middle: with the connection, or with its stream alone.
     async fn leave(&mut self, target: &Target, number: usize, round: usize) -> Result<()> {
-        let path = if round % 3 == 0 { "/quiet" } else { ENDLESS };
+        let path = if round.is_multiple_of(3) { "/quiet" } else { ENDLESS };
         match self {
             Self::One(client) => match round % 3 {
                 0 => client.open_quiet(&target.request(number, "GET", path, 0)).await,
