@@ -20,6 +20,7 @@ pub mod access;
 pub mod agent;
 mod agents;
 mod approval;
+mod ask;
 pub mod choice;
 pub mod credential;
 pub mod dial;

@@ -4,6 +4,7 @@
 //! has `X-Strait-Error`. The texts name what to do. They carry no address of the private side,
 //! no credential, and nothing of a rule but its name, unless an administrator reads them.
 
+mod ended;
 mod joining;
 mod respond;
 #[cfg(test)]

@@ -9,37 +9,49 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Frame;
 use hyper::upgrade::OnUpgrade;
 use strait_net::Body;
+use strait_runtime::TaskSet;
 use strait_tunnel::{Code, Fields};
 
-use super::Crossing;
-use super::live::Entry;
-use super::retained::Upload;
-use super::upgrade;
-use crate::http::answer::contain;
+use super::pump::tunnel;
+use super::{Message, Meter, Upload};
 use crate::http::fields::{ERROR, HINT, REQUEST_ID, remove_connection};
 use crate::link::{Part, Receiver};
 use crate::message::{Failure, hint};
 
-/// The answer to a request whose head is there.
-pub(super) fn respond(
-    crossing: &Crossing<'_>,
+/// What an answer is given for.
+pub(crate) struct Question<'a> {
+    pub(crate) message: &'a Message,
+    /// The service's name, for people.
+    pub(crate) service: &'a str,
+    /// The request's identifier.
+    pub(crate) id: &'a str,
+    /// Where what becomes another protocol goes on.
+    pub(crate) tasks: &'a TaskSet,
+}
+
+/// The answer to a request whose head is there. `contain` takes out of its fields what the client
+/// may not have.
+pub(crate) fn respond(
+    question: &Question<'_>,
     head: strait_tunnel::Response,
     receiver: Receiver,
     mut upload: Upload,
-    live: Entry,
+    live: impl Meter,
     on_upgrade: Option<OnUpgrade>,
+    contain: impl FnOnce(&mut HeaderMap),
 ) -> Result<Response<Body>, Failure> {
+    let message = question.message;
     let status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
     live.answered(status);
     let mut fields = fields_of(head.fields(), |value| head.bytes_of(value))?;
-    // The agent did the same. It may be another tenant's, and the host is all tenants'.
+    // The other side did the same, and may be another tenant's.
     remove_connection(&mut fields);
-    contain(&mut fields, &crossing.head.prefix, crossing.head.is_bare());
-    if let Ok(id) = HeaderValue::from_str(crossing.id) {
+    contain(&mut fields);
+    if let Ok(id) = HeaderValue::from_str(question.id) {
         fields.insert(REQUEST_ID, id);
     }
     if !fields.contains_key(ERROR)
-        && let Some(hint) = hint(status, &crossing.name.service)
+        && let Some(hint) = hint(status, question.service)
     {
         fields.insert(HINT, hint);
     }
@@ -47,15 +59,14 @@ pub(super) fn respond(
     *response.status_mut() = status;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
-        let protocol = crossing.head.upgrade.as_ref().ok_or(Failure::UpstreamProtocol)?;
+        let protocol = message.upgrade.as_ref().ok_or(Failure::UpstreamProtocol)?;
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         fields.insert(http::header::UPGRADE, protocol.value().clone());
         *response.headers_mut() = fields;
-        let tunnel = upgrade::tunnel(on_upgrade, receiver, sender, live);
-        crossing.front.context.tasks.spawn("upgraded", tunnel);
+        question.tasks.spawn("upgraded", tunnel(on_upgrade, receiver, sender, live));
         return Ok(response);
     }
-    if crossing.head.upgrade.is_some() {
+    if message.upgrade.is_some() {
         // What the client sent behind its head is not a request that anybody decided about.
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -63,7 +74,7 @@ pub(super) fn respond(
         fields.remove(CONTENT_LENGTH);
     }
     let length = fields.get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
-    let bodiless = crossing.head.method == Method::HEAD
+    let bodiless = message.method == Method::HEAD
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     *response.headers_mut() = fields;
     let left = if bodiless { Some(0) } else { length };
@@ -89,10 +100,10 @@ fn fields_of(fields: Fields<'_>, bytes_of: impl Fn(&[u8]) -> Bytes) -> Result<He
 }
 
 /// The body of an answer, which also drives what is left of the request.
-struct Answer {
+struct Answer<M> {
     receiver: Receiver,
     upload: Upload,
-    live: Entry,
+    live: M,
     /// Bytes that have to come, where the head says it.
     left: Option<u64>,
     /// What came and was not asked for yet.
@@ -100,7 +111,7 @@ struct Answer {
     over: bool,
 }
 
-impl Answer {
+impl<M: Meter> Answer<M> {
     /// Takes the end that came with what was taken before: where all bytes have come nobody asks
     /// for more, and a head that is all of an answer has to say so (gRPC's Trailers-Only).
     fn look_for_end(&mut self) {
@@ -123,7 +134,7 @@ impl Answer {
 #[error("the answer broke off ({0})")]
 struct BrokenOff(Code);
 
-impl http_body::Body for Answer {
+impl<M: Meter> http_body::Body for Answer<M> {
     type Data = Bytes;
     type Error = BrokenOff;
 

@@ -7,27 +7,32 @@ use hyper_util::rt::TokioIo;
 use strait_tunnel::{Code, Directions, End};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::live::Entry;
+use super::Meter;
 use crate::link::{Part, Receiver, Sender, Stopped};
 
 /// What is read at once.
 const CHUNK: usize = 16 << 10;
 
 /// Carries the bytes of a connection that became another protocol.
-pub(super) async fn tunnel(on_upgrade: OnUpgrade, receiver: Receiver, sender: Sender, live: Entry) {
+pub(super) async fn tunnel(
+    on_upgrade: OnUpgrade,
+    receiver: Receiver,
+    sender: Sender,
+    live: impl Meter,
+) {
     let Ok(upgraded) = on_upgrade.await else { return };
     let (_, ended) = pump(TokioIo::new(upgraded), receiver, sender, &live).await;
     live.ended(ended.map_or_else(|broken| broken.code(), |()| Code::None));
 }
 
 /// Who broke a connection off.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     Client,
     Stream(End),
 }
 
 impl Broken {
-    pub(super) const fn code(&self) -> Code {
+    pub(crate) const fn code(&self) -> Code {
         match self {
             Self::Client => Code::Cancel,
             Self::Stream(end) => end.code,
@@ -36,11 +41,11 @@ impl Broken {
 }
 
 /// Passes bytes on until both directions have ended, or one broke off. The stream is over then.
-pub(super) async fn pump<T: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn pump<T: AsyncRead + AsyncWrite + Unpin>(
     io: T,
     mut receiver: Receiver,
     mut sender: Sender,
-    live: &Entry,
+    live: &impl Meter,
 ) -> (T, Result<(), Broken>) {
     let (mut from, mut to) = tokio::io::split(io);
     let up = up(&mut from, &mut sender, live);
@@ -53,7 +58,7 @@ pub(super) async fn pump<T: AsyncRead + AsyncWrite + Unpin>(
 async fn up<T: AsyncRead + Unpin>(
     from: &mut T,
     sender: &mut Sender,
-    live: &Entry,
+    live: &impl Meter,
 ) -> Result<(), Broken> {
     let mut buffer = BytesMut::new();
     let mut sent = 0;
@@ -103,7 +108,7 @@ fn stopped(code: Code) -> Result<(), Broken> {
 async fn down<T: AsyncWrite + Unpin>(
     receiver: &mut Receiver,
     to: &mut T,
-    live: &Entry,
+    live: &impl Meter,
 ) -> Result<(), Broken> {
     loop {
         match receiver.next().await {

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use strait_tunnel::{Code, Directions, End, Field, Response, Trailers};
 
-use super::head::Head;
+use super::Message;
 use crate::http::framing::BodyLength;
 use crate::http::trailers::clean_request;
 use crate::link::{Part, Receiver, Sender};
@@ -21,7 +21,7 @@ use crate::link::{Part, Receiver, Sender};
 const RETAINED: usize = 64 << 10;
 
 /// A body on its way: what the client gave, and the stream that it is sent on now.
-pub(super) struct Upload {
+pub(crate) struct Upload {
     client: Client,
     attempt: Option<Attempt>,
     /// The client waits for 100.
@@ -68,8 +68,8 @@ struct Attempt {
 
 impl Upload {
     /// `limit`: most bytes.
-    pub(super) fn new(body: Incoming, head: &Head, limit: Option<u64>) -> Self {
-        let empty = head.length == BodyLength::Empty;
+    pub(crate) fn new(body: Incoming, message: &Message, limit: Option<u64>) -> Self {
+        let empty = message.length == BodyLength::Empty;
         let client = Client {
             body: (!empty).then_some(body),
             state: if empty { Came::Whole } else { Came::More },
@@ -80,31 +80,31 @@ impl Upload {
             came: 0,
             limit,
         };
-        Self { client, attempt: None, waits: head.expects }
+        Self { client, attempt: None, waits: message.expects }
     }
 
     /// Whether the request has no body.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.client.body.is_none()
     }
 
     /// Whether all that was sent could be sent again, and the rest after it.
-    pub(super) fn is_retained(&self) -> bool {
+    pub(crate) fn is_retained(&self) -> bool {
         self.client.keeps && matches!(self.client.state, Came::More | Came::Whole)
     }
 
     /// The limit, if more came.
-    pub(super) fn exceeded(&self) -> Option<u64> {
+    pub(crate) fn exceeded(&self) -> Option<u64> {
         self.client.limit.filter(|_| self.client.state == Came::TooLarge)
     }
 
     /// Bytes of the body that were sent on this stream.
-    pub(super) fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.attempt.as_ref().map_or(0, |attempt| attempt.sent)
     }
 
     /// Begins on a stream, with what was kept.
-    pub(super) fn begin(&mut self, sender: Sender) {
+    pub(crate) fn begin(&mut self, sender: Sender) {
         // Without a body the opening was the end, or another protocol goes on behind it.
         let over = self.is_empty();
         let pending = Bytes::new();
@@ -112,7 +112,7 @@ impl Upload {
     }
 
     /// The stream, for one that becomes another protocol.
-    pub(super) fn take_sender(&mut self) -> Option<Sender> {
+    pub(crate) fn take_sender(&mut self) -> Option<Sender> {
         self.attempt.take().map(|attempt| attempt.sender)
     }
 
@@ -120,7 +120,7 @@ impl Upload {
     ///
     /// # Errors
     /// The stream ended before.
-    pub(super) async fn until_head(&mut self, receiver: &mut Receiver) -> Result<Response, End> {
+    pub(crate) async fn until_head(&mut self, receiver: &mut Receiver) -> Result<Response, End> {
         poll_fn(|context| {
             // Its end is no end of the exchange: the answer tells.
             let _ = self.poll(context);
@@ -147,7 +147,7 @@ impl Upload {
     ///
     /// # Errors
     /// The stream ended before.
-    pub(super) async fn until_connected(&self, receiver: &mut Receiver) -> Result<(), End> {
+    pub(crate) async fn until_connected(&self, receiver: &mut Receiver) -> Result<(), End> {
         receiver.accepted().await;
         if self.attempt.as_ref().is_some_and(|attempt| attempt.sender.is_accepted()) {
             return Ok(());
@@ -159,7 +159,7 @@ impl Upload {
     }
 
     /// Sends what can be sent; ready when there is no more to send.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Self { client, attempt: Some(attempt), waits } = self else { return Poll::Ready(()) };
         while !attempt.over {
             if client.keeps && attempt.sender.is_accepted() {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use http::Method;
+use strait_tunnel::{Code, End};
 
 use crate::services::is_safe;
 
@@ -27,6 +28,19 @@ pub enum Ending {
     Lost,
     /// Anything else: the agent told what happened.
     Told,
+}
+
+impl Ending {
+    /// How a stream ended.
+    #[must_use]
+    pub fn of(end: &End) -> Self {
+        match end.code {
+            _ if end.unexecuted => Self::Unexecuted,
+            Code::Lost => Self::Lost,
+            code if code.refuses() => Self::RefusedLate,
+            _ => Self::Told,
+        }
+    }
 }
 
 /// A request that failed.

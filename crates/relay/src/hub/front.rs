@@ -6,15 +6,12 @@
 //!                                            Answer ◄── bytes ◄───────┘ was executed
 //! ```
 
-mod answer;
 mod head;
 mod live;
 mod long;
 mod rates;
 mod raw;
-mod retained;
 mod streams;
-mod upgrade;
 mod who;
 
 use std::sync::Arc;
@@ -29,30 +26,28 @@ use strait_auth::User;
 use strait_net::{Body, Connection};
 use strait_runtime::Context;
 use strait_store::ResourceId;
-use strait_tunnel::{Class, Code, End, OpenError};
+use strait_tunnel::{Class, Code, End};
 use strait_workspaces::{Parsed, System};
 
 use super::credentials::Credentials;
 use super::tunnels::{Chosen, Nobody, Tunnels};
 use crate::agents::Agents;
+use crate::ask::{Meter as _, Question, STALLED, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
+use crate::http::answer::contain;
 use crate::http::way::Way;
-use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
+use crate::message::{Failure, Reader, ServiceName, prefers_json};
 pub use crate::record::{Recorded, Recorder};
 use crate::serve::RULES;
 
 use head::Head;
 use live::Entry;
 pub use live::{Live, LiveStream};
-use retained::Upload;
 pub use streams::{STREAMS_PATH, StreamsPath};
 use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.
 const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
-
-/// Says of a stream that was not opened that too many wait to be accepted.
-const STALLED: &str = "too many streams wait to be accepted";
 
 /// Says whose a connection's certificate is, as of now; none where it has none. The text says why
 /// it proves nothing.
@@ -193,7 +188,7 @@ impl Front {
             self.recorder.denies(&crossing.recorded(), failure.reason());
         })?;
         let limit = crossing.caller.limits().max_body;
-        let upload = Upload::new(incoming, &crossing.head, limit);
+        let upload = Upload::new(incoming, &crossing.head.message, limit);
         crossing.carry(upload, upgrade, entry).await
     }
 }
@@ -221,7 +216,7 @@ impl Crossing<'_> {
             }
             tried.push(chosen.instance.clone());
             // What becomes another protocol goes on behind its head.
-            let whole = upload.is_empty() && self.head.upgrade.is_none();
+            let whole = upload.is_empty() && self.head.message.upgrade.is_none();
             let opened = chosen.link.open_of(Some(&chosen.share), &open, Class::Normal, whole);
             let stream = match opened {
                 Ok(stream) => stream,
@@ -242,7 +237,12 @@ impl Crossing<'_> {
                 Ok(Some(head)) => {
                     self.front.tunnels.ended(&chosen, outcome_of_head(&head));
                     self.note_rule(told_by_agent(&head));
-                    return answer::respond(self, head, receiver, upload, entry, upgrade);
+                    let head_of = &self.head;
+                    let contain = |fields: &mut _| {
+                        contain(fields, &head_of.prefix, head_of.is_bare());
+                    };
+                    let question = self.question();
+                    return respond(&question, head, receiver, upload, entry, upgrade, contain);
                 }
                 Ok(None) => {
                     self.front.tunnels.ended(&chosen, Outcome::Reached);
@@ -259,6 +259,11 @@ impl Crossing<'_> {
                 }
             }
         }
+    }
+
+    fn question(&self) -> Question<'_> {
+        let (service, tasks) = (&*self.name.service, &self.front.context.tasks);
+        Question { message: &self.head.message, service, id: self.id, tasks }
     }
 
     /// An instance that was not tried.
@@ -295,7 +300,7 @@ impl Crossing<'_> {
             (false, None) => {}
         }
         let upgrades = chosen.service.protocols.iter().any(|own| own == "upgrade");
-        if self.head.upgrade.is_some() && !upgrades {
+        if self.head.message.upgrade.is_some() && !upgrades {
             return Err(Failure::UpgradeNotAllowed);
         }
         Ok(())
@@ -326,21 +331,18 @@ impl Crossing<'_> {
         }
         let now = self.front.context.clock.monotonic();
         let full = end.code == Code::Overloaded;
-        let ending = match end.code {
+        let ending = match Ending::of(&end) {
             // Who has too much to do is not asked again at once.
             _ if full && self.choose_other(tried).is_err() => Ending::Told,
-            _ if end.unexecuted => Ending::Unexecuted,
-            Code::Lost => Ending::Lost,
-            code if code.refuses() => Ending::RefusedLate,
-            _ => Ending::Told,
+            ending => ending,
         };
         let earlier = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let attempt = Attempt {
-            method: &self.head.method,
+            method: &self.head.message.method,
             ending,
             has_head: false,
             retained: upload.is_retained(),
-            upgrade: self.head.upgrade.is_some(),
+            upgrade: self.head.message.upgrade.is_some(),
             retries_safe: chosen.service.retry,
             earlier,
             since: now.saturating_sub(self.began),
@@ -369,21 +371,11 @@ impl Crossing<'_> {
             // An agent says how many run.
             Code::Overloaded => match end.text.parse() {
                 Ok(running) => Failure::Overloaded { running, of: self.name.service.clone() },
-                Err(_) => failure_of(end),
+                Err(_) => Failure::of(end),
             },
-            _ => failure_of(end),
+            _ => Failure::of(end),
         }
     }
-}
-
-/// A stream that could not be opened was not executed.
-fn ending_of(error: OpenError) -> End {
-    let (code, text) = match error {
-        OpenError::TooManyWaiting => (Code::Overloaded, STALLED),
-        OpenError::TooMany => (Code::Overloaded, ""),
-        _ => (Code::Refused, ""),
-    };
-    End { code, truncated: true, unexecuted: true, text: text.into() }
 }
 
 /// What a stream's end means for the choice of instances.
@@ -413,28 +405,6 @@ fn told_by_agent(head: &strait_tunnel::Response) -> Option<&str> {
     let mut fields = head.fields();
     let error = fields.find(|field| field.name == crate::http::fields::ERROR.as_str())?;
     Some(std::str::from_utf8(error.value).unwrap_or("?"))
-}
-
-/// What a client is told of a stream that broke off.
-fn failure_of(end: &End) -> Failure {
-    match end.code {
-        Code::NoService => Failure::NotFound,
-        Code::Forbidden | Code::Identity => Failure::NotFound,
-        Code::ConnectFailed => Failure::ConnectFailed(ConnectError::Failed),
-        Code::ConnectTimeout => Failure::ConnectFailed(ConnectError::TimedOut),
-        Code::UpstreamTls => {
-            Failure::UpstreamTls { why: "is not trusted (why is in the agent's log)".into() }
-        }
-        Code::UpstreamReset => Failure::UpstreamReset,
-        Code::UpstreamProtocol => Failure::UpstreamProtocol,
-        Code::Overloaded if end.unexecuted => Failure::NotAccepted,
-        Code::Overloaded => Failure::Aborted,
-        Code::Revoked => Failure::CredentialRevoked { ago: Duration::ZERO, by: None },
-        Code::Lost => Failure::ConnectionLost,
-        Code::Refused | Code::Draining => Failure::NotAccepted,
-        Code::Aborted | Code::Timeout => Failure::Aborted,
-        _ => Failure::Internal,
-    }
 }
 
 /// The agent and service that a path names, if they can be names.

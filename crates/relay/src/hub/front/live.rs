@@ -14,6 +14,7 @@ use super::rates::Rates;
 use super::who::{Caller, Limits};
 use super::{Crossing, Front};
 use crate::access::Streams;
+use crate::ask::Meter;
 use crate::credential::{self, Revocation};
 use crate::hub::metrics::Series;
 use crate::hub::tunnels::Chosen;
@@ -313,30 +314,28 @@ impl Entry {
         self.open.way.lock().cut.as_ref().map(|(_, why)| why.clone())
     }
 
-    /// The head of the answer came.
-    pub(super) fn answered(&self, status: StatusCode) {
+    fn passed(&self) {
+        self.open.passed.store(millis(self.front.context.clock.monotonic()), Relaxed);
+    }
+}
+
+impl Meter for Entry {
+    fn answered(&self, status: StatusCode) {
         self.open.status.store(status.as_u16(), Relaxed);
     }
 
-    /// Bytes from the service.
-    pub(super) fn brought(&self, bytes: usize) {
+    fn brought(&self, bytes: usize) {
         self.open.down.fetch_add(bytes as u64, Relaxed);
         self.passed();
     }
 
-    /// All the bytes to the service so far.
-    pub(super) fn took(&self, bytes: u64) {
+    fn took(&self, bytes: u64) {
         if self.open.up.swap(bytes, Relaxed) != bytes {
             self.passed();
         }
     }
 
-    fn passed(&self) {
-        self.open.passed.store(millis(self.front.context.clock.monotonic()), Relaxed);
-    }
-
-    /// How the stream ended. Dropped without it, the client left.
-    pub(super) fn ended(&self, code: Code) {
+    fn ended(&self, code: Code) {
         self.code.lock().get_or_insert(code);
     }
 }

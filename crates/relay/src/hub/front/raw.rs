@@ -6,10 +6,9 @@ use hyper_util::rt::TokioIo;
 use strait_net::Body;
 use strait_tunnel::Code;
 
+use super::Crossing;
 use super::live::Entry;
-use super::retained::Upload;
-use super::upgrade::{Broken, pump};
-use super::{Crossing, failure_of};
+use crate::ask::{Broken, Meter as _, Upload, pump};
 use crate::http::fields::REQUEST_ID;
 use crate::link::{Receiver, Sender};
 use crate::message::{Failure, ServiceName};
@@ -57,7 +56,7 @@ async fn carry(
         Ok(()) => (Code::None, DONE, String::new()),
         Err(broken @ Broken::Client) => (broken.code(), DONE, String::new()),
         Err(Broken::Stream(end)) => {
-            let failure = failure_of(end);
+            let failure = Failure::of(end);
             let close = FAILED + failure.status().as_u16();
             (end.code, close, reason(&failure, &name))
         }

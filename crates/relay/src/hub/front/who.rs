@@ -91,7 +91,7 @@ impl Caller {
             Affinity::None => None,
             Affinity::Client => Some(self.subjects.credential.to_string()),
             Affinity::Header(name) => {
-                let value = head.fields.get(name)?;
+                let value = head.message.fields.get(name)?;
                 Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
             }
         }
@@ -116,7 +116,7 @@ impl Front {
         self.may(&user, &cluster, name, verb)?;
         let raw = head.raw.is_some();
         let target = self.target(&cluster, name, is_for.as_deref(), raw)?;
-        if let BodyLength::Known(length) = head.length
+        if let BodyLength::Known(length) = head.message.length
             && let Some(limit) = target.service.limits.max_body.filter(|limit| length > *limit)
         {
             return Err(Failure::TooLarge { length: Some(length), limit });
@@ -364,9 +364,9 @@ fn recorded(
         cluster: cluster.to_string(),
         agent: name.agent.clone(),
         service: name.service.clone(),
-        method: head.method.clone(),
-        path: head.path().to_owned(),
-        upgrade: head.upgrade.is_some(),
+        method: head.message.method.clone(),
+        path: head.message.path().to_owned(),
+        upgrade: head.message.upgrade.is_some(),
         id: id.to_owned(),
     }
 }

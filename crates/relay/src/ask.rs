@@ -1,0 +1,40 @@
+//! The asking end of a crossing: a client's message on a stream, and the answer to it. It is the
+//! hub's for clients outside, and the agent's for programs beside it.
+
+mod answer;
+mod message;
+mod pump;
+mod upload;
+
+use http::StatusCode;
+use strait_tunnel::{Code, End, OpenError};
+
+pub(crate) use answer::{Question, respond};
+pub(crate) use message::{Came, Message, refused};
+pub(crate) use pump::{Broken, pump};
+pub(crate) use upload::Upload;
+
+/// Hears what passes on a stream. Dropped before it heard of an end, the client left.
+pub(crate) trait Meter: Send + Sync + Unpin + 'static {
+    /// The head of the answer came.
+    fn answered(&self, status: StatusCode);
+    /// Bytes from the service.
+    fn brought(&self, bytes: usize);
+    /// All the bytes to the service so far.
+    fn took(&self, bytes: u64);
+    /// How the stream ended; the first end counts.
+    fn ended(&self, code: Code);
+}
+
+/// Says of a stream that was not opened that too many wait to be accepted.
+pub(crate) const STALLED: &str = "too many streams wait to be accepted";
+
+/// A stream that could not be opened was not executed.
+pub(crate) fn ending_of(error: OpenError) -> End {
+    let (code, text) = match error {
+        OpenError::TooManyWaiting => (Code::Overloaded, STALLED),
+        OpenError::TooMany => (Code::Overloaded, ""),
+        _ => (Code::Refused, ""),
+    };
+    End { code, truncated: true, unexecuted: true, text: text.into() }
+}

@@ -1,0 +1,150 @@
+//! A client's request: what of its head crosses.
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use strait_tunnel::{Field, HeadError, OpenHead, RequestParts, Tlvs};
+
+use crate::http::BadHead;
+use crate::http::fields::{
+    Connection, check_size, remove_connection, remove_identity, take_expect,
+};
+use crate::http::framing::{self, BodyLength};
+use crate::http::site::of_another_site;
+use crate::http::target::{Target, check_method};
+use crate::http::upgrade::{Protocol, asked};
+use crate::message::Failure;
+use crate::services::is_safe;
+
+/// A head that is well formed, without what ends at this hop.
+pub(crate) struct Message {
+    pub(crate) method: Method,
+    /// Path and query for the service.
+    pub(crate) target: String,
+    pub(crate) authority: HeaderValue,
+    pub(crate) length: BodyLength,
+    pub(crate) upgrade: Option<Protocol>,
+    /// The client waits for 100 before it sends its body.
+    pub(crate) expects: bool,
+    /// The client understands trailers.
+    trailers: bool,
+    pub(crate) fields: HeaderMap,
+}
+
+/// A request whose framing was understood. What only this hop needs is still in its fields.
+pub(crate) struct Came {
+    version: http::Version,
+    method: Method,
+    uri: http::Uri,
+    authority: HeaderValue,
+    length: BodyLength,
+    connection: Connection,
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Incoming,
+    on_upgrade: OnUpgrade,
+}
+
+impl Came {
+    /// Looks how a request is framed, and takes out what belongs to its connection.
+    pub(crate) fn take(mut request: Request<Incoming>) -> Result<Self, Failure> {
+        check_method(request.method())?;
+        check_size(request.headers())?;
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        let mut fields = parts.headers;
+        let length = match framing::of_request(parts.version, &fields)? {
+            // HTTP/2 need not say that there is none.
+            BodyLength::Unknown if body.is_end_stream() => BodyLength::Empty,
+            length => length,
+        };
+        let authority = framing::authority(parts.version, &parts.uri, &fields)?;
+        let connection = remove_connection(&mut fields);
+        let (version, method, uri) = (parts.version, parts.method, parts.uri);
+        Ok(Self { version, method, uri, authority, length, connection, fields, body, on_upgrade })
+    }
+
+    /// What was asked for.
+    pub(crate) fn target(&self) -> Result<Target<'_>, BadHead> {
+        Target::of_head(self.version, &self.uri)
+    }
+
+    /// The message as it crosses, for this of the service's.
+    pub(crate) fn into_message(
+        mut self,
+        target: String,
+    ) -> Result<(Message, Incoming, Option<OnUpgrade>), Failure> {
+        let fields = &mut self.fields;
+        let expects = take_expect(fields)? && self.length != BodyLength::Empty;
+        let upgrade = asked(self.version, &self.method, &self.connection, self.length)?;
+        remove_identity(fields);
+        fields.remove(HOST);
+        if self.length == BodyLength::Empty {
+            fields.remove(CONTENT_LENGTH);
+        }
+        let on_upgrade = upgrade.is_some().then_some(self.on_upgrade);
+        let message = Message {
+            method: self.method,
+            target,
+            authority: self.authority,
+            length: self.length,
+            upgrade,
+            expects,
+            trailers: self.connection.trailers,
+            fields: self.fields,
+        };
+        Ok((message, self.body, on_upgrade))
+    }
+}
+
+impl Message {
+    /// Whether a page of another site made it, and it could change something.
+    pub(crate) fn is_foreign(&self) -> bool {
+        let changes = self.upgrade.is_some() || !is_safe(&self.method);
+        changes && of_another_site(&self.fields, &self.authority)
+    }
+
+    /// The path, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The head as it crosses, with these fields of ours. `tlvs` say what the message does not.
+    pub(crate) fn open(&self, tlvs: Tlvs<'_>, own: HeaderMap) -> Result<OpenHead, Failure> {
+        let mut own = own;
+        if self.trailers {
+            own.insert(http::header::TE, HeaderValue::from_static("trailers"));
+        }
+        let fields = self.fields.iter().chain(&own).map(|(name, value)| Field {
+            name: name.as_str(),
+            value: value.as_bytes().trim_ascii(),
+            sensitive: value.is_sensitive(),
+        });
+        let parts = RequestParts {
+            method: strait_tunnel::Method::new(self.method.as_str()).map_err(refused)?,
+            authority: self.authority.to_str().unwrap_or_default(),
+            path: &self.target,
+            tlvs: Tlvs {
+                upgrade: self.upgrade.as_ref().map_or("", |own| own.value().to_str().unwrap_or("")),
+                body_length: match self.length {
+                    BodyLength::Empty => None,
+                    BodyLength::Known(length) => Some(length),
+                    BodyLength::Unknown => None,
+                },
+                expects: self.expects,
+                ..tlvs
+            },
+        };
+        strait_tunnel::Request::new(&parts, fields).map(OpenHead::Http).map_err(refused)
+    }
+}
+
+/// What the protocol does not carry.
+pub(crate) fn refused(error: HeadError) -> Failure {
+    Failure::BadHead(match error {
+        HeadError::Method => BadHead::Method,
+        HeadError::TooLarge => BadHead::HeadSize("64 KiB with what the hub adds"),
+        HeadError::TooManyFields => BadHead::HeadSize("256 fields"),
+        _ => BadHead::TargetByte("a byte that none may hold"),
+    })
+}

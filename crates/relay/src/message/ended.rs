@@ -1,0 +1,31 @@
+//! What a client is told of a stream that ended before its answer.
+
+use std::time::Duration;
+
+use strait_tunnel::{Code, End};
+
+use super::{ConnectError, Failure};
+
+impl Failure {
+    /// Says why there is no answer.
+    pub(crate) fn of(end: &End) -> Self {
+        match end.code {
+            Code::NoService => Self::NotFound,
+            Code::Forbidden | Code::Identity => Self::NotFound,
+            Code::ConnectFailed => Self::ConnectFailed(ConnectError::Failed),
+            Code::ConnectTimeout => Self::ConnectFailed(ConnectError::TimedOut),
+            Code::UpstreamTls => {
+                Self::UpstreamTls { why: "is not trusted (why is in the agent's log)".into() }
+            }
+            Code::UpstreamReset => Self::UpstreamReset,
+            Code::UpstreamProtocol => Self::UpstreamProtocol,
+            Code::Overloaded if end.unexecuted => Self::NotAccepted,
+            Code::Overloaded => Self::Aborted,
+            Code::Revoked => Self::CredentialRevoked { ago: Duration::ZERO, by: None },
+            Code::Lost => Self::ConnectionLost,
+            Code::Refused | Code::Draining => Self::NotAccepted,
+            Code::Aborted | Code::Timeout => Self::Aborted,
+            _ => Self::Internal,
+        }
+    }
+}
