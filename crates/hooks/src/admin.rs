@@ -38,7 +38,6 @@ mod purged;
 mod reviews;
 mod routes;
 mod select;
-pub mod socket;
 mod tail;
 mod tokens;
 mod view;

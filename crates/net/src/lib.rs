@@ -25,6 +25,7 @@ mod span;
 mod strict;
 #[cfg(test)]
 mod testing;
+mod unix;
 
 pub use accept::tune_shared;
 pub use address::{InvalidNetwork, Network};
@@ -43,3 +44,4 @@ pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
 pub use server::{Handler, Io, Limits, Protocol, Server, Speaker, handler};
 pub use span::{take_body, take_chunk};
+pub use unix::listen_unix;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use strait_audit::{AuditLog, FileMirror};
-use strait_net::{Handler, Limits, ServerMetrics, handler};
+use strait_net::{Handler, Limits, ServerMetrics, handler, listen_unix};
 use strait_pki::FileCertificate;
 use strait_runtime::{Context, Task};
 use strait_types::Report;
+use tokio::net::UnixListener;
 
 use super::disk::Disk;
 use super::listen::{Bound, server};
 use super::{Host, StartError, blocking};
-use crate::admin::{Admin, Authorizer, Backends, Kept, Parts, Purged, socket};
+use crate::admin::{Admin, Authorizer, Backends, Kept, Parts, Purged};
 use crate::config::{self, AdminListener, Cluster, Config, Source};
 use crate::deliver::{DeliverError, Deliveries};
 use crate::ingest::Ingest;
@@ -98,7 +99,8 @@ impl Operators {
             }
             AdminListener::Unix(path) => {
                 let failed = |source| StartError::Socket { path: path.clone(), source };
-                let listener = socket::listen(path).map_err(failed)?;
+                let listener =
+                    listen_unix(path).and_then(UnixListener::from_std).map_err(failed)?;
                 let served = server(None, limits, metrics, context).serve_unix(listener, handler);
                 (context.tasks.spawn("hooks-operators", served), None)
             }

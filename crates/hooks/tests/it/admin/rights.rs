@@ -8,10 +8,10 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use strait_hooks::admin::{Authorizer, Caller, Refusal, socket};
+use strait_hooks::admin::{Authorizer, Caller, Refusal};
 use strait_hooks::config::{self, AdminListener, Cluster, Listener, Permission};
 use strait_net::{Body, handler, read_body};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::scene::{Scene, TOKENS};
 
@@ -69,7 +69,7 @@ async fn who_may_use_the_socket_may_do_everything_there_and_nothing_elsewhere() 
         cluster: None,
     };
     let authorizer = Arc::new(Authorizer::open(&admin, scene.clock.clone()).await.unwrap());
-    let listener = socket::listen(&path).unwrap();
+    let listener = UnixListener::from_std(strait_net::listen_unix(&path).unwrap()).unwrap();
     let handler = scene.admin.handler(authorizer.clone());
     tokio::spawn(scene.server().serve_unix(listener, handler));
     let stream = TokioIo::new(UnixStream::connect(&path).await.unwrap());
