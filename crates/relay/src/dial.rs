@@ -19,6 +19,7 @@ mod address;
 mod carriage;
 mod error;
 mod lane;
+mod links;
 mod metrics;
 mod proxy;
 mod schedule;
@@ -40,11 +41,14 @@ use tokio::sync::watch;
 
 pub use address::NoProxy;
 pub use error::DialError;
+pub use links::Chosen;
 pub use proxy::{InvalidProxy, Proxy, ProxyError};
 
+use crate::link::control::Callable;
 use crate::link::{Acceptor, Memory};
 use crate::services::Transport;
 use lane::Lane;
+use links::Links;
 use metrics::DialMetrics;
 use way::Known;
 
@@ -156,6 +160,8 @@ struct Inner {
     status: watch::Sender<Status>,
     metrics: DialMetrics,
     known: Mutex<Known>,
+    links: Mutex<Links>,
+    offered: watch::Sender<Option<Vec<Callable>>>,
 }
 
 impl Tunnel {
@@ -164,14 +170,28 @@ impl Tunnel {
     pub fn new(setup: Setup, context: &Context) -> Self {
         let metrics = DialMetrics::new(&context.metrics);
         let status = watch::Sender::default();
-        let (context, known) = (context.clone(), Mutex::default());
-        Self(Arc::new(Inner { setup, context, status, metrics, known }))
+        let (context, known, links) = (context.clone(), Mutex::default(), Mutex::default());
+        let offered = watch::Sender::default();
+        Self(Arc::new(Inner { setup, context, status, metrics, known, links, offered }))
     }
 
     /// How the connections are, from now on.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.0.status.subscribe()
+    }
+
+    /// What the hub offers to the agent, as it told last; none before it told anything.
+    #[must_use]
+    pub fn offered(&self) -> watch::Receiver<Option<Vec<Callable>>> {
+        self.0.offered.subscribe()
+    }
+
+    /// The connection for a stream to the hub: the least busy one, without those that were tried
+    /// while there is another. None while there is none.
+    #[must_use]
+    pub fn choose(&self, tried: &[u64]) -> Option<Chosen> {
+        self.0.links.lock().choose(tried)
     }
 
     /// Keeps connections until the shutdown, then lets them end: what takes longer than

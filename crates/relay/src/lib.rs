@@ -26,6 +26,7 @@ pub mod credential;
 pub mod dial;
 pub mod http;
 pub mod hub;
+pub mod incoming;
 mod limiter;
 pub mod link;
 pub mod message;

@@ -24,6 +24,7 @@ pub use respond::{Reader, hint, prefers_json};
 
 use crate::credential::Scope;
 use crate::http::BadHead;
+use crate::serve::NOT_OFFERED;
 
 /// An agent and its service, as people name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,10 @@ pub enum Failure {
         /// How long ago, and from where, one was; none for never.
         seen: Option<(Duration, IpAddr)>,
     },
+    /// The agent has no connection to its hub.
+    HubAway,
+    /// The hub does not offer the service to the agent.
+    NotOffered,
     /// The agent is there and the service gone.
     ServiceWithdrawn {
         /// Since when, if that is known.
@@ -229,6 +234,8 @@ impl Failure {
             | Self::IdentityUnmapped { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::AgentOffline { .. }
+            | Self::HubAway
+            | Self::NotOffered
             | Self::ServiceWithdrawn { .. }
             | Self::Overloaded { .. }
             | Self::Stalled { .. }
@@ -270,6 +277,8 @@ impl Failure {
             Self::IdentityUnmapped { .. } => "IdentityUnmapped",
             Self::NotFound => "NotFound",
             Self::AgentOffline { .. } => "AgentOffline",
+            Self::HubAway => "HubAway",
+            Self::NotOffered => NOT_OFFERED,
             Self::ServiceWithdrawn { .. } => "ServiceWithdrawn",
             Self::ConnectFailed(ConnectError::TimedOut) => "ConnectTimeout",
             Self::ConnectFailed(_) => "ConnectFailed",
@@ -301,6 +310,7 @@ impl Failure {
         match self {
             Self::Overloaded { .. }
             | Self::Stalled { .. }
+            | Self::HubAway
             | Self::NotAccepted
             | Self::AuditUnavailable => Some(1),
             Self::AgentOffline { .. } => Some(5),
@@ -335,8 +345,8 @@ impl Failure {
                 format!("revoked {} ago{by}", human(*ago))
             }
             Self::CredentialScope(scope) => scope.to_string(),
-            Self::CrossSite => "a page of another site made this request, with a certificate or \
-                 password that the browser added: such requests change nothing here"
+            Self::CrossSite => "a page of another site made this request, which is let in by what it did not bring \
+                 itself (a certificate, a password, this machine): such requests change nothing here"
                 .into(),
             Self::Forbidden { user, verb, workspace } => format!(
                 "{user} needs verb {verb} on services/connect {:?} in {workspace}",
@@ -359,6 +369,11 @@ impl Failure {
                 human(*ago)
             ),
             Self::AgentOffline { seen: None } => format!("agent {agent} was never connected"),
+            Self::HubAway => "this agent has no connection to its hub now; nothing was executed".into(),
+            Self::NotOffered => format!(
+                "the hub does not offer {service} to this agent: spec.incoming of its Agent names \
+                 what it may call, and allow.users of the hub's services whom that is for"
+            ),
             Self::ServiceWithdrawn { since } => {
                 let since = since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
                 format!("{agent} is connected but no longer offers {service}{since}")

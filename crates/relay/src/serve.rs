@@ -52,8 +52,8 @@ pub use peer::Peer;
 
 use self::flow::Flow;
 use self::live::{Context, Live, Side};
-pub(crate) use self::seen::RULES;
 use self::seen::Seen;
+pub(crate) use self::seen::{NOT_OFFERED, RULES};
 use crate::link::{Acceptor, Canceller, Sender, Stream};
 use crate::record::Recorder;
 use crate::services::{self, AgentConfig, Change, DRAIN, Target, plan_reload};

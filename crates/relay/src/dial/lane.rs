@@ -230,8 +230,11 @@ impl Lane {
             inner.metrics.ready.set(i64::try_from(now).unwrap_or(i64::MAX));
         };
         ready(|ready| ready + 1);
+        let links = self.inner.clone();
+        let number = links.links.lock().add(link.clone());
         self.inner.context.tasks.spawn("tunnel-count", async move {
             drop(link.draining().await);
+            links.links.lock().remove(number);
             ready(|ready| ready.saturating_sub(1));
         });
     }

@@ -201,11 +201,17 @@ impl Ear {
                 (_, note) => tracing::info!(note, "the hub says"),
             },
             Message::Renew => self.inner.setup.member.renew(),
+            Message::Incoming { list } => {
+                self.inner.offered.send_if_modified(|known| {
+                    let changes = known.as_ref() != Some(&list);
+                    *known = Some(list);
+                    changes
+                });
+            }
             // What an agent says, and what this one has no use for.
             Message::Services(_)
             | Message::Draining { .. }
             | Message::Hubs { .. }
-            | Message::Incoming { .. }
             | Message::Unknown => {}
         }
     }

@@ -1,0 +1,171 @@
+//! One stream to the hub: written down before it is opened, and told of when it is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use parking_lot::Mutex;
+use strait_auth::groups;
+use strait_runtime::random_16;
+use strait_tunnel::{Code, End, Tlvs};
+use strait_types::Uid;
+
+use super::listener::{Listener, To};
+use super::metrics::Counted;
+use crate::ask::Meter;
+use crate::credential::Subjects;
+use crate::dial::Chosen;
+use crate::link::Sender;
+use crate::message::{Failure, ServiceName};
+use crate::record::Recorded;
+use crate::services::HUB;
+
+/// A stream; dropped, it is over.
+pub(super) struct Called {
+    listener: Arc<Listener>,
+    to: Arc<To>,
+    place: u64,
+    recorded: Recorded,
+    began: Duration,
+    opened: AtomicBool,
+    status: AtomicU16,
+    bytes: [AtomicU64; 2],
+    code: Mutex<Option<Code>>,
+    _open: Counted,
+}
+
+impl Called {
+    /// For a request; bytes are of the method CONNECT.
+    pub(super) fn new(
+        listener: &Arc<Listener>,
+        to: &Arc<To>,
+        id: &str,
+        (method, path, upgrade): (&Method, &str, bool),
+    ) -> Self {
+        let setup = &listener.setup;
+        let subjects = Subjects {
+            credential: format!("incoming/{}", to.listener).into(),
+            key: None,
+            user: setup.user.as_str().into(),
+            cluster: setup.cluster.as_str().into(),
+            agent: HUB.into(),
+            service: to.service.as_str().into(),
+            issued: jiff::Timestamp::MIN,
+        };
+        let recorded = Recorded {
+            user: subjects.user.clone(),
+            groups: vec![groups::AGENTS.into()],
+            cluster: setup.cluster.to_string(),
+            agent: HUB.to_owned(),
+            service: to.service.clone(),
+            subjects: Arc::new(subjects),
+            method: method.clone(),
+            path: path.to_owned(),
+            upgrade,
+            id: id.to_owned(),
+        };
+        Self {
+            to: to.clone(),
+            place: listener.enter(),
+            recorded,
+            began: listener.context.clock.monotonic(),
+            opened: AtomicBool::new(false),
+            status: AtomicU16::new(0),
+            bytes: Default::default(),
+            code: Mutex::default(),
+            _open: listener.metrics.opened(&to.listener),
+            listener: listener.clone(),
+        }
+    }
+
+    /// Writes down that something is about to go out.
+    ///
+    /// # Errors
+    /// It cannot be written: nothing may.
+    pub(super) async fn record(&self) -> Result<(), Failure> {
+        self.listener.setup.recorder.opens(&self.recorded).await?;
+        self.opened.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// What its opening says beside the message.
+    pub(super) fn tlvs(&self) -> Tlvs<'_> {
+        Tlvs {
+            service_type: self.to.kind.as_str(),
+            service: &self.to.service,
+            request_id: &self.recorded.id,
+            plain: true,
+            ..Tlvs::default()
+        }
+    }
+
+    /// A connection for the next try.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn choose(&self, tried: &mut Vec<u64>) -> Result<Chosen, Failure> {
+        let chosen = self.listener.setup.tunnel.choose(tried).ok_or(Failure::HubAway)?;
+        tried.push(chosen.number);
+        Ok(chosen)
+    }
+
+    /// A connection takes the stream.
+    pub(super) fn taken(&self, sender: &Sender) {
+        self.listener.taken(self.place, sender.canceller());
+    }
+
+    /// How long it has taken.
+    pub(super) fn age(&self) -> Duration {
+        self.listener.context.clock.monotonic().saturating_sub(self.began)
+    }
+}
+
+/// An identifier for a request.
+pub(super) fn new_id(listener: &Listener) -> String {
+    Uid::from_random(random_16(&*listener.context.entropy)).to_string()
+}
+
+/// The hub's service, as messages name it.
+pub(super) fn name_of(to: &To) -> ServiceName {
+    ServiceName { agent: HUB.to_owned(), service: to.service.clone() }
+}
+
+/// What a program is told of a stream that ended before its answer.
+pub(super) fn failure_of(end: &End) -> Failure {
+    match end.code {
+        Code::NoService | Code::Revoked => Failure::NotOffered,
+        _ => Failure::of(end),
+    }
+}
+
+impl Meter for Called {
+    fn answered(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Relaxed);
+    }
+
+    fn brought(&self, bytes: usize) {
+        self.bytes[1].fetch_add(bytes as u64, Relaxed);
+    }
+
+    fn took(&self, bytes: u64) {
+        self.bytes[0].store(bytes, Relaxed);
+    }
+
+    fn ended(&self, code: Code) {
+        self.code.lock().get_or_insert(code);
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        self.listener.leave(self.place);
+        let code = self.code.lock().unwrap_or(Code::Cancel);
+        let bytes = [self.bytes[0].load(Relaxed), self.bytes[1].load(Relaxed)];
+        self.listener.metrics.ended(&self.to.listener, code.as_str(), bytes);
+        if *self.opened.get_mut() {
+            let (recorder, took) = (&self.listener.setup.recorder, self.age());
+            recorder.ended(&self.recorded, code, self.status.load(Relaxed), bytes, took);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One listener: what comes in, and where it goes.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use strait_net::{Limits, Server, handler};
+use strait_runtime::{Context, Shutdown};
+use strait_tunnel::{Code, Directions};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::metrics::IncomingMetrics;
+use super::socket::Socket;
+use super::{Setup, is_raw, raw};
+use crate::link::Canceller;
+use crate::services::ServiceType;
+
+/// Connections at once.
+pub(super) const CONNECTIONS: u32 = 1_024;
+
+/// Where a listener's requests go.
+#[derive(Debug)]
+pub(super) struct To {
+    /// The listener's name.
+    pub(super) listener: String,
+    /// The type of the hub's service.
+    pub(super) kind: ServiceType,
+    /// Its name.
+    pub(super) service: String,
+}
+
+pub(super) struct Listener {
+    pub(super) setup: Arc<Setup>,
+    pub(super) context: Context,
+    pub(super) metrics: IncomingMetrics,
+    to: ArcSwap<To>,
+    raw: bool,
+    streams: Mutex<Streams>,
+}
+
+/// What is open, to be cut.
+#[derive(Default)]
+struct Streams {
+    next: u64,
+    open: HashMap<u64, Option<Canceller>>,
+    is_cut: bool,
+}
+
+impl Listener {
+    pub(super) fn new(
+        setup: Arc<Setup>,
+        context: Context,
+        metrics: IncomingMetrics,
+        to: To,
+    ) -> Arc<Self> {
+        let (raw, streams) = (is_raw(&to.kind), Mutex::default());
+        let to = ArcSwap::from_pointee(to);
+        Arc::new(Self { setup, context, metrics, to, raw, streams })
+    }
+
+    /// Whether it takes bytes, not HTTP.
+    pub(super) const fn is_raw(&self) -> bool {
+        self.raw
+    }
+
+    pub(super) fn to(&self) -> Arc<To> {
+        self.to.load_full()
+    }
+
+    /// What comes from now on goes there.
+    pub(super) fn aim(&self, to: To) {
+        self.to.store(Arc::new(to));
+    }
+
+    /// Takes connections until `stop`.
+    pub(super) fn serve(self: Arc<Self>, socket: Socket, stop: &Shutdown) -> io::Result<()> {
+        let Context { tasks, .. } = self.context.clone();
+        if self.raw {
+            let stop = stop.clone();
+            match socket {
+                Socket::Tcp(listener) => {
+                    let listener = TcpListener::from_std(listener)?;
+                    tasks.spawn("incoming", raw::accept(self, listener, stop));
+                }
+                Socket::Unix(listener, _) => {
+                    let listener = UnixListener::from_std(listener)?;
+                    tasks.spawn("incoming", raw::accept(self, listener, stop));
+                }
+            }
+            return Ok(());
+        }
+        let server = Server {
+            tls: None,
+            protocol: None,
+            limits: Limits { connections: CONNECTIONS, ..Limits::default() },
+            metrics: self.setup.metrics.clone(),
+            tasks: tasks.clone(),
+            shutdown: stop.clone(),
+        };
+        let answer = handler(move |connection, request| {
+            let listener = self.clone();
+            async move { listener.answer(&connection, request).await }
+        });
+        match socket {
+            Socket::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                tasks.spawn("incoming", server.serve(listener, answer));
+            }
+            Socket::Unix(listener, _) => {
+                let listener = UnixListener::from_std(listener)?;
+                tasks.spawn("incoming", server.serve_unix(listener, answer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every stream.
+    pub(super) fn cut(&self) {
+        let mut streams = self.streams.lock();
+        streams.is_cut = true;
+        let open: Vec<_> = streams.open.values().flatten().cloned().collect();
+        drop(streams);
+        for canceller in open {
+            cancel(&canceller);
+        }
+    }
+
+    /// A stream's place among those that are open.
+    pub(super) fn enter(&self) -> u64 {
+        let mut streams = self.streams.lock();
+        streams.next += 1;
+        let id = streams.next;
+        streams.open.insert(id, None);
+        id
+    }
+
+    /// A connection takes the stream.
+    pub(super) fn taken(&self, id: u64, canceller: Canceller) {
+        let mut streams = self.streams.lock();
+        if streams.is_cut {
+            drop(streams);
+            return cancel(&canceller);
+        }
+        streams.open.insert(id, Some(canceller));
+    }
+
+    pub(super) fn leave(&self, id: u64) {
+        self.streams.lock().open.remove(&id);
+    }
+}
+
+fn cancel(canceller: &Canceller) {
+    canceller.reset(Directions::Both, Code::Cancel, "the listener is gone");
+}
