@@ -1,22 +1,25 @@
 //! The relay's place in the agent: connections to the hub, and what is offered on them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::ClientConfig;
 use strait_audit::AuditLog;
-use strait_net::SystemResolver;
+use strait_net::{ServerMetrics, SystemResolver};
 use strait_pki::{PkiError, TrustBundle, tunnel_client_config};
 use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::dial::{self, Announcement, NoProxy, PROBE_EVERY, Proxy, Route, Setup, Tunnel};
+use strait_relay::incoming::{self, ListenError, Listeners};
 use strait_relay::link::{Acceptor, Memory};
 use strait_relay::record::Recorder;
 use strait_relay::serve::{Serving, ServingMetrics};
 use strait_relay::services::AgentConfig;
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Code, Config, Directions, Role};
+use strait_types::Report;
 use tokio::sync::watch;
 
 use crate::member::Member;
@@ -43,6 +46,7 @@ type Addresses = Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>;
 struct Inner {
     addresses: Addresses,
     serving: ArcSwapOption<Serving>,
+    listeners: OnceLock<Listeners>,
     make: Box<dyn Fn(AgentConfig) -> Serving + Send + Sync>,
     generation: AtomicI64,
     route: watch::Sender<Option<Route>>,
@@ -59,6 +63,7 @@ impl Relay {
         Self(Arc::new(Inner {
             addresses: Box::new(addresses),
             serving: ArcSwapOption::empty(),
+            listeners: OnceLock::new(),
             make: Box::new(make),
             generation: AtomicI64::new(0),
             route: watch::Sender::default(),
@@ -71,7 +76,7 @@ impl Relay {
         member: &Member,
         environment: Environment,
         label: &str,
-        audit: &AuditLog,
+        (audit, listeners): (&AuditLog, &ServerMetrics),
         context: &Context,
     ) -> (Self, Tunnel) {
         let of_member = member.clone();
@@ -79,6 +84,7 @@ impl Relay {
         let (clock, tasks) = (context.clock.clone(), context.tasks.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(context.shutdown.clone()));
+        let writes = recorder.clone();
         let make = move |config| {
             let (clock, metrics) = (clock.clone(), metrics.clone());
             let serving =
@@ -104,12 +110,35 @@ impl Relay {
             resolver: Arc::new(SystemResolver),
             probe_every: PROBE_EVERY,
         };
-        (relay, Tunnel::new(setup, context))
+        let tunnel = Tunnel::new(setup, context);
+        let membership = member.now();
+        let setup = incoming::Setup {
+            user: format!("system:strait:agent:{}:{}", membership.cluster, membership.agent),
+            cluster: membership.cluster.clone(),
+            tunnel: tunnel.clone(),
+            recorder: writes,
+            metrics: listeners.clone(),
+        };
+        let listeners = Listeners::new(setup, context);
+        context.tasks.spawn_daemon("incoming.offered", listeners.clone().watch());
+        // It is the first one.
+        drop(relay.0.listeners.set(listeners));
+        (relay, tunnel)
     }
 
-    /// Offers what a configuration says from now on; nothing where there is none.
-    pub(crate) fn apply(&self, config: Option<AgentConfig>) {
+    /// Offers what a configuration says from now on, and listens where it says; nothing where
+    /// there is none.
+    ///
+    /// # Errors
+    /// It cannot listen where it is to; then nothing has changed.
+    pub(crate) fn apply(&self, config: Option<AgentConfig>) -> Result<(), Vec<String>> {
         let inner = &self.0;
+        let none = BTreeMap::new();
+        let wanted = config.as_ref().map_or(&none, |config| &config.incoming);
+        if let Some(listeners) = inner.listeners.get() {
+            let bound = listeners.bind(wanted).map_err(|errors| reports(&errors))?;
+            listeners.serve(bound).map_err(|errors| reports(&errors))?;
+        }
         let serving = match (inner.serving.load_full(), config) {
             (Some(serving), Some(config)) => {
                 serving.apply(config);
@@ -126,6 +155,14 @@ impl Relay {
             inner.announcements.send_replace(announcement);
         }
         self.refresh();
+        Ok(())
+    }
+
+    /// Removes the sockets of listeners.
+    pub(crate) fn close(&self) {
+        if let Some(listeners) = self.0.listeners.get() {
+            listeners.close();
+        }
     }
 
     /// Takes the streams of a connection. There is none while nothing is offered.
@@ -175,6 +212,10 @@ impl Relay {
         let route = relay.0.route.subscribe();
         (relay, route)
     }
+}
+
+fn reports(errors: &[ListenError]) -> Vec<String> {
+    errors.iter().map(|error| Report(error).to_string()).collect()
 }
 
 impl dial::Member for Member {

@@ -24,7 +24,7 @@ use crate::health;
 use crate::member::Member;
 use crate::presence::Presence;
 use crate::relay::Relay;
-use crate::reload::Reload;
+use crate::reload::Changes;
 
 /// Memory for what changed lately in the journal: nobody watches it.
 const JOURNAL_HISTORY_BYTES: usize = 1 << 20;
@@ -47,7 +47,8 @@ pub async fn run(
     let presence = Presence::new(context.clock.clone());
     let (audit_slot, tunnel_slot) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
     let checks = health::checks(&presence, &audit_slot, &tunnel_slot, &context.shutdown);
-    serve_probes(&config, &directory, checks, &context).await?;
+    let listeners = ServerMetrics::new(&context.metrics);
+    serve_probes(&config, &directory, checks, &listeners, &context).await?;
     let facts = Facts {
         instance: directory.id().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -72,10 +73,11 @@ pub async fn run(
     let api = Api::new(hub.clone(), clients.clone(), HubTime::new(context.clock.clone()));
     let tasks = &context.tasks;
     tasks.spawn("membership", member.clone().stay());
-    let (relay, tunnel) = Relay::start(&member, config.environment, &facts.host, &audit, &context);
+    let (relay, tunnel) =
+        Relay::start(&member, config.environment, &facts.host, (&audit, &listeners), &context);
     let _ = tunnel_slot.set(tunnel.status());
-    let reload = Reload::new(config.files, &config.told, relay.clone(), &context);
-    relay.apply(config.told.relay);
+    let reload = Changes::reload(config.files, &config.told, relay.clone(), &context);
+    relay.apply(config.told.relay).map_err(|errors| AgentError::Config(errors.join("\n")))?;
     let tunnel = tasks.spawn("tunnel", tunnel.run());
     tasks.spawn_daemon("reload", reload.run());
     let classes = config.told.requests.classes();
@@ -107,6 +109,7 @@ pub async fn run(
         }
     }
     context.shutdown.asked().await;
+    relay.close();
     // A panic in either was logged; what is left is to close the books.
     drop(requests.await);
     drop(tunnel.await);
@@ -123,6 +126,7 @@ async fn serve_probes(
     config: &Config,
     directory: &Directory,
     checks: Checks,
+    metrics: &ServerMetrics,
     context: &Context,
 ) -> Result<(), AgentError> {
     let listen = |source| AgentError::Listen { address: config.health, source };
@@ -134,7 +138,7 @@ async fn serve_probes(
     let served = serve_health(
         listener,
         probes,
-        ServerMetrics::new(&context.metrics),
+        metrics.clone(),
         context.tasks.clone(),
         context.shutdown.clone(),
     );

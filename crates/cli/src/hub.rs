@@ -40,8 +40,13 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_RELAY_MAX_TOKEN_TTL", value_name = "DURATION")]
     pub(crate) relay_max_token_ttl: Option<String>,
 
+    /// YAML file of services (AgentConfig) that this hub offers to agents; applied again as it
+    /// changes
+    #[arg(long, env = "STRAIT_RELAY_SERVICES", value_name = "FILE")]
+    pub(crate) relay_services: Option<String>,
+
     /// YAML file with the same settings (dataDir, listen, advertise, store, hooksConfig,
-    /// hooksListen, relayMaxTokenTTL)
+    /// hooksListen, relayMaxTokenTTL, relayServices)
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<String>,
 

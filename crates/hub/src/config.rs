@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::own::OwnServices;
+
 /// Where objects are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
@@ -28,6 +30,8 @@ pub struct Config {
     pub store: StoreKind,
     /// The longest life of a token for a service.
     pub relay_token_life_max: Duration,
+    /// What the hub itself offers to agents, if anything.
+    pub relay_services: Option<OwnServices>,
 }
 
 impl Config {
@@ -97,6 +101,7 @@ mod tests {
             advertise: advertise.iter().map(|&a| a.to_owned()).collect(),
             store: StoreKind::Sqlite,
             relay_token_life_max: Duration::from_secs(3600),
+            relay_services: None,
         }
     }
 

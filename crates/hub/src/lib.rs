@@ -12,6 +12,7 @@ mod directory;
 mod error;
 pub mod kubeconfig;
 mod operators;
+mod own;
 mod service;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use directory::Directory;
 pub use carrier::USER as HOOKS_USER;
 pub use config::{Config, StoreKind};
 pub use error::StartError;
+pub use own::OwnServices;
 
 /// Life of the serving certificate; renewed at two thirds of it.
 const SERVING_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -144,6 +146,9 @@ impl Hub {
         let tunnels = Tunnels::new(context.clone(), memory, told.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(shutdown.clone()));
+        if let Some(own) = config.relay_services.clone() {
+            tunnels.offer(own.offer(recorder.clone(), &context));
+        }
         let front =
             Front::new(context.clone(), &agents, credentials.clone(), tunnels.clone(), recorder);
         tasks.spawn_daemon("streams", front.clone().watch_streams(shutdown.clone()));

@@ -37,9 +37,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     for warning in &warnings {
         writeln!(notes, "warning: {warning}")?;
     }
-    let services = told.relay.map_or(0, |relay| relay.services.len());
+    let (services, incoming) =
+        told.relay.map_or((0, 0), |relay| (relay.services.len(), relay.incoming.len()));
     let classes = told.requests.classes().len();
-    writeln!(io::stdout(), "good; services: {services}, classes of requests: {classes}")?;
+    writeln!(
+        io::stdout(),
+        "good; services: {services}, listeners: {incoming}, classes of requests: {classes}"
+    )?;
     Ok(Exit::Done)
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use strait_hooks::Setup;
-use strait_hub::{Config, StoreKind};
+use strait_hub::{Config, OwnServices, StoreKind};
 use strait_machinery::json::{Path as Field, Value};
 use strait_machinery::yaml;
 use strait_relay::credential::LIFE_MAX;
@@ -58,6 +58,11 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
             flag.as_ref().map(|text| Setting { text: text.clone(), from: format!("--{name}") });
         flag.or_else(|| file.text(key))
     };
+    let services = given(&args.relay_services, "relay-services", "relayServices");
+    let services = services.and_then(|setting| {
+        let read = OwnServices::read(Path::new(&setting.text));
+        read.map_err(|more| mistakes.extend(more)).ok()
+    });
     let hooks = hooks(
         given(&args.hooks_config, "hooks-config", "hooksConfig"),
         given(&args.hooks_listen, "hooks-listen", "hooksListen"),
@@ -71,6 +76,7 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
         advertise,
         store: store.unwrap_or(StoreKind::Sqlite),
         relay_token_life_max: token_life.unwrap_or(LIFE_MAX),
+        relay_services: services,
     };
     mistakes.extend(config.mistakes());
     if mistakes.is_empty() { Ok((config, hooks)) } else { Err(Failure::usage(mistakes)) }
@@ -118,13 +124,14 @@ struct File {
 }
 
 impl File {
-    const KEYS: [&'static str; 7] = [
+    const KEYS: [&'static str; 8] = [
         "advertise",
         "dataDir",
         "hooksConfig",
         "hooksListen",
         "listen",
         "relayMaxTokenTTL",
+        "relayServices",
         "store",
     ];
 

@@ -126,6 +126,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         advertise: Vec::new(),
         store: StoreKind::Sqlite,
         relay_token_life_max: Duration::from_secs(24 * 3600),
+        relay_services: None,
     }
 }
 

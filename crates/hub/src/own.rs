@@ -1,0 +1,113 @@
+//! Services of the hub's own: what agents may call, read from a file and again as it changes.
+
+use std::path::{Path, PathBuf};
+
+use strait_api::private::Source;
+use strait_relay::record::Recorder;
+use strait_relay::serve::{Serving, ServingMetrics};
+use strait_relay::services::{AgentConfig, Disk, read_of_hub};
+use strait_runtime::fs::read_capped;
+use strait_runtime::{Apply, Context, Reload};
+use strait_types::Report;
+
+/// Generous for what people write.
+const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// What a file says that the hub offers to agents.
+#[derive(Clone, Debug)]
+pub struct OwnServices {
+    path: PathBuf,
+    config: AgentConfig,
+    /// What is unwise, one line each.
+    warnings: Vec<String>,
+}
+
+impl OwnServices {
+    /// Reads a file, which has one AgentConfig.
+    ///
+    /// # Errors
+    /// Everything that is wrong, one line each.
+    ///
+    /// # Blocking
+    /// Reads the file, and opens those that it names.
+    pub fn read(path: &Path) -> Result<Self, Vec<String>> {
+        let bytes =
+            read_capped(path, FILE_BYTES_MAX).map_err(|error| vec![Report(&error).to_string()])?;
+        let file = path.display().to_string();
+        let text = String::from_utf8(bytes).map_err(|_| vec![format!("{file}: is not UTF-8")])?;
+        let lines = |all: Vec<_>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let read = read_of_hub(&Source { file: &file, text: &text }, &Disk).map_err(lines)?;
+        let Some(checked) = read else {
+            return Err(vec![format!("{file}: there is no AgentConfig in it")]);
+        };
+        let warnings = lines(checked.warnings);
+        Ok(Self { path: path.to_owned(), config: checked.config, warnings })
+    }
+
+    /// Offers them, and what the file says later.
+    pub(crate) fn offer(self, recorder: Recorder, context: &Context) -> Serving {
+        self.warn();
+        let Context { clock, tasks, metrics, .. } = context.clone();
+        let serving = Serving::of_hub(
+            self.config,
+            clock,
+            tasks.clone(),
+            ServingMetrics::new(&metrics),
+            recorder,
+        );
+        let again = Again { path: self.path.clone(), serving: serving.clone() };
+        let reload = Reload::new(vec![self.path], again, "strait_relay_config_reload", &metrics);
+        tasks.spawn_daemon("own-services", reload.run());
+        tasks.spawn_daemon("services-tend", serving.clone().tend());
+        serving
+    }
+
+    fn warn(&self) {
+        for mistake in &self.warnings {
+            tracing::warn!(mistake, "the configuration is unwise");
+        }
+    }
+}
+
+struct Again {
+    path: PathBuf,
+    serving: Serving,
+}
+
+impl Apply for Again {
+    fn apply(&mut self) -> Result<(), Vec<String>> {
+        let read = OwnServices::read(&self.path)?;
+        read.warn();
+        self.serving.apply(read.config);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_right_or_every_mistake_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("services.yaml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            OwnServices::read(&path).map(|read| read.config.services.len())
+        };
+        let head = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
+        let service = "services: [{name: a, type: http, url: 'http://a'";
+        assert_eq!(read(&format!("{head}{service}, allow: {{users: ['*']}}}}]")), Ok(1));
+        for (text, expected) in [
+            (String::new(), "there is no AgentConfig in it"),
+            (
+                format!("{head}{service}}}]"),
+                "services.yaml:3:12: services[0].allow.users: Required",
+            ),
+        ] {
+            let told = read(&text).unwrap_err().join("\n");
+            assert!(told.contains(expected), "{told}");
+        }
+        assert!(OwnServices::read(&directory.path().join("none")).is_err());
+    }
+}
