@@ -316,7 +316,7 @@ async fn denials_are_recorded_and_a_flood_of_them_is_not() {
     server.grant("reads", "carol", READS).await;
     let carol = acme.hub.client("carol", &[]).within("root:acme");
     for _ in 0..20 {
-        assert_eq!(carol.post(CI, &Value::object()).await.status, 404);
+        assert_eq!(carol.post(CI, &Value::object()).await.status, 403);
     }
     // What is for nobody denied nothing.
     assert_eq!(acme.alice.get("/services/relay/smith/none/").await.status, 404);
@@ -326,7 +326,7 @@ async fn denials_are_recorded_and_a_flood_of_them_is_not() {
     assert_eq!(bearer.get("/services/relay/smith/db/").await.status, 403);
     let denied = audited_until(&acme, "relay.stream.deny", 4).await;
     let of = |begins: &str| denied.iter().filter(|line| line.starts_with(begins)).count();
-    assert_eq!(of("carol NotFound relay.stream.deny POST /job"), 3, "{denied:?}");
+    assert_eq!(of("carol Forbidden relay.stream.deny POST /job"), 3, "{denied:?}");
     assert_eq!((of("alice CredentialScope "), denied.len()), (1, 4), "{denied:?}");
     assert_eq!(agent.waiting(), 0);
 }
