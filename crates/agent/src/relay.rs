@@ -16,7 +16,7 @@ use strait_relay::incoming::{self, ListenError, Listeners};
 use strait_relay::link::{Acceptor, Memory};
 use strait_relay::record::Recorder;
 use strait_relay::serve::{Serving, ServingMetrics};
-use strait_relay::services::AgentConfig;
+use strait_relay::services::{AgentConfig, HubConfig};
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Code, Config, Directions, Role};
 use strait_types::Report;
@@ -46,6 +46,8 @@ type Addresses = Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>;
 struct Inner {
     addresses: Addresses,
     serving: ArcSwapOption<Serving>,
+    /// How the hub is reached; none while nothing is offered.
+    hub: ArcSwapOption<HubConfig>,
     listeners: OnceLock<Listeners>,
     make: Box<dyn Fn(AgentConfig) -> Serving + Send + Sync>,
     generation: AtomicI64,
@@ -63,6 +65,7 @@ impl Relay {
         Self(Arc::new(Inner {
             addresses: Box::new(addresses),
             serving: ArcSwapOption::empty(),
+            hub: ArcSwapOption::empty(),
             listeners: OnceLock::new(),
             make: Box::new(make),
             generation: AtomicI64::new(0),
@@ -126,8 +129,8 @@ impl Relay {
         (relay, tunnel)
     }
 
-    /// Offers what a configuration says from now on, and listens where it says; nothing where
-    /// there is none.
+    /// Offers what a configuration says from now on, and listens where it says. Where there is
+    /// none, the services that were offered end as those do that a configuration leaves out.
     ///
     /// # Errors
     /// It cannot listen where it is to; then nothing has changed.
@@ -139,21 +142,20 @@ impl Relay {
             let bound = listeners.bind(wanted).map_err(|errors| reports(&errors))?;
             listeners.serve(bound).map_err(|errors| reports(&errors))?;
         }
+        inner.hub.store(config.as_ref().map(|config| Arc::new(config.hub.clone())));
         let serving = match (inner.serving.load_full(), config) {
-            (Some(serving), Some(config)) => {
+            (Some(serving), config) => {
+                let config = config.unwrap_or_else(|| serving.config().without_services());
                 serving.apply(config);
-                Some(serving)
+                serving
             }
-            (None, Some(config)) => Some(Arc::new((inner.make)(config))),
-            (_, None) => None,
+            (None, Some(config)) => Arc::new((inner.make)(config)),
+            (None, None) => return Ok(()),
         };
-        inner.serving.store(serving.clone());
-        if let Some(serving) = serving {
-            let generation = inner.generation.fetch_add(1, Ordering::Relaxed) + 1;
-            let messages = serving.announcement(generation);
-            let announcement = Arc::new(Announcement { generation, messages });
-            inner.announcements.send_replace(announcement);
-        }
+        let generation = inner.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let messages = serving.announcement(generation);
+        inner.serving.store(Some(serving));
+        inner.announcements.send_replace(Arc::new(Announcement { generation, messages }));
         self.refresh();
         Ok(())
     }
@@ -165,7 +167,7 @@ impl Relay {
         }
     }
 
-    /// Takes the streams of a connection. There is none while nothing is offered.
+    /// Takes the streams of a connection. There is none before something is offered.
     fn acceptor(&self) -> Acceptor {
         match &*self.0.serving.load() {
             // The hub's own control stream is taken before.
@@ -178,12 +180,11 @@ impl Relay {
 
     /// Looks where the hub is now: a renewed membership may know other addresses.
     pub(crate) fn refresh(&self) {
-        let config = self.0.serving.load().as_ref().map(|serving| serving.config());
-        let route = config.map(|config| Route {
-            addresses: (self.0.addresses)(&config.hub.addresses),
-            transport: config.hub.transport,
-            proxy_file: config.hub.proxy_file.clone(),
-            connections: config.hub.connections,
+        let route = self.0.hub.load().as_ref().map(|hub| Route {
+            addresses: (self.0.addresses)(&hub.addresses),
+            transport: hub.transport,
+            proxy_file: hub.proxy_file.clone(),
+            connections: hub.connections,
         });
         self.0.route.send_if_modified(|now| {
             let changes = *now != route;
@@ -193,15 +194,13 @@ impl Relay {
     }
 
     #[cfg(test)]
-    pub(crate) fn for_test() -> (Self, watch::Receiver<Option<Route>>) {
+    pub(crate) fn for_test(files: &std::path::Path) -> (Self, watch::Receiver<Option<Route>>) {
         let metrics = strait_runtime::Metrics::new();
         let (tasks, served) =
             (strait_runtime::TaskSet::new(&metrics), ServingMetrics::new(&metrics));
         let clock = Arc::new(strait_runtime::SystemClock);
-        // It serves nothing, so that nothing is written.
-        let files = tempfile::tempdir().unwrap();
-        let options = strait_audit::Options::new(files.path().join("audit"), "smith-1".into());
-        let mirror = Box::new(strait_audit::FileMirror(files.path().join("mirror")));
+        let options = strait_audit::Options::new(files.join("audit"), "smith-1".into());
+        let mirror = Box::new(strait_audit::FileMirror(files.join("mirror")));
         let audit = AuditLog::open(options, mirror, clock.clone(), &metrics).unwrap();
         let recorder = Recorder::new(audit, tasks.clone());
         let make = move |config| {
@@ -237,5 +236,68 @@ impl dial::Member for Member {
 
     fn renew(&self) {
         self.ask_to_renew();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use strait_api::private::Source;
+    use strait_relay::link::{Link, Part};
+    use strait_relay::services::{Disk, read};
+    use strait_runtime::SystemClock;
+    use strait_tunnel::{Class, OpenHead, RawHead, Side, Tlvs};
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_offered_ends_in_half_a_minute_where_there_is_no_configuration_any_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let text = format!(
+            "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n\
+             services: [{{name: db, type: tcp, address: '{}'}}]\n",
+            listener.local_addr().unwrap()
+        );
+        let config = read(&Source { file: "a.yaml", text: &text }, &Disk, false);
+        let files = tempfile::tempdir().unwrap();
+        let (relay, route) = Relay::for_test(files.path());
+        relay.apply(Some(config.unwrap().unwrap().config)).unwrap();
+        assert!(route.borrow().is_some());
+
+        let (near, far) = duplex(1 << 16);
+        let clock = Arc::new(SystemClock);
+        let hub = Config::new(Role::Hub, Role::Agent, [1; 16]);
+        let nothing = Box::new(|_, _| {});
+        let (hub, driver) = Link::new(near, Side::Acceptor, hub, clock.clone(), nothing);
+        let agent = Config::new(Role::Agent, Role::Hub, [2; 16]);
+        let (_, other) = Link::new(far, Side::Dialler, agent, clock, relay.acceptor());
+        let tasks = strait_runtime::TaskSet::new(&strait_runtime::Metrics::new());
+        tasks.spawn_daemon("hub", driver);
+        tasks.spawn_daemon("agent", other);
+        hub.ready().await.unwrap();
+        let identity = br#"{"user":"alice","via":"cert"}"#;
+        let tlvs = Tlvs { service: "db", identity, ..Tlvs::default() };
+        let head = OpenHead::Raw(RawHead::new(&tlvs).unwrap());
+        let mut stream = hub.open(&head, Class::Normal, false).unwrap();
+        let accepted = tokio::time::timeout(std::time::Duration::from_secs(10), listener.accept());
+        let (mut service, _) = accepted.await.expect("it is connected to").unwrap();
+        stream.receiver.accepted().await;
+
+        let before = tokio::time::Instant::now();
+        relay.apply(None).unwrap();
+        assert_eq!(*route.borrow(), None);
+        assert_eq!(relay.0.announcements.borrow().generation, 2);
+        let mut late = hub.open(&head, Class::Normal, false).unwrap();
+        let Part::Broken(end) = late.receiver.next().await else { panic!("it is gone") };
+        assert_eq!(end.code, Code::NoService);
+        service.write_all(b"more").await.unwrap();
+        assert_eq!(stream.receiver.next().await, Part::Data(Bytes::from_static(b"more")));
+        tokio::time::pause();
+        let Part::Broken(end) = stream.receiver.next().await else { panic!("it goes on") };
+        assert_eq!(end.code, Code::Aborted);
+        let took = before.elapsed().as_secs();
+        assert!((29..=31).contains(&took), "{took} s");
     }
 }

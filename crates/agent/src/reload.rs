@@ -71,7 +71,7 @@ mod tests {
         };
         write("");
         let context = Context::of_system();
-        let (relay, route) = Relay::for_test();
+        let (relay, route) = Relay::for_test(directory.path());
         let files = Files { paths: vec![path.clone()], allow_insecure: false };
         let told = files.read().unwrap();
         let mut reload = Changes::reload(files, &told, relay.clone(), &context);

@@ -56,6 +56,14 @@ pub struct AgentConfig {
     pub policy: Policy,
 }
 
+impl AgentConfig {
+    /// The same, with nothing on offer.
+    #[must_use]
+    pub fn without_services(&self) -> Self {
+        Self { services: BTreeMap::new(), incoming: BTreeMap::new(), ..self.clone() }
+    }
+}
+
 /// How the hub is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubConfig {
