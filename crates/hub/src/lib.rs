@@ -133,8 +133,7 @@ impl Hub {
         tasks.spawn_daemon("credentials", credentials.clone().follow(shutdown.clone()));
         let connections = Arc::new(Connections::new(agents.clone(), directory.id().clone()));
         tasks.spawn_daemon("connections", connections.clone().run(shutdown.clone()));
-        let announcements =
-            Announcements::new(agents.clone(), credentials.clone(), connections.clone());
+        let announcements = Announcements::new(agents.clone(), connections.clone());
         let announcements = Arc::new(announcements);
         tasks.spawn_daemon("services", announcements.clone().run(shutdown.clone()));
         let told = Arc::new(Told { connections, announcements });

@@ -9,7 +9,7 @@ use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_runtime::units::parse_duration;
 use strait_store::{Key, ObjectName, ResourceId};
-use strait_types::ClusterName;
+use strait_types::{ClusterName, Uid};
 use strait_workspaces::System;
 
 use crate::approval::JoinPolicy;
@@ -26,6 +26,8 @@ pub const LOST_AFTER: Duration = Duration::from_secs(30);
 /// What an Agent object allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSpec {
+    /// Which Agent it is, however it is called.
+    pub uid: Uid,
     /// Whether its certificates are refused for now.
     pub suspended: bool,
     /// Whether its instances get no new streams.
@@ -77,6 +79,7 @@ impl AgentSpec {
         let max = value.at(&["spec", "maxInstances"]).and_then(Value::as_i64).unwrap_or(8);
         let revoked_before = value.str_at(&["spec", "revokedBefore"]);
         Self {
+            uid: object.header.uid,
             suspended: value.at(&["spec", "suspended"]).and_then(Value::as_bool) == Some(true),
             draining: value.at(&["spec", "drain"]).and_then(Value::as_bool) == Some(true),
             offers: texts(&["spec", "services", "allow"]),

@@ -25,15 +25,25 @@ async fn workspace(hub: &TestHub, path: &str) -> Client {
     let workspace = hub.workspace(path).await;
     workspace.bind("relay", "root", "relay.strait.dev").await;
     workspace.make_administrator("alice").await;
+    for agent in ["smith", "jones"] {
+        workspace.create(AGENTS, &named(agent)).await.expect(201);
+    }
     for (name, agent) in [("ci", "smith"), ("argo", "smith"), ("ci", "jones")] {
-        let service = format!(
-            "{{apiVersion: relay.strait.dev/v1alpha1, kind: Service,
-              metadata: {{name: {name}.{agent}}},
-              spec: {{agent: {agent}, name: {name}, type: jenkins}}}}"
-        );
-        workspace.post(SERVICES, &yaml(&service)).await.expect(201);
+        workspace.post(SERVICES, &service(name, agent)).await.expect(201);
     }
     hub.client("alice", &[]).within(path)
+}
+
+fn named(name: &str) -> Value {
+    yaml(&format!("{{metadata: {{name: {name}}}}}"))
+}
+
+fn service(name: &str, agent: &str) -> Value {
+    yaml(&format!(
+        "{{apiVersion: relay.strait.dev/v1alpha1, kind: Service,
+          metadata: {{name: {name}.{agent}}},
+          spec: {{agent: {agent}, name: {name}, type: jenkins}}}}"
+    ))
 }
 
 pub(crate) async fn cluster(client: &Client) -> String {
@@ -63,6 +73,13 @@ const fn asked(cluster: Option<&str>) -> Asked<'_> {
 
 pub(crate) fn check(hub: &TestHub, token: &str) -> Result<Caller, Failure> {
     hub.hub().credentials().check(Some(token), &asked(None), Timestamp::now())
+}
+
+/// Why a token does not get to `ci` of smith, where it cannot: the reason, and the text.
+pub(crate) async fn refusal(hub: &TestHub, token: &str) -> (String, String) {
+    let client = hub.anonymous().header("authorization", &format!("Bearer {token}"));
+    let answer = client.get("/services/relay/smith/ci/").await;
+    (answer.headers.get("x-strait-error").unwrap().to_str().unwrap().to_owned(), answer.text())
 }
 
 #[track_caller]
@@ -180,7 +197,6 @@ async fn a_revocation_ends_what_it_names_at_once_and_nothing_else() {
     let alice = workspace(&hub, "root:acme").await;
     let tenant = workspace(&hub, "root:other").await;
     let neighbour = token(&tenant, "ci.smith").await;
-    alice.create(AGENTS, &yaml("{metadata: {name: smith}}")).await.expect(201);
     let (told, mut tells) = mpsc::channel(64);
     hub.hub().credentials().on_revocation(Box::new(move |revocation| {
         let _ = told.try_send(revocation.subject.clone());
@@ -276,6 +292,27 @@ async fn a_workspace_made_again_under_its_old_name_honours_no_old_token() {
 }
 
 #[tokio::test]
+async fn an_agent_made_again_under_its_old_name_honours_no_old_token() {
+    let hub = TestHub::start().await;
+    let alice = workspace(&hub, "root:acme").await;
+    let admin = hub.admin().within("root:acme");
+    let old = token(&alice, "ci.smith").await;
+    assert_eq!(refusal(&hub, &old).await.0, "AgentOffline");
+    // Its services first, so that nothing of the agent is left that could be ended with it.
+    for (collection, name) in [(SERVICES, "ci.smith"), (SERVICES, "argo.smith"), (AGENTS, "smith")]
+    {
+        admin.delete(&format!("{collection}/{name}")).await;
+        admin.gone(collection, name).await;
+    }
+    admin.create(AGENTS, &named("smith")).await.expect(201);
+    admin.post(SERVICES, &service("ci", "smith")).await.expect(201);
+    let (told, text) = refusal(&hub, &old).await;
+    assert_eq!(told, "CredentialScope");
+    assert!(text.contains("an agent that is no more"), "{text}");
+    assert_eq!(refusal(&hub, &token(&alice, "ci.smith").await).await.0, "AgentOffline");
+}
+
+#[tokio::test]
 async fn credentials_are_on_record_without_their_secrets() {
     let mut hub = TestHub::start().await;
     let alice = workspace(&hub, "root:acme").await;
@@ -300,16 +337,10 @@ async fn a_token_opens_nothing_that_became_another_type_of_service() {
     let hub = TestHub::start().await;
     let alice = workspace(&hub, "root:acme").await;
     let admin = hub.admin().within("root:acme");
-    admin.create(AGENTS, &yaml("{metadata: {name: smith}}")).await.expect(201);
-    let bearer = format!("Bearer {}", token(&alice, "ci.smith").await);
-    let client = hub.anonymous().below("/services/relay").header("authorization", &bearer);
-    let reason = async || {
-        let answer = client.get("/smith/ci/").await;
-        answer.headers.get("x-strait-error").unwrap().to_str().unwrap().to_owned()
-    };
-    assert_eq!(reason().await, "AgentOffline");
+    let token = token(&alice, "ci.smith").await;
+    assert_eq!(refusal(&hub, &token).await.0, "AgentOffline");
     admin.merge(&format!("{SERVICES}/ci.smith"), &yaml("{spec: {type: http}}")).await.expect(200);
-    assert_eq!(reason().await, "CredentialScope");
+    assert_eq!(refusal(&hub, &token).await.0, "CredentialScope");
 }
 
 #[tokio::test]
@@ -326,13 +357,17 @@ async fn a_certificate_is_as_good_as_it_is_new() {
     clock.advance(hour);
     workspace(&hub, "root:acme").await;
     let admin = hub.admin().within("root:acme");
-    admin.create(AGENTS, &yaml("{metadata: {name: smith}}")).await.expect(201);
     let client = hub.client(alice, &[]).below("/clusters/root:acme/services/relay");
     let reason = async || {
         let answer = client.get("/smith/ci/").await;
         answer.headers.get("x-strait-error").unwrap().to_str().unwrap().to_owned()
     };
     assert_eq!(reason().await, "AgentOffline");
+    // What was made for an agent ends; who people are does not.
+    for path in [format!("{AGENTS}/smith"), format!("{SERVICES}/ci.smith")] {
+        admin.post(&format!("{path}/revocations"), &Value::object()).await.expect(201);
+        assert_eq!(reason().await, "AgentOffline", "{path}");
+    }
     revoke().await;
     assert_eq!(reason().await, "CredentialRevoked");
 }

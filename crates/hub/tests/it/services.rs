@@ -10,7 +10,7 @@ use strait_relay::link::control::Announced;
 use strait_runtime::{SystemEntropy, random_16};
 use strait_types::{ClusterName, InstanceId};
 
-use crate::credentials::{check, cluster, token};
+use crate::credentials::{check, cluster, refusal, token};
 use crate::harness::{Client, TestHub, names, yaml};
 use crate::joining::{AGENTS, Installation, make_agent};
 use crate::tenants::condition;
@@ -181,8 +181,8 @@ async fn a_service_ends_with_its_agent_and_so_do_its_credentials() {
     make_agent(&acme, "smith", "{}").await;
     told.offers(&one, &[offer("ci", "h1")]);
     acme.wait(SERVICES, "ci.smith", |_| true).await;
-    assert_eq!(check(&hub, &old).unwrap_err().reason(), "CredentialRevoked");
-    check(&hub, &token(&acme, "ci.smith").await).unwrap();
+    assert_eq!(refusal(&hub, &old).await.0, "CredentialScope");
+    assert_eq!(refusal(&hub, &token(&acme, "ci.smith").await).await.0, "AgentOffline");
 }
 
 #[tokio::test]

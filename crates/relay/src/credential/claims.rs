@@ -29,6 +29,8 @@ pub struct Claims {
     pub cluster: String,
     /// The Agent's name.
     pub agent: String,
+    /// The Agent's uid: one that is made again under the name is another.
+    pub agent_uid: String,
     /// The service's name.
     pub service: String,
     /// The service's type, where the token is for no other.

@@ -242,6 +242,7 @@ pub(super) mod tests {
             groups: vec!["acme:dev".into()],
             cluster: "c1".into(),
             agent: "smith".into(),
+            agent_uid: "0190b3a1-7c3e-4f00-8d2a-5b6c7d8e9f01".into(),
             service: "ci".into(),
             service_type: None,
             verbs: Vec::new(),

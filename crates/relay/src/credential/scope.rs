@@ -38,6 +38,9 @@ pub enum Scope {
     /// Another workspace; which, is nobody's business.
     #[error("token is for another workspace")]
     Workspace,
+    /// Another agent, which had the name before.
+    #[error("token is for an agent that is no more; this one has its name")]
+    EarlierAgent,
     /// Another type.
     #[error("token is for a service of type {is_for}, this one has type {this}")]
     Type {

@@ -179,7 +179,7 @@ impl Behaviour for ServiceKind {
         body: Value,
     ) -> BoxFuture<'a, Result<Value, Status>> {
         Box::pin(async move {
-            let Handlers { credentials, .. } = started(&self.handlers)?;
+            let Handlers { credentials, joining } = started(&self.handlers)?;
             let key = ObjectName::cluster_scoped(name);
             let key = Key::new(admission.resource.id.clone(), admission.cluster.clone(), key);
             let service = admission.registry.find(&key).filter(|found| !found.header.deleting);
@@ -187,7 +187,10 @@ impl Behaviour for ServiceKind {
             let service = service.ok_or_else(missing)?.to_value();
             let (own, agent) = name.rsplit_once('.').ok_or_else(missing)?;
             match admission.subresource {
-                "credentials" => credentials.make(admission, &service, &body).await,
+                "credentials" => {
+                    let agent = joining.existing(admission.cluster, agent)?;
+                    credentials.make(admission, (&agent, &service), &body).await
+                }
                 "revocations" => {
                     credentials.revoke_at(admission, name, (agent, Some(own)), &body).await
                 }

@@ -14,7 +14,7 @@ use strait_auth::User;
 use strait_machinery::status::Status;
 use strait_runtime::Shutdown;
 use strait_store::{Scope, Watch};
-use strait_types::{ClusterName, HubId};
+use strait_types::{ClusterName, HubId, Uid};
 
 use super::audited;
 use super::keys::TokenKeys;
@@ -37,6 +37,7 @@ pub struct Credentials {
 /// What a token says, prepared for use.
 struct Token {
     claims: Claims,
+    agent: Uid,
     cluster: ClusterName,
     user: Arc<User>,
     subjects: Arc<Subjects>,
@@ -53,6 +54,8 @@ pub struct Caller {
     pub subjects: Arc<Subjects>,
     /// The type of service that the token is for, if it is for no other.
     pub service_type: Option<String>,
+    /// The agent that it is for, however others are called.
+    pub agent: Uid,
     /// The token's identifier.
     pub id: Arc<str>,
     /// From when on it is nothing.
@@ -111,6 +114,7 @@ impl Credentials {
             cluster: token.cluster.clone(),
             subjects: token.subjects.clone(),
             service_type: claims.service_type.clone(),
+            agent: token.agent,
             id: token.subjects.credential.clone(),
             expires,
         })
@@ -137,13 +141,14 @@ impl Credentials {
             Rejected::Invalid | Rejected::Early { .. } => Failure::CredentialInvalid,
         })?;
         let cluster = ClusterName::new(&claims.cluster).map_err(|_| Failure::CredentialInvalid)?;
+        let agent = claims.agent_uid.parse().map_err(|_| Failure::CredentialInvalid)?;
         let groups: Vec<&str> = claims.groups.iter().map(String::as_str).collect();
         let mut user = User::authenticated(&claims.sub, &groups);
         let id = vec![format!("JTI={}", claims.jti)];
         user.extra =
             BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), id)]);
         let subjects = Arc::new(subjects(&claims, key));
-        Ok(Token { claims, cluster, user: Arc::new(user), subjects })
+        Ok(Token { claims, agent, cluster, user: Arc::new(user), subjects })
     }
 
     async fn record(

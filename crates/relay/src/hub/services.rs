@@ -4,8 +4,8 @@
 //! objects. It looks at what is announced and what is stored, never at what happened, so it does
 //! not matter what it missed. An object is written at most once in [`WRITE_EVERY`].
 //!
-//! A service whose agent is gone goes with it, and so does every credential that was made for that
-//! agent: another one of the same name inherits nothing.
+//! A service whose agent is gone goes with it: another agent of the same name inherits nothing of
+//! it, nor any token, since those name the agent by its uid.
 
 mod offer;
 mod offers;
@@ -28,8 +28,8 @@ use strait_workspaces::Parsed;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Connections;
 use super::tunnels::Heard;
-use super::{Connections, Credentials};
 use crate::agents::{AgentSpec, Agents};
 use crate::link::control::Announced;
 use offers::AgentOffers;
@@ -49,7 +49,6 @@ pub struct Announcements {
     agents: Agents,
     services: ResourceId,
     specs: Parsed<AgentSpec>,
-    credentials: Arc<Credentials>,
     connections: Arc<Connections>,
     started: Instant,
     state: Mutex<State>,
@@ -72,17 +71,13 @@ impl Announcements {
     /// # Panics
     /// If the system was not started: then there are no kinds of agents and services.
     #[must_use]
-    pub fn new(
-        agents: Agents,
-        credentials: Arc<Credentials>,
-        connections: Arc<Connections>,
-    ) -> Self {
+    pub fn new(agents: Agents, connections: Arc<Connections>) -> Self {
         let identity = agents.system.own_identity(RELAY_EXPORT);
         let identity = identity.expect("the hub's exports are there once it started");
         let services = ResourceId::new(RELAY_EXPORT, "services", &identity);
         let (state, wake) = (Mutex::default(), Notify::new());
         let (specs, started) = (Parsed::new(AgentSpec::of), Instant::now());
-        Self { agents, services, specs, credentials, connections, started, state, wake }
+        Self { agents, services, specs, connections, started, state, wake }
     }
 
     /// What an agent may do as of now, if there is such an agent.

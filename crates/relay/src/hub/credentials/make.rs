@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use strait_apiserver::behaviour::Admission;
 use strait_machinery::json::Value;
 use strait_machinery::object;
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_net::Network;
 use strait_runtime::random_16;
@@ -21,14 +22,15 @@ const VERBS: [&str; 5] = ["get", "create", "update", "patch", "delete"];
 /// Networks that a token can be bound to, at most.
 const NETWORKS_MAX: usize = 16;
 impl Credentials {
-    /// Makes a token for whoever asks, for one service. `options`: `{ttl, verbs, networks}`.
+    /// Makes a token for whoever asks, for one service of an agent. `options`: `{ttl, verbs,
+    /// networks}`.
     ///
     /// # Errors
     /// The options are out of bounds, the service is not there, or nothing can be written.
     pub(in crate::hub) async fn make(
         &self,
         admission: &Admission<'_>,
-        service: &Value,
+        (agent, service): (&Object, &Value),
         options: &Value,
     ) -> Result<Value, Status> {
         let options = Options::of(options)?;
@@ -46,6 +48,7 @@ impl Credentials {
             groups: user.groups.iter().map(ToString::to_string).collect(),
             cluster: admission.cluster.to_string(),
             agent: spec("agent"),
+            agent_uid: agent.header.uid.to_string(),
             service: spec("name"),
             service_type: Some(spec("type")),
             verbs: options.verbs,

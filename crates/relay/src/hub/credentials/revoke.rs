@@ -74,17 +74,6 @@ impl Credentials {
             "until": revocation.until.to_string(),
         })
     }
-
-    /// Revokes all that was made for an agent that is no more.
-    pub(in crate::hub) async fn end_of_agent(
-        &self,
-        cluster: &ClusterName,
-        agent: &str,
-    ) -> Result<(), Status> {
-        let subject = Subject::All(Within::Agent(cluster.as_str().into(), agent.into()));
-        let revocation = from_now(subject, "system:strait:hub", self.registry.clock().now());
-        self.revocations.add(&revocation).await
-    }
 }
 
 /// What is revoked, for people.
@@ -98,7 +87,7 @@ fn told(subject: &Subject) -> String {
         Subject::Key(id) => format!("every token by key {id}"),
         Subject::Credential(place, id) => format!("credential {id} {}", within(place)),
         Subject::User(place, user) => format!("every credential of {user} {}", within(place)),
-        Subject::All(place) => format!("every credential {}", within(place)),
+        Subject::All(place) => format!("every token {}", within(place)),
     }
 }
 

@@ -9,7 +9,7 @@ use strait_auth::User;
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_store::{Key, ObjectName};
-use strait_types::{ClusterName, WorkspacePath};
+use strait_types::{ClusterName, Uid, WorkspacePath};
 
 use super::head::Head;
 use super::{Certificate, Certified, Front};
@@ -34,9 +34,15 @@ pub(super) struct Caller {
     raw: bool,
     /// Says whether the certificate is still honoured; none for tokens.
     certified: Option<Certified>,
-    /// The type of service that the credential is for, if it is for no other.
-    is_for: Option<String>,
+    bound: Option<Bound>,
     target: Target,
+}
+
+/// What a token is for beside names, which other things can have later.
+struct Bound {
+    agent: Uid,
+    /// The type of the service, if it is for no other.
+    kind: Option<String>,
 }
 
 /// What is asked for, as its objects say.
@@ -50,7 +56,7 @@ struct Proved {
     user: Arc<User>,
     cluster: ClusterName,
     subjects: Arc<Subjects>,
-    is_for: Option<String>,
+    bound: Option<Bound>,
     until: Timestamp,
     certified: Option<Certified>,
 }
@@ -112,10 +118,10 @@ impl Front {
         if let Some(failure) = self.credentials.revoked(&proved.subjects, now) {
             return Err(failure);
         }
-        let Proved { user, cluster, subjects, is_for, until, certified } = proved;
+        let Proved { user, cluster, subjects, bound, until, certified } = proved;
         self.may(&user, &cluster, name, verb)?;
         let raw = head.raw.is_some();
-        let target = self.target(&cluster, name, is_for.as_deref(), raw)?;
+        let target = self.target(&cluster, name, bound.as_ref(), raw)?;
         if let BodyLength::Known(length) = head.message.length
             && let Some(limit) = target.service.limits.max_body.filter(|limit| length > *limit)
         {
@@ -134,7 +140,7 @@ impl Front {
         let identity = serde_json::to_vec(&identity).map_err(|_| Failure::Internal)?;
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         let ends = Some(self.context.clock.monotonic().saturating_add(left));
-        Ok(Caller { user, cluster, subjects, identity, ends, verb, raw, certified, is_for, target })
+        Ok(Caller { user, cluster, subjects, identity, ends, verb, raw, certified, bound, target })
     }
 
     /// What the credential of a request proves.
@@ -155,7 +161,7 @@ impl Front {
             let cluster = cluster.ok_or(Failure::WorkspaceMissing)??;
             let subjects = Arc::new(subjects(&user, issued, &cluster, name));
             let certified = Some(certified.clone());
-            return Ok(Proved { user, cluster, subjects, is_for: None, until, certified });
+            return Ok(Proved { user, cluster, subjects, bound: None, until, certified });
         };
         if head.is_foreign && head.is_basic {
             return Err(Failure::CrossSite);
@@ -178,7 +184,7 @@ impl Front {
             user: caller.user,
             cluster: caller.cluster,
             subjects: caller.subjects,
-            is_for: caller.service_type,
+            bound: Some(Bound { agent: caller.agent, kind: caller.service_type }),
             until: caller.expires,
             certified: None,
         })
@@ -227,7 +233,7 @@ impl Front {
             }
             self.may(user, cluster, name, caller.verb)?;
             let Target { agent, service } =
-                self.target(cluster, name, caller.is_for.as_deref(), caller.raw)?;
+                self.target(cluster, name, caller.bound.as_ref(), caller.raw)?;
             if agent.suspended || agent.deleting {
                 return Err(Failure::AgentOffline { seen: None });
             }
@@ -270,13 +276,13 @@ impl Front {
         Err(Failure::NotFound)
     }
 
-    /// The service, if it is there and can be reached this way. `is_for` is the type that the
-    /// credential is bound to.
+    /// The service, if it is there and can be reached this way. `bound` is what the credential is
+    /// for, if it is for one service alone.
     fn target(
         &self,
         cluster: &ClusterName,
         name: &ServiceName,
-        is_for: Option<&str>,
+        bound: Option<&Bound>,
         raw: bool,
     ) -> Result<Target, Failure> {
         let object = ObjectName::cluster_scoped(&name.object());
@@ -288,12 +294,25 @@ impl Front {
             true if !service.raw => return Err(Failure::NotExposed),
             _ => {}
         }
-        if let Some(is_for) = is_for.filter(|is_for| *is_for != service.kind) {
-            let (is_for, this) = (is_for.to_owned(), service.kind.clone());
-            return Err(Failure::CredentialScope(Scope::Type { is_for, this }));
-        }
         let agent = self.tunnels.spec(cluster, &name.agent).ok_or(Failure::NotFound)?;
+        if let Some(bound) = bound {
+            bound.check(&agent, &service).map_err(Failure::CredentialScope)?;
+        }
         Ok(Target { agent, service })
+    }
+}
+
+impl Bound {
+    fn check(&self, agent: &AgentSpec, service: &Exposure) -> Result<(), Scope> {
+        if self.agent != agent.uid {
+            return Err(Scope::EarlierAgent);
+        }
+        match &self.kind {
+            Some(kind) if *kind != service.kind => {
+                Err(Scope::Type { is_for: kind.clone(), this: service.kind.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -109,6 +109,7 @@ pub(super) mod tests {
 
     pub(in crate::hub::services) fn spec(allow: &[&str]) -> AgentSpec {
         AgentSpec {
+            uid: strait_types::Uid::from_random([1; 16]),
             suspended: false,
             draining: false,
             join_policy: crate::JoinPolicy::Token,

@@ -73,19 +73,7 @@ impl Announcements {
         if uid.is_some() {
             self.connections.observed(cluster, name, seen.offers.len());
         }
-        let writes = plan(&seen, &existing);
-        let ends = |write: &Write| {
-            let old = matches!(write, Write::Delete(_)).then(|| existing.get(write.name()));
-            old.flatten().is_some_and(|old| owner_of(old) != uid.as_deref())
-        };
-        // What was made for an agent of before is worth nothing to the next of its name.
-        if writes.iter().any(ends)
-            && let Err(error) = self.credentials.end_of_agent(cluster, name).await
-        {
-            tracing::warn!(err = %Report(&error), agent = name, "an agent's credentials cannot be ended");
-            return self.look_at(key, Instant::now() + RETRY);
-        }
-        let again = futures_util::stream::iter(writes)
+        let again = futures_util::stream::iter(plan(&seen, &existing))
             .map(|write| self.apply(&key, write))
             .buffer_unordered(CONCURRENCY)
             .filter_map(std::future::ready)
