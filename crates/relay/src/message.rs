@@ -138,6 +138,8 @@ pub enum Failure {
     HeadTimeout(Duration),
     /// Nothing came for too long.
     IdleTimeout(Duration),
+    /// It took too long, and nobody says what.
+    TimedOut,
     /// The body is too large, if its length was told.
     TooLarge {
         /// Its length.
@@ -248,9 +250,10 @@ impl Failure {
             | Self::UpstreamReset
             | Self::UpstreamProtocol
             | Self::Aborted => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout(_) | Self::HeadTimeout(_) | Self::IdleTimeout(_) => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::ConnectTimeout(_)
+            | Self::HeadTimeout(_)
+            | Self::IdleTimeout(_)
+            | Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UpgradeNotAllowed | Self::NotRaw => StatusCode::NOT_IMPLEMENTED,
             Self::RawOnly => StatusCode::UPGRADE_REQUIRED,
@@ -286,6 +289,7 @@ impl Failure {
             Self::ConnectTimeout(_) => "ConnectTimeout",
             Self::HeadTimeout(_) => "HeadTimeout",
             Self::IdleTimeout(_) => "IdleTimeout",
+            Self::TimedOut => "Timeout",
             Self::TooLarge { .. } => "TooLarge",
             Self::UpgradeNotAllowed | Self::NotRaw => "UpgradeNotAllowed",
             Self::RawOnly => "UpgradeRequired",
@@ -402,6 +406,9 @@ impl Failure {
                 "nothing passed for {}; `idleTimeout` in the services file",
                 format_duration(*limit)
             ),
+            Self::TimedOut => {
+                format!("{agent} did not take the request in time; it may have been executed")
+            }
             Self::TooLarge { length, limit } => {
                 let length = length.map_or_else(|| "the body".to_owned(), size);
                 format!("{length} > maxBody {} of {service}", size(*limit))

@@ -51,6 +51,7 @@ pub use metrics::ServingMetrics;
 pub use peer::Peer;
 
 use self::flow::Flow;
+pub(crate) use self::identity::OF_PEOPLE;
 use self::live::{Context, Live, Side};
 use self::seen::Seen;
 pub(crate) use self::seen::{NOT_OFFERED, RULES};

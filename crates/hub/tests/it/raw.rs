@@ -140,6 +140,12 @@ async fn what_breaks_off_never_looks_complete() {
     let error = in_time("the break", pipe.read_to_end(&mut told)).await.unwrap_err();
     assert_eq!((&*told, closed(&error).0), (&b"so far"[..], 4502));
     assert!(closed(&error).1.starts_with("UpstreamReset: "), "{error}");
+    // Silence has a reason of its own.
+    let mut pipe = site.dial("idle").await;
+    pipe.shutdown().await.unwrap();
+    let error = in_time("the end", pipe.read(&mut [0; 8])).await.unwrap_err();
+    assert_eq!(closed(&error).0, 4504, "{error}");
+    assert!(closed(&error).1.starts_with("IdleTimeout: nothing passed for 1h"), "{error}");
     // The client, without a word and with a wrong one.
     let mut pipe = site.dial("count").await;
     pipe.write_all(b"x").await.unwrap();
@@ -158,6 +164,25 @@ async fn what_breaks_off_never_looks_complete() {
     site.agent.link.cut(Code::None, "");
     let error = in_time("the loss", pipe.read(&mut [0; 8])).await.unwrap_err();
     assert!(closed(&error).1.starts_with("ConnectionLost: "), "{error}");
+}
+
+#[tokio::test]
+async fn pings_are_answered_also_behind_the_end_of_what_a_client_says() {
+    let mut site = Site::start().await;
+    let token = site.token("quiet").await;
+    let (key, path) = (key(), "/services/relay/smith/quiet");
+    let (_, mut io) = ask(&site.hub.anonymous(), path, fields(&key, Some(&token))).await.unwrap();
+    let half = br#"{"half-close":true}"#;
+    let length = 0x80 | u8::try_from(half.len()).unwrap();
+    io.write_all(&[&[0x81, length, 0, 0, 0, 0], &half[..]].concat()).await.unwrap();
+    for _ in 0..3 {
+        io.write_all(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
+        let mut pong = [0; 4];
+        in_time("the pong", io.read_exact(&mut pong)).await.unwrap();
+        assert_eq!(pong, [0x8a, 2, b'h', b'i']);
+    }
+    drop(io);
+    assert_eq!(in_time("the end", site.agent.ends.recv()).await, Some(Code::Cancel));
 }
 
 #[tokio::test]
@@ -222,6 +247,7 @@ async fn mistakes_are_told_before_the_connection_changes() {
     for (service, status, reason) in [
         ("refuse", 502, "ConnectFailed"),
         ("late", 504, "ConnectTimeout"),
+        ("users", 403, "AgentRule"),
         ("web", 501, "UpgradeNotAllowed"),
         ("greet", 403, "NotExposed"),
     ] {

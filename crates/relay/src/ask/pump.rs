@@ -1,6 +1,10 @@
 //! Connections that carry bytes both ways, each direction to its own end: those that became
 //! another protocol, and those of raw services.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -72,6 +76,8 @@ async fn up<T: AsyncRead + Unpin>(
             Ok(0) => {
                 // An end already is no news.
                 let _ = sender.finish();
+                // Who writes looks after what the client still says, from now on.
+                tokio::task::yield_now().await;
                 // What comes may be held up by a client that reads nothing.
                 return stopped(sender.stopped().await);
             }
@@ -111,7 +117,12 @@ async fn down<T: AsyncWrite + Unpin>(
     live: &impl Meter,
 ) -> Result<(), Broken> {
     loop {
-        match receiver.next().await {
+        let part = tokio::select! {
+            biased;
+            part = receiver.next() => part,
+            never = tend(to) => return never,
+        };
+        match part {
             Part::Data(bytes) => {
                 live.brought(bytes.len());
                 to.write_all(&bytes).await.map_err(|_| Broken::Client)?;
@@ -123,4 +134,14 @@ async fn down<T: AsyncWrite + Unpin>(
             Part::Head(_) | Part::Trailers(_) => {}
         }
     }
+}
+
+/// Answers what a client says that has ended its direction, such as pings, and sees that it left.
+/// Nothing is waited for that was written.
+async fn tend<T: AsyncWrite + Unpin>(to: &mut T) -> Result<(), Broken> {
+    poll_fn(|context| match Pin::new(&mut *to).poll_flush(context) {
+        Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Client)),
+        _ => Poll::Pending,
+    })
+    .await
 }

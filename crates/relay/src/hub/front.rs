@@ -38,7 +38,7 @@ use crate::http::answer::contain;
 use crate::http::way::Way;
 use crate::message::{Failure, Reader, ServiceName, prefers_json};
 pub use crate::record::{Recorded, Recorder};
-use crate::serve::RULES;
+use crate::serve::{OF_PEOPLE, RULES};
 
 use head::Head;
 use live::Entry;
@@ -368,6 +368,17 @@ impl Crossing<'_> {
                 chosen.series.stalled();
                 Failure::Stalled { waiting: chosen.share.waiting() }
             }
+            // An agent says by which of its rules.
+            Code::Forbidden => Failure::AgentRule {
+                method: "a connection".to_owned(),
+                path: format!("to {}", self.name.service),
+                rule: OF_PEOPLE.into_iter().find(|rule| *rule == &*end.text).unwrap_or("a rule"),
+                detail: None,
+            },
+            Code::Identity => Failure::IdentityUnmapped {
+                user: self.caller.user.name.to_string(),
+                groups: self.caller.user.groups.iter().map(ToString::to_string).collect(),
+            },
             // An agent says how many run.
             Code::Overloaded => match end.text.parse() {
                 Ok(running) => Failure::Overloaded { running, of: self.name.service.clone() },

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use strait_runtime::units::parse_duration;
 use strait_tunnel::{Code, End};
 
 use super::{ConnectError, Failure};
@@ -24,7 +25,12 @@ impl Failure {
             Code::Revoked => Self::CredentialRevoked { ago: Duration::ZERO, by: None },
             Code::Lost => Self::ConnectionLost,
             Code::Refused | Code::Draining => Self::NotAccepted,
-            Code::Aborted | Code::Timeout => Self::Aborted,
+            Code::Aborted => Self::Aborted,
+            // Who served it says how long nothing passed.
+            Code::Timeout => match parse_duration(&end.text) {
+                Ok(limit) => Self::IdleTimeout(limit),
+                Err(_) => Self::TimedOut,
+            },
             _ => Self::Internal,
         }
     }

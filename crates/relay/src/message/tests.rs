@@ -171,6 +171,13 @@ fn executions() -> Vec<Row> {
         ),
         (
             0,
+            Failure::TimedOut,
+            504,
+            "Timeout",
+            "smith did not take the request in time; it may have been executed",
+        ),
+        (
+            0,
             Failure::ConnectionLost,
             502,
             "ConnectionLost",

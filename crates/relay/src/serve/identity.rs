@@ -12,6 +12,10 @@ const LENGTH_MAX: usize = 16 << 10;
 /// Most of its groups.
 const GROUPS_MAX: usize = 256;
 
+/// The rules of an agent's about people, by their names in its file.
+pub(crate) const OF_PEOPLE: [&str; 3] =
+    ["policy.requireIdentity", "allow.users", "policy.maxTokenAge"];
+
 /// Who asks. What else the hub says of them is not needed here.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Identity {
@@ -62,15 +66,16 @@ impl Identity {
         policy: &Policy,
         now: Timestamp,
     ) -> Option<&'static str> {
+        let [required, users, age] = OF_PEOPLE;
         let user = Some(&*self.user).filter(|user| !user.is_empty());
         if policy.require_identity && user.is_none() {
-            return Some("policy.requireIdentity");
+            return Some(required);
         }
         if !service.admits(user) {
-            return Some("allow.users");
+            return Some(users);
         }
         let too_old = policy.max_token_age.is_some_and(|limit| !self.is_younger(limit, now));
-        (user.is_some() && too_old).then_some("policy.maxTokenAge")
+        (user.is_some() && too_old).then_some(age)
     }
 
     /// A token of which nobody says how old it is could be of any age. What is no token, such as

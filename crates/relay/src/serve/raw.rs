@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use strait_runtime::units::format_duration;
 use strait_tunnel::{Code, Directions, RawHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
@@ -11,7 +12,7 @@ use super::dial::Io;
 use super::flow::Flow;
 use super::identity::Identity;
 use super::live::{Live, Way};
-use super::seen::Seen;
+use super::seen::{RULES, Seen};
 use super::trust::Offered;
 use super::until;
 use crate::link::{Part, Receiver, Sender, Stream};
@@ -27,9 +28,8 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
 pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut seen: Seen) {
     let (receiver, mut sender) = stream.split();
     match connect(&live, &mut sender, &head, &mut seen).await {
-        Err(code) => {
+        Err(Refusal(code, text)) => {
             seen.code = code;
-            let text = if code == Code::Overloaded { live.running() } else { String::new() };
             sender.reset(Directions::Both, code, &text);
         }
         Ok(io) => {
@@ -41,27 +41,37 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut se
     }
 }
 
+/// Why a stream is not accepted, and what the hub is told of it: which rule, how many run.
+struct Refusal(Code, String);
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self(code, String::new())
+    }
+}
+
 async fn connect(
     live: &Live,
     sender: &mut Sender,
     head: &RawHead,
     seen: &mut Seen,
-) -> Result<Io, Code> {
+) -> Result<Io, Refusal> {
     let identity = Identity::parse(head.tlvs().identity).map_err(|_| Code::Identity)?;
     let identity = seen.by(identity);
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
-        seen.reason = rule;
-        return Err(Code::Forbidden);
+        seen.reason = RULES[0];
+        return Err(Refusal(Code::Forbidden, rule.to_owned()));
     }
+    let full = || Refusal(Code::Overloaded, live.running());
     // Bytes are accepted once there is a connection for them, which may take its time.
-    let _waits = live.wait().ok_or(Code::Overloaded)?;
-    seen.turn = Some(until(sender, live.turn()).await?.ok_or(Code::Overloaded)?);
+    let _waits = live.wait().ok_or_else(full)?;
+    seen.turn = Some(until(sender, live.turn()).await?.ok_or_else(full)?);
     until(sender, seen.record()).await?.map_err(|failure| {
         seen.reason = failure.reason();
         Code::Internal
     })?;
-    let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal) };
+    let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal.into()) };
     let dialled = Box::pin(dialer.dial(Offered::Nothing, live.service.limits.dial));
     let (io, _) = until(sender, dialled).await?.map_err(|failure| {
         seen.reason = failure.reason();
@@ -105,7 +115,9 @@ pub(super) async fn pump(
     match ended {
         Ok(()) => Code::None,
         Err(code) => {
-            sender.reset(Directions::Both, code, "");
+            // The hub is told how long nothing passed.
+            let idle = limits.idle.filter(|_| code == Code::Timeout);
+            sender.reset(Directions::Both, code, &idle.map(format_duration).unwrap_or_default());
             code
         }
     }

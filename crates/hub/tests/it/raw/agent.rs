@@ -14,8 +14,9 @@ use crate::harness::{Client, PATIENCE, TestHub};
 use crate::joining::{Installation, token};
 
 /// What its services do: all are raw but `web`.
-pub(super) const SERVICES: [&str; 8] =
-    ["echo", "count", "source", "refuse", "late", "break", "greet", "web"];
+pub(super) const SERVICES: [&str; 11] = [
+    "echo", "count", "source", "refuse", "late", "users", "break", "greet", "idle", "quiet", "web",
+];
 
 pub(super) struct Agent {
     pub(super) link: Link,
@@ -116,6 +117,7 @@ async fn serve(stream: Stream, name: String, shared: Shared) {
     match &*name {
         "refuse" => return sender.reset(Directions::Both, Code::ConnectFailed, ""),
         "late" => return sender.reset(Directions::Both, Code::ConnectTimeout, ""),
+        "users" => return sender.reset(Directions::Both, Code::Forbidden, "allow.users"),
         _ => sender.accept(),
     }
     match &*name {
@@ -160,6 +162,13 @@ async fn serve(stream: Stream, name: String, shared: Shared) {
             while receiver.next().await != Part::End {}
             sender.reset(Directions::Both, Code::UpstreamReset, "");
         }
+        // Nothing passed for too long.
+        "idle" => {
+            while receiver.next().await != Part::End {}
+            sender.reset(Directions::Both, Code::Timeout, "1h");
+        }
+        // Says nothing, and goes with its client.
+        "quiet" => shared.ended.send(sender.stopped().await).await.unwrap(),
         // Says all that it has to say, then listens.
         "greet" => {
             sender.write(Bytes::from_static(b"hello")).await.unwrap();

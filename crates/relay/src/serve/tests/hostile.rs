@@ -333,3 +333,17 @@ async fn what_rules_refuse_is_written_down_a_few_times() {
     let denied = "decided alice web.smith r-1 relay.stream.deny DELETE /job";
     assert_eq!(lines(&rig), [denied; 3]);
 }
+
+#[tokio::test]
+async fn whom_bytes_are_refused_to_is_told_by_which_rule_and_written_down() {
+    let service = "{name: db, type: tcp, address: '127.0.0.1:1', allow: {users: [bob]}}";
+    let rig = Rig::new(&format!("services:\n- {service}\n")).await;
+    let mut stream = rig.raw("db");
+    let end = Answer::read(&mut stream.receiver).await.end;
+    let Part::Broken(end) = end else { panic!("{end:?}") };
+    assert_eq!((end.code, &*end.text), (Code::Forbidden, "allow.users"));
+    rig.metric("strait_runtime_tasks{task=\"relay.stream\"} 0").await;
+    rig.metric("strait_runtime_tasks{task=\"stream-deny\"} 0").await;
+    let [line] = &lines(&rig)[..] else { panic!("{:?}", lines(&rig)) };
+    assert!(line.contains("alice db.smith") && line.contains("relay.stream.deny"), "{line}");
+}

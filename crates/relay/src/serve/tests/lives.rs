@@ -234,3 +234,18 @@ async fn a_request_ends_with_its_own_time() {
     head_of(&mut socket).await.unwrap();
     assert!(head_of(&mut socket).await.is_none(), "its connection is closed");
 }
+
+#[tokio::test]
+async fn bytes_that_stand_still_are_ended_with_how_long_they_did() {
+    let (listener, url) = listen().await;
+    let address = url.trim_start_matches("http://");
+    let rig = Rig::new(&format!(
+        "services:\n- {{name: db, type: tcp, address: '{address}', idleTimeout: 50ms}}\n"
+    ))
+    .await;
+    let mut stream = rig.raw("db");
+    let _service = listener.accept().await.unwrap();
+    let end = Answer::read(&mut stream.receiver).await.end;
+    let Part::Broken(end) = end else { panic!("{end:?}") };
+    assert_eq!((end.code, &*end.text), (Code::Timeout, "50ms"));
+}
