@@ -77,7 +77,7 @@ pub(crate) fn check(hub: &TestHub, token: &str) -> Result<Caller, Failure> {
 
 /// Why a token does not get to `ci` of smith, where it cannot: the reason, and the text.
 pub(crate) async fn refusal(hub: &TestHub, token: &str) -> (String, String) {
-    let client = hub.anonymous().header("authorization", &format!("Bearer {token}"));
+    let client = hub.anonymous().below("").header("authorization", &format!("Bearer {token}"));
     let answer = client.get("/services/relay/smith/ci/").await;
     (answer.headers.get("x-strait-error").unwrap().to_str().unwrap().to_owned(), answer.text())
 }
