@@ -92,32 +92,14 @@ pub fn unverified_client_config(
     identified(unverified(builder(clock, &[&TLS13, &TLS12])?), identity)
 }
 
-/// As [`client_config`], or without `authorities` as [`unverified_client_config`], for services
-/// that must not fall back to TLS 1.2.
-///
-/// # Errors
-/// As [`client_config`].
-pub fn tls13_client_config(
-    authorities: Option<&TrustBundle>,
-    identity: Option<ClientIdentity>,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<ClientConfig>, PkiError> {
-    let builder = builder(clock, &[&TLS13])?;
-    let builder = match authorities {
-        Some(authorities) => builder.with_root_certificates(authorities.roots().clone()),
-        None => unverified(builder),
-    };
-    identified(builder, identity)
-}
-
-fn unverified(
+pub(crate) fn unverified(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let anyone = Arc::new(Anyone(provider().signature_verification_algorithms));
     builder.dangerous().with_custom_certificate_verifier(anyone)
 }
 
-fn builder(
+pub(crate) fn builder(
     clock: Arc<dyn Clock>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, PkiError> {
@@ -126,7 +108,7 @@ fn builder(
         .map_err(PkiError::Tls)
 }
 
-fn identified(
+pub(crate) fn identified(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     identity: Option<ClientIdentity>,
 ) -> Result<Arc<ClientConfig>, PkiError> {
@@ -173,9 +155,7 @@ pub struct PinMismatch {
 impl PinMismatch {
     /// Of what a server presented.
     pub(crate) fn by(end_entity: &CertificateDer<'_>, expected: KeyHash) -> Self {
-        let parsed = X509Certificate::from_der(end_entity);
-        let issuer = parsed.map(|(_, parsed)| parsed.issuer().to_string()).unwrap_or_default();
-        Self { expected, issuer }
+        Self { expected, issuer: issuer_of(end_entity) }
     }
 
     /// Finds the mismatch among the causes of a failed connection.
@@ -197,6 +177,12 @@ impl PinMismatch {
         }
         None
     }
+}
+
+/// Who signed a certificate, as it says itself.
+pub(crate) fn issuer_of(certificate: &CertificateDer<'_>) -> String {
+    let parsed = X509Certificate::from_der(certificate);
+    parsed.map(|(_, parsed)| parsed.issuer().to_string()).unwrap_or_default()
 }
 
 /// Believes every certificate, and still that the server holds its key.

@@ -22,14 +22,14 @@ mod peer;
 mod pem;
 mod provider;
 mod server;
+mod service;
 #[cfg(test)]
 mod testing;
 mod tunnel;
 
 pub use authority::Authority;
 pub use client::{
-    ClientIdentity, PinMismatch, client_config, pinned_client_config, tls13_client_config,
-    unverified_client_config,
+    ClientIdentity, PinMismatch, client_config, pinned_client_config, unverified_client_config,
 };
 pub use csr::Csr;
 pub use error::PkiError;
@@ -40,4 +40,5 @@ pub use key::{KeyHash, PrivateKey};
 pub use peer::{PeerCertificate, TrustBundle, VerifyError};
 pub use provider::install_provider;
 pub use server::{ServingCertificate, server_config};
+pub use service::{UnknownAuthority, service_client_config};
 pub use tunnel::tunnel_client_config;

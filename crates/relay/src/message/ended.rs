@@ -6,6 +6,7 @@ use strait_runtime::units::parse_duration;
 use strait_tunnel::{Code, End};
 
 use super::{ConnectError, Failure};
+use crate::link::control::shown;
 
 impl Failure {
     /// Says why there is no answer.
@@ -15,6 +16,10 @@ impl Failure {
             Code::Forbidden | Code::Identity => Self::NotFound,
             Code::ConnectFailed => Self::ConnectFailed(ConnectError::Failed),
             Code::ConnectTimeout => Self::ConnectFailed(ConnectError::TimedOut),
+            // An agent says what is wrong with the certificate.
+            Code::UpstreamTls if !end.text.is_empty() => {
+                Self::UpstreamTls { why: shown(&end.text) }
+            }
             Code::UpstreamTls => {
                 Self::UpstreamTls { why: "is not trusted (why is in the agent's log)".into() }
             }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
+use strait_pki::UnknownAuthority;
 use strait_types::Report;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::trust::{Offered, TlsSource};
+use crate::link::control::shown;
 use crate::message::{ConnectError, Failure};
 
 /// Addresses of one host that are tried; more would only eat the time.
@@ -128,17 +130,19 @@ impl Dialer {
     }
 }
 
-/// What is wrong with a certificate, without any name of the private side.
+/// What is wrong with a certificate, without any name of the private side but of who signed it:
+/// that tells which authority is missing.
 fn why(error: &io::Error, own: bool) -> String {
     let found = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(unknown) = found.and_then(UnknownAuthority::of) {
+        let by = match own {
+            true => "tls.caFile",
+            false => "an authority that the agent's machine trusts; see tls.caFile",
+        };
+        return format!("is not signed by {by} (issuer: {})", shown(&unknown.issuer));
+    }
     let text = match found {
         Some(rustls::Error::InvalidCertificate(reason)) => match reason {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature if own => {
-                "is not signed by tls.caFile"
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "is not signed by an authority that the agent's machine trusts; see tls.caFile"
-            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "is not valid yet"

@@ -76,10 +76,10 @@ async fn connect(
     let (io, _) = until(sender, dialled).await?.map_err(|failure| {
         seen.reason = failure.reason();
         match failure {
-            Failure::ConnectTimeout(_) => Code::ConnectTimeout,
-            Failure::UpstreamTls { .. } => Code::UpstreamTls,
-            Failure::ConnectFailed(_) => Code::ConnectFailed,
-            _ => Code::Internal,
+            Failure::ConnectTimeout(_) => Code::ConnectTimeout.into(),
+            Failure::UpstreamTls { why } => Refusal(Code::UpstreamTls, why),
+            Failure::ConnectFailed(_) => Code::ConnectFailed.into(),
+            _ => Refusal::from(Code::Internal),
         }
     })?;
     Ok(io)

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use strait_pki::{
-    ClientIdentity, PkiError, TrustBundle, client_config, tls13_client_config,
-    unverified_client_config,
-};
+use strait_pki::{ClientIdentity, PkiError, TrustBundle, service_client_config};
 use strait_runtime::Clock;
 use strait_types::Report;
 
@@ -142,11 +139,7 @@ impl Shared {
             Some(_) => Some(TrustBundle::from_pem(authorities)?),
             None => Some(TrustBundle::of_machine()?),
         };
-        match (bundle, self.trust.only_1_3) {
-            (bundle, true) => tls13_client_config(bundle.as_ref(), identity, clock),
-            (Some(bundle), false) => client_config(&bundle, identity, clock),
-            (None, false) => unverified_client_config(identity, clock),
-        }
+        service_client_config(bundle.as_ref(), self.trust.only_1_3, identity, clock)
     }
 }
 

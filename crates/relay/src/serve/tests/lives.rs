@@ -177,6 +177,11 @@ async fn services_are_trusted_as_they_are_configured() {
         let answer = over_tls(&options, alpn).await;
         assert_eq!(answer.told(), (expected.0, expected.1, true), "{options}");
         assert!(!answer.text().contains("ci.example"), "{}", answer.text());
+        // Who signed it, where that is what is not trusted.
+        let by_another = options.contains("other") || !options.contains("caFile");
+        let told = answer.text().contains("is not signed by")
+            && answer.text().contains("(issuer: CN=Strait hub CA");
+        assert_eq!(told, by_another && answer.status == 502, "{}", answer.text());
     }
 }
 
