@@ -16,6 +16,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What to join with; not looked at once joined.
     pub token: Option<JoinToken>,
+    /// Whether the data directory goes with this installation, as that of a pod does.
+    pub ephemeral: bool,
     /// Where the hub is, if not where the token or the membership says.
     pub front_door: FrontDoor,
     /// Loopback address of the health port; port 0 takes a free one.

@@ -1,13 +1,14 @@
 //! What the agent's files say: requests to take, services to offer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use strait_api::private::Source;
 use strait_machinery::json::Value;
 use strait_machinery::yaml::{self, Mistake};
-use strait_relay::services::{self, AgentConfig, Disk};
+use strait_relay::services::{self, AgentConfig, Disk, FileState};
 use strait_requests::ConfigErrors;
 use strait_runtime::fs::read_capped;
+use strait_types::Redacted;
 
 /// Generous for what people write.
 const FILE_BYTES_MAX: usize = 4 << 20;
@@ -43,6 +44,21 @@ impl Files {
     /// # Blocking
     /// Reads the files, and opens those that they name.
     pub fn read(&self) -> Result<Told, ConfigErrors> {
+        self.read_with(&Disk)
+    }
+
+    /// The same for another machine: the files that they name are there and not here.
+    ///
+    /// # Errors
+    /// Everything else that is wrong anywhere.
+    ///
+    /// # Blocking
+    /// Reads the files.
+    pub fn read_for_elsewhere(&self) -> Result<Told, ConfigErrors> {
+        self.read_with(&Elsewhere)
+    }
+
+    fn read_with(&self, named: &dyn services::Files) -> Result<Told, ConfigErrors> {
         let requests = strait_requests::load(&self.paths);
         let mut told = Told::default();
         let mut errors = match requests {
@@ -56,7 +72,9 @@ impl Files {
             // What cannot be read was told.
             let Ok(text) = read_capped(path, FILE_BYTES_MAX) else { continue };
             let Ok(text) = String::from_utf8(text) else { continue };
-            self.read_relay(&path.display().to_string(), &text, &mut told, &mut errors.mistakes);
+            let file = path.display().to_string();
+            let source = Source { file: &file, text: &text };
+            self.read_relay(&source, named, &mut told, &mut errors.mistakes);
         }
         if errors.files.is_empty() && errors.mistakes.is_empty() {
             return Ok(told);
@@ -72,22 +90,42 @@ impl Files {
         Err(errors)
     }
 
-    fn read_relay(&self, file: &str, text: &str, told: &mut Told, mistakes: &mut Vec<Mistake>) {
-        match services::read(&Source { file, text }, &Disk, self.allow_insecure) {
+    fn read_relay(
+        &self,
+        source: &Source<'_>,
+        named: &dyn services::Files,
+        told: &mut Told,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        match services::read(source, named, self.allow_insecure) {
             Ok(None) => {}
             Ok(Some(checked)) => {
                 told.warnings.extend(checked.warnings);
                 if told.relay.replace(checked.config).is_some() {
                     let message = "another file has an AgentConfig already".to_owned();
                     let position = yaml::Position { line: 1, column: 1 };
-                    mistakes.push(Mistake { file: file.to_owned(), position, message });
+                    mistakes.push(Mistake { file: source.file.to_owned(), position, message });
                 }
             }
             Err(found) => mistakes.extend(found),
         }
-        let documents = yaml::parse(text).unwrap_or_default().into_iter().map(|one| one.value);
+        let documents =
+            yaml::parse(source.text).unwrap_or_default().into_iter().map(|one| one.value);
         let fixed = |one: &Value| !one.is_null() && one.str_at(&["kind"]) != Some("AgentConfig");
         told.fixed.extend(documents.filter(fixed));
+    }
+}
+
+/// Files that are taken to be there.
+struct Elsewhere;
+
+impl services::Files for Elsewhere {
+    fn look(&self, _: &Path) -> Result<FileState, String> {
+        Ok(FileState { open_to_others: false })
+    }
+
+    fn read(&self, _: &Path) -> Result<Redacted<Vec<u8>>, String> {
+        Err("is on another machine".to_owned())
     }
 }
 

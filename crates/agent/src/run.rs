@@ -53,6 +53,7 @@ pub async fn run(
         instance: directory.id().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        ephemeral: config.ephemeral,
     };
     let joined =
         Member::join(&directory, config.token.as_ref(), config.front_door, &facts, &context);

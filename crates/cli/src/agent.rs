@@ -2,8 +2,10 @@
 
 mod approve;
 mod check;
+mod manifest;
 mod objects;
 mod settings;
+mod status;
 mod token;
 
 use clap::{Args, Subcommand};
@@ -18,6 +20,8 @@ use crate::objects::{ListArgs, ShowArgs, list, show};
 use crate::process;
 use approve::{ApproveArgs, DenyArgs};
 use check::CheckArgs;
+use manifest::ManifestArgs;
+use status::StatusArgs;
 use token::TokenArgs;
 
 pub(crate) use objects::AGENTS;
@@ -43,6 +47,8 @@ enum AgentCommand {
     Show(AgentShowArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
+    Manifest(ManifestArgs),
+    Status(StatusArgs),
 }
 
 /// Lists agents, with what is connected of each
@@ -95,6 +101,11 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) allow_insecure: bool,
 
+    /// The data directory goes with this installation, as that of a pod does: once it is gone, its
+    /// place (`maxInstances`) may be given to another
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+
     /// The hub's address, if not as the token says, for example https://hub.example:6443
     #[arg(long, env = "STRAIT_HUB", value_name = "URL")]
     pub(crate) hub: Option<String>,
@@ -133,6 +144,8 @@ pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
             show(&AGENTS, &name, &args.show, &workspace).await
         }),
         Some(AgentCommand::Approve(args)) => process::call(approve::approve(args)),
+        Some(AgentCommand::Manifest(args)) => process::call(manifest::run(args)),
+        Some(AgentCommand::Status(args)) => process::call(status::run(args)),
         Some(AgentCommand::Deny(args)) => process::call(approve::deny(args)),
         None => serve(&args.run, log),
     }

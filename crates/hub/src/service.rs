@@ -13,7 +13,7 @@ use strait_apiserver::negotiate::Format;
 use strait_apiserver::{ApiRequest, ApiResponse, Query, ResponseBody, Server, forbidden, respond};
 use strait_auth::{Attributes, NonResource, User};
 use strait_hooks::admin::{Admin, Authorizer};
-use strait_machinery::json::parse;
+use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
 use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Inside, Io, read_body};
@@ -268,6 +268,7 @@ impl Service {
                 instance: text("instance"),
                 version: text("version"),
                 host: text("host"),
+                ephemeral: value.get("ephemeral").and_then(Value::as_bool) == Some(true),
             };
             self.joining.join(&request, connection.peer().ip()).await
         } else {

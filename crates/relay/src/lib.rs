@@ -30,6 +30,7 @@ pub mod incoming;
 mod limiter;
 pub mod link;
 pub mod message;
+mod places;
 pub mod record;
 pub mod serve;
 pub mod services;

@@ -99,6 +99,7 @@ impl Site {
         let config = Config {
             data_dir: self.home.path().join("agent"),
             token: Some(self.token.parse().unwrap()),
+            ephemeral: false,
             front_door: FrontDoor::default(),
             health: "127.0.0.1:0".parse().unwrap(),
             told: files.read().unwrap_or_else(|error| panic!("{error}")),

@@ -167,7 +167,7 @@ mod tests {
         let others = [decided, over, request("jones", "a", then)];
         assert!(meant(others.to_vec()).unwrap_err().contains("no installation of agent smith"));
         let with = |more: &[Value]| [&others[..], more].concat();
-        assert_eq!(meant(with(&[one.clone()])).unwrap(), "smith.a");
+        assert_eq!(meant(with(std::slice::from_ref(&one))).unwrap(), "smith.a");
         let asked = meant(with(&[one, two])).unwrap_err();
         assert!(asked.contains("2 wait; which one?\nsmith/a on h[2J1 from 192.0.2.7, key ab12"));
     }

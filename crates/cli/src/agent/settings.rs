@@ -10,7 +10,7 @@ use super::RunArgs;
 use crate::exit::Failure;
 use crate::settings::{Setting, read_file};
 
-const DATA_DIR_DEFAULT: &str = "strait-agent";
+pub(super) const DATA_DIR_DEFAULT: &str = "strait-agent";
 const HEALTH_DEFAULT: &str = "127.0.0.1:9102";
 
 /// Largest token or CA file, bytes.
@@ -47,6 +47,7 @@ pub(crate) fn read(args: &RunArgs) -> Result<Config, Failure> {
         (Some(health), Ok(told)) if mistakes.is_empty() => Ok(Config {
             data_dir: PathBuf::from(data_dir.text),
             token,
+            ephemeral: args.ephemeral,
             front_door: FrontDoor { address, ca },
             health,
             files,

@@ -214,6 +214,7 @@ async fn a_token_of_another_hub_is_refused_on_both_sides() {
         instance: installation.instance.clone(),
         version: "0.1.0".into(),
         host: "host-1".into(),
+        ephemeral: false,
     };
     let address = hub.hub().address().to_string();
     let door = FrontDoor { address: Some(address.clone()), ca: None };
@@ -334,6 +335,33 @@ async fn no_more_installations_join_than_the_agent_allows_however_many_try() {
     assert_eq!(joined, 2);
     let agent = hub.admin().get(&format!("{AGENTS}/smith")).await.expect(200);
     assert_eq!(agent.array_at(&["status", "instances"]).len(), 2);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_gone_leaves_its_place_to_the_next() {
+    let clock = Arc::new(ManualClock::new(Timestamp::now()));
+    let hub = TestHub::start_at(clock.clone()).await;
+    make_agent(&hub.admin(), "smith", "{maxInstances: 2}").await;
+    let token = token(&hub.admin(), "smith", "{uses: 5}").await;
+    let pods = [(); 3].map(|()| Installation::new());
+    let ask = async |pod: &Installation, ephemeral: bool| {
+        let mut request = pod.request(&token);
+        request.set(&["ephemeral"], ephemeral);
+        hub.anonymous().below("").post(JOIN_PATH, &request).await
+    };
+    Installation::new().join(&hub, &token).await;
+    let first = pods[0].client(&hub, &ask(&pods[0], true).await.expect(200));
+    refused(&ask(&pods[1], true).await, 409, "TooManyInstances");
+    clock.advance(Duration::from_secs(11 * 60));
+    ask(&pods[1], true).await.expect(200);
+    let object = format!("{AGENTS}/smith");
+    first.get(&object).await.refused(401, "Unauthorized");
+    clock.advance(Duration::from_secs(9 * 60));
+    refused(&ask(&pods[2], true).await, 409, "TooManyInstances");
+    let agent = hub.admin().get(&object).await.expect(200);
+    let ids = agent.array_at(&["status", "instances"]).iter();
+    let ids: Vec<_> = ids.filter_map(|own| own.str_at(&["id"])).collect();
+    assert!(ids.len() == 2 && ids.contains(&pods[1].instance.as_str()), "{ids:?}");
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub struct Facts {
     pub version: String,
     /// The machine that it runs on.
     pub host: String,
+    /// Whether it does not come back once it is gone: another may have its place.
+    pub ephemeral: bool,
 }
 
 /// Joining or renewing did not succeed.
@@ -131,6 +133,7 @@ impl FrontDoor {
             "instance": facts.instance.as_str(),
             "version": facts.version.as_str(),
             "host": facts.host.as_str(),
+            "ephemeral": facts.ephemeral,
         };
         let answer = self.ask(tls, &token.hubs, JOIN_PATH, &body).await?;
         Ok(Membership::granted(&answer, key.to_pem()?)?)

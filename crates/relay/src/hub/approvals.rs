@@ -19,6 +19,9 @@ use super::records::{encoded, unwritten};
 use crate::agents::set_condition;
 use crate::approval::{Asked, Claim, Stand, Step, TOLD_FOR, WAITING_MAX, WAITS_FOR, step};
 
+/// The end of the record of a use that asked for approval.
+pub(super) const ASKED: &str = ":asked";
+
 impl Joining {
     /// What is next for whoever asks, and the request that it has, if it has one.
     pub(super) fn next(&self, joins: &Joins<'_>) -> (Step, Option<(Arc<Object>, Asked)>) {
@@ -129,9 +132,8 @@ impl Joining {
             let why = "an agent does not decide who joins";
             return Err(Status::forbidden(&resource, name, why));
         }
-        let decision = match body.str_at(&["type"]) {
-            Some(kind @ ("Approved" | "Denied")) => kind,
-            _ => return Err(Status::bad_request("type: must be Approved or Denied")),
+        let Some(decision @ ("Approved" | "Denied")) = body.str_at(&["type"]) else {
+            return Err(Status::bad_request("type: must be Approved or Denied"));
         };
         let message = clipped(body.str_at(&["message"]).unwrap_or_default());
         let key = self.agents.request_key(admission.cluster, name);
@@ -248,16 +250,11 @@ impl Joining {
 /// What a token knows of a key, by its records of use.
 pub(super) fn claim_of(used: &[Value], plain: &str) -> Claim {
     let has = |text: &str| used.iter().any(|own| own.as_str() == Some(text));
-    if has(&asked_claim(plain)) {
+    if has(&format!("{plain}{ASKED}")) {
         Claim::Asked
     } else if has(plain) {
         Claim::Joined
     } else {
         Claim::None
     }
-}
-
-/// The record of a use that asked for approval.
-pub(super) fn asked_claim(plain: &str) -> String {
-    format!("{plain}:asked")
 }

@@ -21,6 +21,7 @@ use super::records::unwritten;
 use crate::agents::{AgentSpec, Agents, is_revoked, set_condition, set_instance};
 use crate::approval::{Claim, Step};
 use crate::limiter::Limiter;
+use crate::places;
 use crate::token::{JoinToken, hex};
 
 /// For how long after its end an agent's certificate may still be renewed.
@@ -51,6 +52,8 @@ pub struct JoinRequest {
     pub version: String,
     /// The host that it runs on.
     pub host: String,
+    /// Whether it does not come back once it is gone.
+    pub ephemeral: bool,
 }
 
 /// A request to renew.
@@ -203,8 +206,8 @@ impl Joining {
             let message = "the certificate was revoked; to join again, a new token is needed";
             return Ok(Answer::Refused(403, "CertificateRevoked", message.into()));
         }
-        let known = spec.instances.iter().any(|own| own == instance.as_str());
-        if !known && spec.instances.len() >= spec.max_instances {
+        let (max, now) = (spec.max_instances, self.clock.now());
+        if !places::take(&mut joins.agent.to_value(), instance.as_str(), max, now) {
             return Ok(too_many(&token.agent, spec));
         }
         if step == Step::Ask {
@@ -338,6 +341,7 @@ impl Joining {
             changes.push(("host", clipped(&request.host).into()));
             changes.push(("version", clipped(&request.version).into()));
             changes.push(("since", now.as_str().into()));
+            changes.push(("ephemeral", request.ephemeral.into()));
         }
         let (id, uid) = (identity.instance().as_str(), agent.header.uid);
         self.change_status(identity.cluster(), identity.name(), |now, value| {
@@ -346,8 +350,7 @@ impl Joining {
                 return Some(invalid_token());
             }
             let spec = AgentSpec::of(now);
-            let known = spec.instances.iter().any(|own| own == id);
-            if !known && spec.instances.len() >= spec.max_instances {
+            if !places::take(value, id, spec.max_instances, self.clock.now()) {
                 return Some(too_many(identity.name(), &spec));
             }
             set_instance(value, id, &changes);

@@ -10,6 +10,7 @@ use strait_types::{Report, is_dns1123_label};
 
 use super::RENEW_GRACE;
 use crate::agents::{Agents, LOST_AFTER, set_condition};
+use crate::places::is_ephemeral;
 
 /// How often agents are looked at; a lost one shows at most this much late.
 const EVERY: Duration = Duration::from_secs(5);
@@ -84,7 +85,8 @@ fn forget_gone(agent: &mut Value, now: Timestamp) -> bool {
     instances.retain(|instance| {
         let end = instance.str_at(&["certificate", "notAfter"]);
         let end = end.and_then(|text| text.parse::<Timestamp>().ok());
-        end.is_none_or(|end| end + RENEW_GRACE >= now)
+        let grace = if is_ephemeral(instance) { Duration::ZERO } else { RENEW_GRACE };
+        end.is_none_or(|end| end + grace >= now)
     });
     instances.len() < before
 }
@@ -168,6 +170,11 @@ mod tests {
         let mut agent = object! {"status": object!{"instances": vec![
             instance("gone", "2026-01-01T00:00:00Z"),
             instance("late", "2026-01-02T00:00:00Z"),
+            object! {
+                "id": "ephemeral",
+                "ephemeral": true,
+                "certificate": object!{"notAfter": "2026-01-08T00:00:00Z"},
+            },
             object!{"id": "joining"},
         ]}};
         let now: Timestamp = "2026-01-08T12:00:00Z".parse().unwrap();

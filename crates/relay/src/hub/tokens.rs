@@ -20,7 +20,7 @@ use strait_types::{ClusterName, InstanceId, Redacted};
 use subtle::ConstantTimeEq;
 
 use super::Joining;
-use super::approvals::{asked_claim, claim_of};
+use super::approvals::{ASKED, claim_of};
 use super::audited;
 use super::join::{ATTEMPTS, Answer, Joins, RENEW_GRACE, invalid_token};
 use super::records::{self, unwritten};
@@ -151,11 +151,7 @@ impl Joining {
     /// Whether an installation asked for approval with this token.
     pub(super) fn has_asked(&self, token: &JoinToken, instance: &str) -> bool {
         let record = self.proved_record(token).unwrap_or_default();
-        let mut used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
-        used.any(|claim| {
-            let of = claim.strip_suffix(&asked_claim("")).and_then(|claim| claim.split_once(':'));
-            of.is_some_and(|(own, _)| own == instance)
-        })
+        asked_by(&record).any(|own| own == instance)
     }
 
     /// The agent that a token is for, if the token is one of its own and still good for this key,
@@ -188,7 +184,7 @@ impl Joining {
         let store = self.agents.system.registry.store();
         let key = self.token_key(token);
         let plain = plain_claim(joins.instance.as_str(), csr);
-        let claim = if request.is_some() { asked_claim(&plain) } else { plain.clone() };
+        let claim = if request.is_some() { format!("{plain}{ASKED}") } else { plain.clone() };
         // Granted once: leases that no key hangs on end by themselves.
         let mut leases = None;
         for _ in 0..ATTEMPTS {
@@ -210,19 +206,7 @@ impl Joining {
             record.set(&["usedBy"], used);
             let (token_lease, key_lease) = match leases {
                 Some(granted) => granted,
-                None => {
-                    // A key that is written anew hangs on no lease of before.
-                    let end = record.str_at(&["expires"]).unwrap_or_default();
-                    let end = end.parse::<jiff::Timestamp>().ok();
-                    let left = end.map(|end| end.duration_since(self.clock.now()));
-                    let left = left.and_then(|left| Duration::try_from(left).ok());
-                    let asked = WAITS_FOR + 2 * TOLD_FOR;
-                    let kept = asked_by(&record).then_some(asked).unwrap_or_default();
-                    let token_lease = self.lease(left.unwrap_or_default().max(kept)).await?;
-                    let ttl = AgentSpec::of(agent).certificate_ttl;
-                    let key_lease = self.lease(kept + ttl + RENEW_GRACE).await?;
-                    *leases.insert((token_lease, key_lease))
-                }
+                None => *leases.insert(self.leases(&record, agent).await?),
             };
             let owner = (&token.cluster, &*token.agent);
             let (key_compare, key_put) = match self.claim_key(csr, owner, key_lease)? {
@@ -244,6 +228,20 @@ impl Joining {
             }
         }
         Err(Status::unavailable("the token is in use by too many at once").retry_after(1))
+    }
+
+    /// Leases for a token's record and for the claim of a key. A key that is written anew hangs on
+    /// no lease of before.
+    async fn leases(&self, record: &Value, agent: &Object) -> Result<(LeaseId, LeaseId), Status> {
+        let end = record.str_at(&["expires"]).unwrap_or_default();
+        let end = end.parse::<jiff::Timestamp>().ok();
+        let left = end.map(|end| end.duration_since(self.clock.now()));
+        let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
+        // Who waits for a person comes with this token as long as that takes.
+        let waits = asked_by(record).next().is_some();
+        let waits = if waits { WAITS_FOR + 2 * TOLD_FOR } else { Duration::ZERO };
+        let ttl = AgentSpec::of(agent).certificate_ttl;
+        Ok((self.lease(left.max(waits)).await?, self.lease(waits + ttl + RENEW_GRACE).await?))
     }
 
     pub(super) async fn lease(&self, ttl: Duration) -> Result<LeaseId, Status> {
@@ -284,11 +282,13 @@ fn plain_claim(instance: &str, csr: &Csr) -> String {
     format!("{instance}:{}", hex(&csr.spki_sha256().0))
 }
 
-/// Whether anybody asked for approval with a token.
-fn asked_by(record: &Value) -> bool {
-    let asked = asked_claim("");
-    let mut used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
-    used.any(|claim| claim.ends_with(&asked))
+/// The installations that asked for approval with a token.
+fn asked_by(record: &Value) -> impl Iterator<Item = &str> {
+    let used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
+    used.filter_map(|claim| {
+        let (instance, _) = claim.strip_suffix(ASKED)?.split_once(':')?;
+        Some(instance)
+    })
 }
 
 fn token_options(options: &Value) -> Result<(Duration, i64), Status> {

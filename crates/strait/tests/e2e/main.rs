@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod approval;
 mod crossing;
 mod discovery;
 mod harness;

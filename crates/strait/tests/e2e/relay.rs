@@ -5,6 +5,7 @@ mod curl;
 mod git;
 mod grpc;
 mod heads;
+mod manifest;
 mod mistakes;
 mod origin;
 mod people;

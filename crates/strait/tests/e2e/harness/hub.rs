@@ -113,6 +113,13 @@ impl Hub {
         Stopped { home, log: output.stderr }
     }
 
+    /// Ends the hub without a word; what it kept stays.
+    pub(crate) fn kill(self) -> Stopped {
+        let Self { process, home } = self;
+        let log = process.end_with(rustix::process::Signal::KILL).stderr;
+        Stopped { home, log }
+    }
+
     /// A program that talks to the hub, and knows nothing of who runs the test.
     fn client(&self, name: &str) -> Command {
         self.program(&tool(name))

@@ -1,0 +1,103 @@
+//! Places of an agent: as many installations as `maxInstances` says may have joined.
+//!
+//! An installation that went keeps its place until its certificate can be renewed no more: it may
+//! only be asleep. An ephemeral one does not come back once it is gone, so its place is given to
+//! the next one as soon as there is no other.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use strait_machinery::json::Value;
+
+use crate::agents::LOST_AFTER;
+
+/// An ephemeral installation that never reported for this long is gone.
+const SILENT_AFTER: Duration = Duration::from_secs(20 * LOST_AFTER.as_secs());
+
+/// Finds a place for an installation in an Agent: its own, a free one, or that of the ephemeral
+/// one that is gone for longest. False where there is none.
+pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> bool {
+    let instances = agent.make_object().object_mut("status").get_mut("instances");
+    let Some(Value::Array(instances)) = instances else {
+        return max > 0;
+    };
+    let known = instances.iter().any(|own| own.str_at(&["id"]) == Some(id));
+    if known || instances.len() < max {
+        return true;
+    }
+    let gone = instances.iter().enumerate().filter(|(_, own)| is_gone(own, now));
+    let Some(at) = gone.min_by_key(|(_, own)| last_seen(own)).map(|(at, _)| at) else {
+        return false;
+    };
+    instances.remove(at);
+    instances.len() < max
+}
+
+/// Whether nobody comes back to that place.
+fn is_gone(instance: &Value, now: Timestamp) -> bool {
+    let silent = || {
+        let seen = last_seen(instance);
+        seen.is_some_and(|seen| {
+            now.duration_since(seen) > SILENT_AFTER.try_into().unwrap_or_default()
+        })
+    };
+    is_ephemeral(instance)
+        && match instance.str_at(&["state"]) {
+            Some("Lost") => true,
+            None => silent(),
+            Some(_) => false,
+        }
+}
+
+/// Whether an installation does not come back once it is gone.
+pub(crate) fn is_ephemeral(instance: &Value) -> bool {
+    instance.at(&["ephemeral"]).and_then(Value::as_bool) == Some(true)
+}
+
+fn last_seen(instance: &Value) -> Option<Timestamp> {
+    let time = |field| instance.str_at(&[field])?.parse().ok();
+    time("lastSeen").or_else(|| time("since"))
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_machinery::object;
+
+    use super::*;
+
+    #[test]
+    fn a_place_is_ones_own_or_free_or_that_of_an_ephemeral_one_that_is_gone() {
+        let instance = |id: &str, ephemeral: bool, state: &str, seen: &str| {
+            let mut one = object! {"id": id, "ephemeral": ephemeral, "since": seen};
+            if !state.is_empty() {
+                one.set(&["state"], state);
+            }
+            one
+        };
+        let (now, then) = ("2026-01-01T01:00:00Z", "2026-01-01T00:00:00Z");
+        let kept = instance("kept", false, "Lost", then);
+        let ready = instance("ready", true, "Ready", then);
+        let lost = instance("lost", true, "Lost", then);
+        let later = instance("later", true, "Lost", "2026-01-01T00:30:00Z");
+        let silent = instance("silent", true, "", then);
+        let joining = instance("joining", true, "", now);
+        for (instances, id, max, left) in [
+            (vec![], "a", 1, Some("")),
+            (vec![&kept], "a", 2, Some("kept")),
+            (vec![&kept], "kept", 1, Some("kept")),
+            (vec![&kept], "a", 1, None),
+            (vec![&ready, &joining], "a", 2, None),
+            (vec![&kept, &later, &lost], "a", 3, Some("kept,later")),
+            (vec![&kept, &silent], "a", 2, Some("kept")),
+            // Fewer may join than did.
+            (vec![&kept, &ready, &lost], "a", 2, None),
+        ] {
+            let instances: Vec<Value> = instances.into_iter().cloned().collect();
+            let mut agent = object! {"status": object!{"instances": instances}};
+            let taken = take(&mut agent, id, max, now.parse().unwrap());
+            let ids = agent.array_at(&["status", "instances"]).iter();
+            let ids: Vec<_> = ids.filter_map(|own| own.str_at(&["id"])).collect();
+            assert_eq!(taken.then(|| ids.join(",")).as_deref(), left, "{id} {max}");
+        }
+    }
+}
