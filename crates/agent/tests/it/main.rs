@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "the hub's own tests use the rest")]
 mod harness;
 mod hooks;
+mod incoming;
 mod requests;
 mod service;
 mod site;

@@ -20,7 +20,7 @@ const TENANT: &str = include_str!("../../../../examples/signing/tenant.yaml");
 
 const WORKSPACES: &str = "/apis/tenancy.kcp.io/v1alpha1/workspaces";
 const BINDINGS: &str = "/apis/apis.kcp.io/v1alpha2/apibindings";
-const AGENTS: &str = "/apis/relay.strait.dev/v1alpha1/agents";
+pub(crate) const AGENTS: &str = "/apis/relay.strait.dev/v1alpha1/agents";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 pub(crate) const REQUESTS: &str =
     "/apis/signing.example.strait.dev/v1alpha1/namespaces/default/signingrequests";
@@ -29,7 +29,7 @@ pub(crate) const REQUESTS: &str =
 pub(crate) struct Site {
     pub(crate) hub: TestHub,
     pub(crate) service: Service,
-    home: TempDir,
+    pub(crate) home: TempDir,
     token: String,
 }
 
@@ -37,7 +37,11 @@ impl Site {
     /// Makes workspaces `root:provider`, `root:demo` and `root:other`, of which the last two
     /// bound what the first exports.
     pub(crate) async fn new() -> Self {
-        let hub = TestHub::start().await;
+        Self::at(TestHub::start().await).await
+    }
+
+    /// The same at this hub.
+    pub(crate) async fn at(hub: TestHub) -> Self {
         for name in ["provider", "demo", "other"] {
             let workspace = yaml(&format!(
                 "{{apiVersion: tenancy.kcp.io/v1alpha1, kind: Workspace, metadata: {{name: {name}}}}}"

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use strait_relay::TUNNEL_PROTOCOL;
-use strait_relay::link::control::{Announced, Listener, Message, Services, Speaker};
+use strait_relay::link::control::{Announced, Callable, Listener, Message, Services, Speaker};
 use strait_relay::link::{Link, Part, Stream};
 use strait_runtime::{SystemClock, SystemEntropy, random_16};
 use strait_tunnel::{Class, Config, OpenHead, Response, Role, Side};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::credentials::SERVICES;
 use crate::harness::{Answer, Client, PATIENCE, TestHub};
@@ -23,6 +23,7 @@ pub(crate) struct FakeAgent {
     offers: mpsc::UnboundedSender<Vec<Announced>>,
     acknowledged: mpsc::UnboundedReceiver<()>,
     opened: mpsc::UnboundedReceiver<Stream>,
+    offered: watch::Receiver<Option<Vec<Callable>>>,
 }
 
 impl FakeAgent {
@@ -31,10 +32,11 @@ impl FakeAgent {
         let io = installation.connect_as(&[TUNNEL_PROTOCOL]).await;
         let (streams, opened) = mpsc::unbounded_channel();
         let (acks, acknowledged) = mpsc::unbounded_channel();
+        let (lists, offered) = watch::channel(None);
+        let lists = Arc::new(lists);
         let acceptor = Box::new(move |stream: Stream, head| match head {
             OpenHead::Control => {
-                let acks = acks.clone();
-                tokio::spawn(listen(stream, acks));
+                tokio::spawn(listen(stream, acks.clone(), lists.clone()));
             }
             _ => drop(streams.send(stream)),
         });
@@ -45,7 +47,7 @@ impl FakeAgent {
         link.ready().await.expect("the hub takes the tunnel");
         let (sender, lists) = mpsc::unbounded_channel();
         tokio::spawn(announce(link.clone(), lists));
-        let mut agent = Self { link, offers: sender, acknowledged, opened };
+        let mut agent = Self { link, offers: sender, acknowledged, opened, offered };
         agent.offer(offers).await;
         agent
     }
@@ -71,6 +73,19 @@ impl FakeAgent {
         stream
     }
 
+    /// Opens a stream to the hub, of which nothing follows if it is a request.
+    pub(crate) fn call(&self, head: &OpenHead) -> Stream {
+        let whole = matches!(head, OpenHead::Http(_));
+        self.link.open(head, Class::Normal, whole).unwrap()
+    }
+
+    /// Waits until the hub says that it offers this to the agent.
+    pub(crate) async fn offered(&mut self, is: impl Fn(&[Callable]) -> bool) {
+        let told = self.offered.wait_for(|list| list.as_deref().is_some_and(&is));
+        let told = tokio::time::timeout(PATIENCE, told).await.map(|told| drop(told.unwrap()));
+        told.expect("the hub says so");
+    }
+
     /// Streams that the hub opened and nobody looked at.
     pub(crate) fn waiting(&self) -> usize {
         self.opened.len()
@@ -83,13 +98,19 @@ impl FakeAgent {
     }
 }
 
-async fn listen(stream: Stream, acks: mpsc::UnboundedSender<()>) {
+async fn listen(
+    stream: Stream,
+    acks: mpsc::UnboundedSender<()>,
+    lists: Arc<watch::Sender<Option<Vec<Callable>>>>,
+) {
     stream.sender.accept();
     let (receiver, _sender) = stream.split();
     let mut listener = Listener::new(receiver, &SystemClock);
     while let Ok(Some(message)) = listener.next().await {
-        if matches!(message, Message::ServicesAck { .. }) && acks.send(()).is_err() {
-            return;
+        match message {
+            Message::ServicesAck { .. } if acks.send(()).is_err() => return,
+            Message::Incoming { list } => drop(lists.send_replace(Some(list))),
+            _ => {}
         }
     }
 }

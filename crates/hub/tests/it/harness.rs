@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use strait_hub::{Config, Hub, StoreKind};
+use strait_hub::{Config, Hub, OwnServices, StoreKind};
 use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
 use strait_runtime::{Clock, Context, SystemClock, SystemEntropy};
@@ -19,6 +19,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The file of what the hub itself offers, in its directory.
+const OWN: &str = "own.yaml";
 
 /// A hub of its own for one test.
 pub(crate) struct TestHub {
@@ -33,6 +36,18 @@ impl TestHub {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self::start_in(Arc::new(directory)).await
+    }
+
+    /// A new hub that offers these services to agents.
+    pub(crate) async fn offering(services: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        write_own(directory.path(), services);
+        Self::start_in(directory).await
+    }
+
+    /// Changes what it offers.
+    pub(crate) fn offer(&self, services: &str) {
+        write_own(self.directory.path(), services);
     }
 
     /// A new hub that goes by another clock.
@@ -118,15 +133,24 @@ impl TestHub {
     }
 }
 
+/// All at once, as an editor does.
+fn write_own(directory: &Path, services: &str) {
+    let head = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
+    let beside = directory.join("own.yaml.new");
+    std::fs::write(&beside, format!("{head}{services}")).unwrap();
+    std::fs::rename(beside, directory.join(OWN)).unwrap();
+}
+
 /// Settings of a hub on a free port.
 pub(crate) fn config(directory: &Path) -> Config {
+    let own = directory.join(OWN);
     Config {
         data_dir: directory.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: Vec::new(),
         store: StoreKind::Sqlite,
         relay_token_life_max: Duration::from_secs(24 * 3600),
-        relay_services: None,
+        relay_services: own.exists().then(|| OwnServices::read(&own).unwrap()),
     }
 }
 

@@ -21,6 +21,7 @@ mod exports;
 mod fake_agent;
 mod harness;
 mod hooks;
+mod incoming;
 mod isolation;
 mod joining;
 mod raw;
