@@ -5,6 +5,7 @@ mod curl;
 mod git;
 mod grpc;
 mod heads;
+mod incoming;
 mod manifest;
 mod mistakes;
 mod origin;

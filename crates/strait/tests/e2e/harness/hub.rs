@@ -37,13 +37,18 @@ impl Hub {
     /// # Panics
     /// It does not serve.
     pub(crate) fn start_at(home: TempDir, listen: &str) -> Self {
-        let mut process = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_strait"))
-                .args(["hub", "--listen", listen, "--data-dir"])
-                .arg(data(home.path()))
-                .args(["--parent", &std::process::id().to_string()])
-                .env_clear(),
-        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+        command
+            .args(["hub", "--listen", listen, "--data-dir"])
+            .arg(data(home.path()))
+            .args(["--parent", &std::process::id().to_string()])
+            .env_clear();
+        // What it offers to agents, if the directory has that.
+        let own = home.path().join("services.yaml");
+        if own.exists() {
+            command.arg("--relay-services").arg(own);
+        }
+        let mut process = Process::start(&mut command);
         process.wait_for_log(|line| line.contains("hub is serving"));
         Self { process, home }
     }

@@ -43,8 +43,12 @@ impl Site {
 
     /// A hub, and the file of an agent that is not there yet.
     pub(super) fn without_agents(services: &str) -> Self {
+        Self::beside(Hub::start(), services)
+    }
+
+    /// The same at this hub.
+    pub(super) fn beside(hub: Hub, services: &str) -> Self {
         let home = TempDir::new().unwrap();
-        let hub = Hub::start();
         hub.kubectl_with(&["create"], AGENT).succeeded();
         let site = Self { hub, agents: Vec::new(), home };
         site.configure(services);
