@@ -3,6 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,10 @@ use super::wire::Wire;
 /// Clients at once, and how long one waits between its requests: 300 a second together.
 const CLIENTS: usize = 12;
 const PACE: Duration = Duration::from_millis(40);
+/// One way to an agent that is far away: 40 ms there and back.
+const FAR: Duration = Duration::from_millis(20);
+/// Pieces that are on such a way at once.
+const IN_FLIGHT_MAX: usize = 1024;
 /// Sessions that are spread over two agents: all at one by chance once in 32,768 runs.
 const SESSIONS: usize = 16;
 
@@ -152,15 +157,17 @@ struct Between {
 
 #[derive(Default)]
 struct State {
+    /// What bytes take from one side to the other.
+    delay: Duration,
     silent: AtomicBool,
     streams: parking_lot::Mutex<Vec<TcpStream>>,
 }
 
 impl Between {
-    fn start(hub: SocketAddr) -> Self {
+    fn start(hub: SocketAddr, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::<State>::default();
+        let state = Arc::new(State { delay, ..State::default() });
         let shared = state.clone();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
@@ -195,29 +202,67 @@ impl Between {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, state: &State) {
-    use std::io::{Read as _, Write as _};
+fn pass(mut from: TcpStream, to: TcpStream, state: &State) {
+    use std::io::Read as _;
+    let (send, late) = std::sync::mpsc::sync_channel(IN_FLIGHT_MAX);
+    let delay = state.delay;
+    thread::spawn(move || deliver(&late, to, delay));
     let mut piece = vec![0; 1 << 16];
     let mut dead = false;
     while let Ok(count @ 1..) = from.read(&mut piece) {
         dead |= state.silent.load(Ordering::SeqCst);
-        if dead {
-            continue;
-        }
-        if to.write_all(&piece[..count]).is_err() {
+        if !dead && send.send((Instant::now(), Some(piece[..count].to_vec()))).is_err() {
             return;
         }
     }
     if !dead {
-        let _ = to.shutdown(Shutdown::Write);
+        let _ = send.send((Instant::now(), None));
     }
+}
+
+/// Writes what comes, so much later than it came; its end, if that comes, too.
+fn deliver(late: &Receiver<(Instant, Option<Vec<u8>>)>, mut to: TcpStream, delay: Duration) {
+    use std::io::Write as _;
+    while let Ok((came, bytes)) = late.recv() {
+        while came.elapsed() < delay {
+            thread::park_timeout(delay.saturating_sub(came.elapsed()));
+        }
+        let done = match bytes {
+            Some(bytes) => to.write_all(&bytes),
+            None => to.shutdown(Shutdown::Write),
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn row_30_rolling_far_agents_fails_no_request() {
+    let origin = Origin::start();
+    let mut site = Site::without_agents(&origin.service());
+    let between = Between::start(site.address(), FAR);
+    for _ in 0..2 {
+        site.join(Some(format!("https://{}", between.address)));
+    }
+    site.wait_for_services();
+    let token = site.token("ci");
+    let load = Load::start(&site, &token);
+    load.go_on(100);
+    for agent in &mut site.agents {
+        agent.roll();
+        load.go_on(200);
+    }
+    let (asked, failed) = load.finish();
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), &failed[..failed.len().min(3)]);
+    assert!(twice(&origin).is_empty());
 }
 
 #[test]
 fn row_28_a_network_that_goes_dead_is_found_out() {
     let origin = Origin::start();
     let mut site = Site::without_agents(&origin.service());
-    let between = Between::start(site.address());
+    let between = Between::start(site.address(), Duration::ZERO);
     site.join(Some(format!("https://{}", between.address)));
     site.wait_for_services();
     let token = site.token("ci");
