@@ -36,7 +36,7 @@ use crate::{print, say};
 /// A measurement: its name on the command line, and what does it.
 type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 15] = [
+const MEASUREMENTS: [Measurement; 16] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
     ("crossing", crossing::measure),
@@ -52,6 +52,7 @@ const MEASUREMENTS: [Measurement; 15] = [
     ("relay-memory", relay::memory),
     ("relay-neighbours", relay::neighbours),
     ("relay-restart", relay::restart),
+    ("relay-far", relay::far),
 ];
 
 /// Asks for a quick run.

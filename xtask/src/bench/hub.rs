@@ -31,6 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(200);
 pub(crate) struct Hub {
     child: Child,
     directory: PathBuf,
+    host: &'static str,
     port: u16,
     /// From the start of the process to the first 200 of `/readyz`.
     pub(crate) started_in: Duration,
@@ -50,13 +51,25 @@ impl Hub {
     /// # Errors
     /// As for [`start`](Self::start).
     pub(crate) async fn launch(ground: &Ground, arguments: &[&str]) -> Result<Self> {
+        Self::launch_at(ground, HOST, arguments).await
+    }
+
+    /// The same at another address of this machine.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub(crate) async fn launch_at(
+        ground: &Ground,
+        host: &'static str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let directory = ground.directory.join("hub");
         fs::create_dir(&directory)?;
-        let port = free_port()?;
+        let port = TcpListener::bind((host, 0))?.local_addr()?.port();
         let mut command = Command::new(&ground.binary);
         command
             .args(["hub", "--parent", &std::process::id().to_string()])
-            .args(["--listen", &format!("{HOST}:{port}"), "--data-dir"])
+            .args(["--listen", &format!("{host}:{port}"), "--data-dir"])
             .arg(directory.join("data"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -64,7 +77,7 @@ impl Hub {
             .stderr(File::create(directory.join("log"))?);
         let stopwatch = Stopwatch::start();
         let child = command.spawn().context("cannot start the hub")?;
-        let mut hub = Self { child, directory, port, started_in: Duration::ZERO };
+        let mut hub = Self { child, directory, host, port, started_in: Duration::ZERO };
         let ready = hub.ready(stopwatch).await;
         hub.started_in = ready.with_context(|| format!("its log: {}", last_lines(&hub.log())))?;
         Ok(hub)
@@ -93,7 +106,12 @@ impl Hub {
     /// # Errors
     /// The hub does not take it.
     pub(crate) async fn connect(&self, tls: Arc<ClientConfig>) -> Result<Halves> {
-        https::connect(HOST, self.port, Some(tls)).await
+        https::connect(self.host, self.port, Some(tls)).await
+    }
+
+    /// The address of that.
+    pub(crate) fn host(&self) -> &'static str {
+        self.host
     }
 
     /// Where it says what is wrong.

@@ -9,6 +9,8 @@
 mod bulk;
 pub(super) mod client;
 mod contest;
+mod far;
+mod link;
 mod load;
 mod memory;
 mod neighbours;
@@ -28,6 +30,7 @@ use anyhow::Result;
 use tokio::runtime::Runtime;
 
 pub(super) use bulk::measure as bulk;
+pub(super) use far::measure as far;
 pub(super) use memory::measure as memory;
 pub(super) use neighbours::measure as neighbours;
 pub(super) use restart::measure as restart;

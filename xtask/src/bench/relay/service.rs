@@ -39,7 +39,14 @@ impl Service {
     /// # Errors
     /// No port, or no thread.
     pub(crate) fn start() -> Result<Self> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        Self::start_on(std::net::TcpListener::bind("127.0.0.1:0")?)
+    }
+
+    /// Starts one that listens there.
+    ///
+    /// # Errors
+    /// No thread.
+    pub(crate) fn start_on(listener: std::net::TcpListener) -> Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

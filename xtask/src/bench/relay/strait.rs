@@ -37,14 +37,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// The hub does not start, the agent does not join, or its service does not become known.
 pub(crate) async fn start(ground: &Ground, service: &Service) -> Result<Path> {
-    let hub = Hub::launch(ground, &QUIET).await?;
+    begin(ground, service, Hub::launch(ground, &QUIET).await?, None)
+}
+
+/// The same with a hub that listens on an address, and an agent in a network of its own.
+///
+/// # Errors
+/// As for [`start`].
+pub(crate) async fn start_far(
+    ground: &Ground,
+    service: &Service,
+    host: &'static str,
+    inside: &str,
+) -> Result<Path> {
+    begin(ground, service, Hub::launch_at(ground, host, &QUIET).await?, Some(inside))
+}
+
+fn begin(ground: &Ground, service: &Service, hub: Hub, inside: Option<&str>) -> Result<Path> {
     let _ = fs::remove_dir_all(ground.directory.join(AGENTS));
     fs::create_dir_all(ground.directory.join(AGENTS))?;
     offer(ground, service, false)?;
-    let mut inner = agent(ground, &hub, "first")?;
+    let mut inner = agent_in(ground, &hub, "first", inside)?;
     let logs = vec![hub.log(), inner.log().to_owned()];
     let tls = https::tls(hub.roots()?, None)?;
     let mut target = target(hub.port(), Some(tls), format!("/services/relay/{AGENT}/{SERVICE}"));
+    target.address.set_ip(hub.host().parse()?);
     target.tokens = first_tokens(ground, &hub, &mut inner).with_context(|| last_lines(&logs[1]))?;
     Ok(Path { kind: Kind::Strait, target, outer: Outer::Hub(hub), inner: Some(inner), logs })
 }
@@ -54,6 +71,10 @@ pub(crate) async fn start(ground: &Ground, service: &Service) -> Result<Path> {
 /// # Errors
 /// There is no token for it, or it cannot be started.
 pub(crate) fn agent(ground: &Ground, hub: &Hub, name: &str) -> Result<Process> {
+    agent_in(ground, hub, name, None)
+}
+
+fn agent_in(ground: &Ground, hub: &Hub, name: &str, inside: Option<&str>) -> Result<Process> {
     let directory = ground.directory.join(AGENTS).join(name);
     fs::create_dir_all(&directory)?;
     let join = ask(ground, hub, &["agent", "token", "create", AGENT])?;
@@ -65,7 +86,12 @@ pub(crate) fn agent(ground: &Ground, hub: &Hub, name: &str) -> Result<Process> {
     arguments.extend(["--data-dir".into(), directory.join("data").into()]);
     arguments.extend(["--token-file".into(), token.into()]);
     arguments.extend(["--config".into(), config(ground).into()]);
-    let program = ground.binary.clone();
+    let mut program = ground.binary.clone();
+    if let Some(network) = inside {
+        let before = ["netns".into(), "exec".into(), network.into(), program.into()];
+        arguments.splice(0..0, before);
+        program = "ip".into();
+    }
     Process::start(Recipe { program, arguments, log: directory.join("log") })
 }
 
@@ -79,8 +105,8 @@ fn config(ground: &Ground) -> PathBuf {
 /// # Errors
 /// It cannot be written.
 pub(crate) fn offer(ground: &Ground, service: &Service, twice: bool) -> Result<()> {
-    let address = service.address;
-    let one = |name| format!("- {{name: {name}, type: http, url: \"http://{address}\"}}\n");
+    let port = service.address.port();
+    let one = |name| format!("- {{name: {name}, type: http, url: \"http://127.0.0.1:{port}\"}}\n");
     let other = if twice { one("other") } else { String::new() };
     let text = format!(
         "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n\
