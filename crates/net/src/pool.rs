@@ -3,24 +3,22 @@
 //! One pool goes to one target, over HTTP/1.1: no redirects, no proxies, no cookies. A connection
 //! is driven by the call that uses it, and rests without a task between calls; there are never
 //! more than calls were under way at a time. What the target closed meanwhile is noticed before
-//! it is used, or given back by hyper before a byte was written: then the call goes on at once
-//! over a fresh connection. Everything else that breaks is the caller's to repeat.
+//! it is used, or before a byte was written: then the call goes on at once over a fresh
+//! connection. Everything else that breaks is the caller's to repeat.
+//!
+//! HTTP/1.1 is spoken here by hand ([`link`]): a client that serves every use takes as much of a
+//! processor for small requests as the kernel does for sending them.
+
+mod answer;
+mod link;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::poll;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rustls::ClientConfig;
@@ -29,16 +27,14 @@ use tokio_rustls::TlsConnector;
 
 use crate::body::BoxError;
 use crate::client::CallError;
-use crate::client::dial::{Dialer, Stream};
+use crate::client::dial::Dialer;
 use crate::client::target::Target;
 use crate::egress::EgressPolicy;
 use crate::resolve::Resolve;
+use link::{Failed, Link, Outgoing};
 
 /// Bytes of an answer's body that are read so that its connection can be kept.
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
-
-/// Bytes of an answer that wait to be read, its head included.
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// Gives the TLS configuration of a new connection. It may read files: it is called where that
 /// stops nobody.
@@ -84,26 +80,8 @@ pub struct Pool {
 }
 
 struct Resting {
-    link: Box<Link>,
+    link: Link,
     since: Duration,
-}
-
-/// A connection and the way to ask it.
-struct Link {
-    sender: http1::SendRequest<Full<Bytes>>,
-    connection: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
-}
-
-/// May hold the request.
-type Unsent = TrySendError<Request<Full<Bytes>>>;
-
-/// How one exchange ended.
-enum Exchanged {
-    /// With an answer; the connection, if it can be used again.
-    Answered(Option<Box<Link>>),
-    /// Nothing of the request was written.
-    Unsent(Box<Request<Full<Bytes>>>, hyper::Error),
-    Broken(hyper::Error),
 }
 
 impl Pool {
@@ -137,15 +115,11 @@ impl Pool {
     ///
     /// # Cancel safety
     /// Dropped, the request may have been sent or not.
-    pub async fn send(
-        &self,
-        mut request: Request<Bytes>,
-        time: Duration,
-    ) -> Result<Answer, CallError> {
-        request.headers_mut().insert(header::HOST, self.host.clone());
+    pub async fn send(&self, request: Request<Bytes>, time: Duration) -> Result<Answer, CallError> {
+        let request = Outgoing::new(request, &self.host);
         let mut answer = None;
         let sent = AtomicBool::new(false);
-        let exchange = self.exchange(request.map(Full::new), &sent, &mut answer);
+        let exchange = self.exchange(&request, &sent, &mut answer);
         match tokio::time::timeout(time, exchange).await {
             Ok(result) => result?,
             Err(_) if answer.is_some() => {}
@@ -176,58 +150,53 @@ impl Pool {
     /// `answer` is there as soon as its head is.
     async fn exchange(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: &Outgoing,
         sent: &AtomicBool,
         answer: &mut Option<Answer>,
     ) -> Result<(), CallError> {
-        if let Some(link) = self.rested().await {
+        if let Some(mut link) = self.rested().await {
             self.options.reused.inc();
             sent.store(true, Ordering::Relaxed);
             match link.exchange(request, answer).await {
-                Exchanged::Answered(link) => {
-                    self.keep(link);
+                Ok(kept) => {
+                    self.keep(link, kept);
                     return Ok(());
                 }
-                Exchanged::Broken(error) => return Err(self.target.no_answer(error)),
-                Exchanged::Unsent(given_back, _) => request = *given_back,
+                Err(Failed::Broken(why)) => return Err(self.target.no_answer(why)),
+                Err(Failed::Unsent(_)) => sent.store(false, Ordering::Relaxed),
             }
-            sent.store(false, Ordering::Relaxed);
         }
-        let link = self.connect().await?;
+        let mut link = self.connect().await?;
         sent.store(true, Ordering::Relaxed);
         match link.exchange(request, answer).await {
-            Exchanged::Answered(link) => {
-                self.keep(link);
+            Ok(kept) => {
+                self.keep(link, kept);
                 Ok(())
             }
-            Exchanged::Broken(error) => Err(self.target.no_answer(error)),
-            Exchanged::Unsent(_, error) => Err(self.target.connect_failed(error)),
+            Err(Failed::Broken(why)) => Err(self.target.no_answer(why)),
+            Err(Failed::Unsent(error)) => Err(self.target.connect_failed(error)),
         }
     }
 
     /// A connection that is there, and not closed as far as is known.
-    async fn rested(&self) -> Option<Box<Link>> {
+    async fn rested(&self) -> Option<Link> {
         loop {
             let mut last = self.resting.lock().pop()?;
             let now = self.options.clock.monotonic();
-            let open = !self.is_over(&last, now) && poll!(&mut last.link.connection).is_pending();
-            if open && last.link.sender.is_ready() {
+            if !self.is_over(&last, now) && last.link.is_quiet().await {
                 return Some(last.link);
             }
         }
     }
 
-    async fn connect(&self) -> Result<Box<Link>, CallError> {
+    async fn connect(&self) -> Result<Link, CallError> {
         let connector = match &self.options.tls {
             Some(source) if self.target.tls_name.is_some() => Some(self.read_tls(source).await?),
             _ => None,
         };
         let stream = self.dialer.dial(&self.target, connector.as_ref()).await?;
-        let shaken =
-            http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken.map_err(|error| self.target.connect_failed(error))?;
         self.options.opened.inc();
-        Ok(Box::new(Link { sender, connection }))
+        Ok(Link::new(stream))
     }
 
     async fn read_tls(&self, source: &TlsSource) -> Result<TlsConnector, CallError> {
@@ -237,8 +206,8 @@ impl Pool {
         Ok(TlsConnector::from(config.map_err(|error| self.target.connect_failed(error))?))
     }
 
-    fn keep(&self, link: Option<Box<Link>>) {
-        if let Some(link) = link {
+    fn keep(&self, link: Link, kept: bool) {
+        if kept {
             let since = self.options.clock.monotonic();
             self.resting.lock().push(Resting { link, since });
         }
@@ -249,65 +218,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("target", &self.target).finish_non_exhaustive()
     }
-}
-
-impl Link {
-    /// Drives the connection until the answer was read.
-    async fn exchange(
-        mut self: Box<Self>,
-        request: Request<Full<Bytes>>,
-        answer: &mut Option<Answer>,
-    ) -> Exchanged {
-        let sending = self.sender.try_send_request(request);
-        let whole = match self.drive(receive(sending, answer)).await {
-            Ok(whole) => whole,
-            Err(mut failed) => {
-                return match failed.take_message() {
-                    Some(request) => Exchanged::Unsent(Box::new(request), failed.into_error()),
-                    None => Exchanged::Broken(failed.into_error()),
-                };
-            }
-        };
-        // Told of the end, it is ready for the next request, or closes as the answer said.
-        let open = whole && poll!(&mut self.connection).is_pending();
-        Exchanged::Answered(open.then_some(self))
-    }
-
-    /// The connection first: what it reads is what `work` waits for.
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        let mut ended = false;
-        poll_fn(|context| {
-            if !ended {
-                ended = Pin::new(&mut self.connection).poll(context).is_ready();
-            }
-            match work.as_mut().poll(context) {
-                Poll::Pending if ended => work.as_mut().poll(context),
-                polled => polled,
-            }
-        })
-        .await
-    }
-}
-
-/// Whether the whole answer was read.
-async fn receive(
-    sending: impl Future<Output = Result<Response<Incoming>, Unsent>>,
-    answer: &mut Option<Answer>,
-) -> Result<bool, Unsent> {
-    let (head, mut body) = sending.await?.into_parts();
-    *answer = Some(Answer { status: head.status, headers: head.headers });
-    let mut read = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            return Ok(false);
-        };
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > ANSWER_BYTES_MAX {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]
