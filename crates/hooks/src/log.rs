@@ -229,8 +229,8 @@ impl Log {
     ///
     /// # Cancel safety
     /// Dropped while it waits, the event may be appended all the same.
-    pub async fn append(&self, event: Event) -> Result<Position, AppendError> {
-        let result = match self.enqueue(event) {
+    pub async fn append(&self, event: impl Into<Arc<Event>>) -> Result<Position, AppendError> {
+        let result = match self.enqueue(event.into()) {
             Ok(answer) => answer.await.unwrap_or(Err(AppendError::Closed)),
             Err(error) => Err(error),
         };
@@ -242,7 +242,7 @@ impl Log {
 
     fn enqueue(
         &self,
-        event: Event,
+        event: Arc<Event>,
     ) -> Result<oneshot::Receiver<Result<Position, AppendError>>, AppendError> {
         let summary = encode_summary(&event).ok_or(AppendError::TooLarge)?;
         let (answer, receiver) = oneshot::channel();

@@ -144,7 +144,8 @@ impl Worker {
             Some((first, decisions)) = finish(&mut self.reading), if self.reading.is_some() => {
                 self.lane.was_read(first, &decisions);
             }
-            () = lane.changed.notified() => {}
+            // Others are about to offer, too: what they do is begun together.
+            () = lane.changed.notified() => tokio::task::yield_now().await,
             Some(()) = maybe(sleep) => {}
         }
         self.record()

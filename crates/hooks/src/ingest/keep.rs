@@ -1,13 +1,17 @@
 //! From a verified webhook to a place in the log.
 //!
-//! What is begun here is finished whether or not the sender waits for it: it runs as a task.
+//! What is begun here is finished whether or not the sender waits for it: where it goes away, a
+//! task takes over. Who stays costs none.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use strait_runtime::{Clock, TaskSet};
+use tokio::runtime::Handle;
 
 use super::Deliveries;
 use super::outcome::{Outcome, RETRY_SECONDS, Rejection};
@@ -24,11 +28,11 @@ pub trait Append: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`AppendError`].
-    fn append(&self, event: Event) -> BoxFuture<'_, Result<Position, AppendError>>;
+    fn append(&self, event: Arc<Event>) -> BoxFuture<'_, Result<Position, AppendError>>;
 }
 
 impl Append for Log {
-    fn append(&self, event: Event) -> BoxFuture<'_, Result<Position, AppendError>> {
+    fn append(&self, event: Arc<Event>) -> BoxFuture<'_, Result<Position, AppendError>> {
         Box::pin(Self::append(self, event))
     }
 }
@@ -61,9 +65,9 @@ impl Keeper {
                 }
                 let (log, deliveries) = (self.log.clone(), self.deliveries.clone());
                 let health = self.health.clone();
-                let task = self.tasks.spawn("webhook", async move {
+                let work = async move {
                     let event = Arc::new(event);
-                    let kept = log.append(Event::clone(&event)).await;
+                    let kept = log.append(event.clone()).await;
                     drop(share);
                     health.saw(kept);
                     claimed.end(kept, event.received);
@@ -71,8 +75,8 @@ impl Keeper {
                         deliveries.offer(position, &event);
                     }
                     kept
-                });
-                let ended = async { task.await.unwrap_or(Err(AppendError::Closed)) };
+                };
+                let ended = ToItsEnd { work: Some(Box::pin(work)), tasks: self.tasks.clone() };
                 (self.within(ended).await, false)
             }
         };
@@ -101,6 +105,39 @@ impl Keeper {
         let count = self.deliveries.redrive(position).await;
         if count > 0 {
             tracing::info!(position = position.0, count, "dead letters are tried again");
+        }
+    }
+}
+
+/// Work that a task takes over if whoever waits for it goes away.
+struct ToItsEnd {
+    work: Option<BoxFuture<'static, Kept>>,
+    tasks: TaskSet,
+}
+
+impl Future for ToItsEnd {
+    type Output = Kept;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Kept> {
+        // Taken out, so that a panic leaves nothing to go on with.
+        let Some(mut work) = self.work.take() else {
+            return Poll::Ready(Err(AppendError::Closed));
+        };
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl Drop for ToItsEnd {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, as at any other point.
+        if let Some(work) = self.work.take()
+            && Handle::try_current().is_ok()
+        {
+            self.tasks.spawn("webhook", work);
         }
     }
 }

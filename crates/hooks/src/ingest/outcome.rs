@@ -6,6 +6,7 @@
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 use strait_net::Body;
 
@@ -145,8 +146,15 @@ impl Outcome {
     }
 }
 
+/// What a sender whose webhook is kept is told.
+#[derive(Serialize)]
+struct Taken<'a> {
+    duplicate: bool,
+    id: &'a str,
+}
+
 fn taken(status: StatusCode, id: &str, duplicate: bool) -> Response<Body> {
-    let body = json!({"id": id, "duplicate": duplicate}).to_string();
+    let body = serde_json::to_string(&Taken { duplicate, id }).unwrap_or_default();
     with_type(status, body, "application/json")
 }
 

@@ -360,7 +360,7 @@ impl Opened {
     pub(super) fn commit(&mut self, events: &[Event]) -> Result<Position, Failure> {
         let encoded = |event: &Event| {
             let summary = encode_summary(event).unwrap();
-            Encoded { event: event.clone(), summary }
+            Encoded { event: Arc::new(event.clone()), summary }
         };
         let batch: Vec<_> = events.iter().map(encoded).collect();
         self.writer.commit(&batch)

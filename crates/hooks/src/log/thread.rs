@@ -13,7 +13,7 @@ use super::writer::{Failure, Writer};
 use super::{AppendError, Fail};
 
 /// Longest wait for others to sync with.
-const GATHER_MAX: Duration = Duration::from_micros(500);
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// What callers and the thread share.
 pub(super) struct Shared {
@@ -43,11 +43,10 @@ impl Drop for LogThread {
 }
 
 /// How long the next batch is gathered: not at all for a sender that is alone, as nobody would
-/// come; otherwise as long as a sync takes, so that at most half of the time is waiting, but never
-/// so long that it matters beside a slow disk. Each sync costs as much as receiving several
-/// webhooks, whatever it covers.
+/// come; otherwise twice as long as a sync takes, but never so long that a sender would notice.
+/// Each sync costs as much as receiving several webhooks, whatever it covers.
 fn gathering(count: usize, took: Duration) -> Duration {
-    if count > 1 { took.min(GATHER_MAX) } else { Duration::ZERO }
+    if count > 1 { (2 * took).min(GATHER_MAX) } else { Duration::ZERO }
 }
 
 impl LogThread {
@@ -106,7 +105,7 @@ mod tests {
     fn only_those_who_are_not_alone_wait_for_others() {
         let micros = Duration::from_micros;
         for (count, took, expected) in
-            [(1, 150, 0), (2, 150, 150), (64, 150, 150), (2, 5_000, 500), (1, 5_000, 0)]
+            [(1, 150, 0), (2, 150, 300), (64, 150, 300), (2, 5_000, 1_000), (1, 5_000, 0)]
         {
             assert_eq!(gathering(count, micros(took)), micros(expected), "{count} {took}");
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use strait_runtime::Entropy;
 
 use super::disk::{DiskFile, is_full, write_all};
+use super::queue::BATCH_BYTES;
 use super::record::{HEADER_BYTES, encode_header};
 use super::segment::Segment;
 use super::store::Store;
@@ -25,13 +26,13 @@ pub(super) enum Failure {
 
 /// An event and its summary as a record holds it.
 pub(super) struct Encoded {
-    pub(super) event: Event,
+    pub(super) event: Arc<Event>,
     pub(super) summary: Vec<u8>,
 }
 
 impl Encoded {
     /// What a record of it takes.
-    pub(super) const fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         HEADER_BYTES + self.summary.len() + self.event.body.len()
     }
 }
@@ -44,6 +45,8 @@ pub(super) struct Writer {
     current: Option<Current>,
     /// For the next event.
     next: Position,
+    /// Where small records are put together; it keeps its room.
+    buffer: Vec<u8>,
 }
 
 /// The segment that is written.
@@ -117,7 +120,7 @@ impl Writer {
         current: Option<Current>,
         next: Position,
     ) -> Self {
-        Self { store, segment_bytes, entropy, current, next }
+        Self { store, segment_bytes, entropy, current, next, buffer: Vec::new() }
     }
 
     /// Writes events in their order, durably, and shows them to readers. Returns the first's
@@ -126,10 +129,12 @@ impl Writer {
         let bytes = batch.iter().map(|encoded| encoded.bytes() as u64).sum();
         let first = self.next;
         let segment_bytes = self.segment_bytes;
+        let mut buffer = std::mem::take(&mut self.buffer);
         let current = self.segment_for(bytes)?;
         current.reserve(bytes, segment_bytes)?;
         let mut added = Vec::with_capacity(batch.len());
-        match write(current, batch, first, &mut added) {
+        let written = write(current, batch, first, (&mut buffer, &mut added));
+        match written {
             Err(error) if is_full(&error) => {
                 current.cut().map_err(Failure::Broken)?;
                 return Err(Failure::Full(error));
@@ -140,6 +145,9 @@ impl Writer {
         current.file.sync().map_err(Failure::Broken)?;
         current.end += bytes;
         current.segment.publish(&added, current.end);
+        buffer.clear();
+        buffer.shrink_to(2 * BATCH_BYTES);
+        self.buffer = buffer;
         self.next = Position(first.0 + batch.len() as u64);
         self.store.publish(Position(self.next.0 - 1));
         Ok(first)
@@ -184,18 +192,13 @@ impl Writer {
     }
 }
 
-/// Writes records behind the durable ones; tells where each begins.
+/// Writes records behind the durable ones, by way of a buffer; tells where each begins.
 fn write(
     current: &Current,
     batch: &[Encoded],
     first: Position,
-    added: &mut Vec<(Position, u64)>,
+    (buffer, added): (&mut Vec<u8>, &mut Vec<(Position, u64)>),
 ) -> io::Result<()> {
-    let copied = |encoded: &Encoded| match encoded.event.body.len() {
-        COPIED_BYTES_MAX.. => encoded.bytes() - encoded.event.body.len(),
-        _ => encoded.bytes(),
-    };
-    let mut buffer = Vec::with_capacity(batch.iter().map(copied).sum());
     let mut at = current.end;
     for (position, Encoded { event, summary }) in (first.0..).map(Position).zip(batch) {
         added.push((position, at + buffer.len() as u64));
@@ -205,11 +208,11 @@ fn write(
             buffer.extend(&event.body);
             continue;
         }
-        write_all(&*current.file, &buffer, at)?;
+        write_all(&*current.file, buffer, at)?;
         at += buffer.len() as u64;
         buffer.clear();
         write_all(&*current.file, &event.body, at)?;
         at += event.body.len() as u64;
     }
-    write_all(&*current.file, &buffer, at)
+    write_all(&*current.file, buffer, at)
 }

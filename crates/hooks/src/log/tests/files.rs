@@ -128,7 +128,7 @@ fn what_waits_is_bounded_and_synced_together() {
     let push = |body| {
         let event = event(1, body);
         let summary = encode_summary(&event).unwrap();
-        queue.push(Encoded { event, summary }, oneshot::channel().0)
+        queue.push(Encoded { event: event.into(), summary }, oneshot::channel().0)
     };
     assert_eq!(push(10_000), Ok(()), "alone, anything");
     assert_eq!(push(0), Err(AppendError::Busy));
@@ -151,7 +151,7 @@ fn a_batch_ends_at_its_bytes_and_many_share_one_sync() {
     for body in [400 << 10, 400 << 10, 400 << 10, 3 << 20, 0] {
         let event = event(1, body);
         let summary = encode_summary(&event).unwrap();
-        queue.push(Encoded { event, summary }, oneshot::channel().0).unwrap();
+        queue.push(Encoded { event: event.into(), summary }, oneshot::channel().0).unwrap();
     }
     let sizes: Vec<_> =
         (0..4).map(|_| queue.take(std::time::Duration::ZERO).unwrap().events.len()).collect();

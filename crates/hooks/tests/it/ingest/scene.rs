@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -40,8 +40,10 @@ pub(super) fn limits() -> Limits {
 
 /// A log in memory.
 pub(super) struct FakeLog {
-    pub(super) events: Mutex<Vec<Event>>,
+    pub(super) events: Mutex<Vec<Arc<Event>>>,
     pub(super) error: Mutex<Option<AppendError>>,
+    /// Appends that were begun.
+    pub(super) begun: AtomicUsize,
     /// What an append needs to go on.
     pub(super) turns: Semaphore,
 }
@@ -51,6 +53,7 @@ impl FakeLog {
         Arc::new(Self {
             events: Mutex::default(),
             error: Mutex::default(),
+            begun: AtomicUsize::new(0),
             turns: Semaphore::new(1 << 20),
         })
     }
@@ -64,8 +67,9 @@ impl FakeLog {
 }
 
 impl Append for FakeLog {
-    fn append(&self, event: Event) -> BoxFuture<'_, Result<Position, AppendError>> {
+    fn append(&self, event: Arc<Event>) -> BoxFuture<'_, Result<Position, AppendError>> {
         async move {
+            self.begun.fetch_add(1, Ordering::Relaxed);
             self.turns.acquire().await.unwrap().forget();
             if let Some(error) = *self.error.lock() {
                 return Err(error);
