@@ -44,7 +44,7 @@ pub use self::intake::Schemes;
 
 use self::budget::Budget;
 use self::intake::{Decisions, Intake};
-use self::lane::{Ending, Lane};
+use self::lane::{Decision, Ending, Lane};
 use self::metrics::DeliveryMetrics;
 use self::recent::Recent;
 use crate::breaker::Breaker;
@@ -223,11 +223,13 @@ impl Deliveries {
         if self.0.keep.is_none() {
             return;
         }
-        self.0.recent.put(position, event);
         let (shared, lanes) = (&self.0, self.0.intake.lanes());
         // What takes long is decided when it is its turn, in memory that is counted.
         let quick = Intake::is_quick(event, &lanes);
         let decisions = if quick { shared.intake.decide(event, &lanes) } else { Vec::new() };
+        let unwanted = |(_, decision): &&(_, _)| *decision == Decision::Unwanted;
+        let takers = lanes.len() - decisions.iter().filter(unwanted).count();
+        shared.recent.put(position, event, Some(takers));
         shared.intake.offer(position, decisions);
     }
 
@@ -238,7 +240,7 @@ impl Deliveries {
     /// Dropped, attempts may have been made or not.
     pub async fn at_once(&self, event: &Arc<Event>) -> Vec<(Arc<str>, Outcome)> {
         let decisions = self.0.decide(event, self.0.intake.lanes()).await;
-        let wanted = decisions.iter().filter(|(_, decision)| *decision != lane::Decision::Unwanted);
+        let wanted = decisions.iter().filter(|(_, decision)| *decision != Decision::Unwanted);
         let attempts = wanted.map(|(lane, _)| async move {
             let tried = lane.outlet.send(event).await;
             let outcome = tried.map_or(Outcome::Forbidden, |tried| tried.outcome);

@@ -30,10 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, COOKIE, EXPECT, PROXY_AUTHORIZATION};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use strait_net::{Body, Checks, Connection, Handler, handler};
@@ -222,6 +223,17 @@ pub fn server_limits(limits: &Limits) -> strait_net::Limits {
     }
 }
 
+/// Copies values out of what the connection read, which is many times as long and is wanted for
+/// the next request.
+fn detach(headers: &mut HeaderMap) {
+    let mut bytes = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| bytes.extend_from_slice(value.as_bytes()));
+    for value in headers.values_mut() {
+        let own = bytes.split_to(value.len()).freeze();
+        *value = HeaderValue::from_maybe_shared(own).expect("it was a value before");
+    }
+}
+
 impl Inner {
     async fn answer(
         self: Arc<Self>,
@@ -319,8 +331,7 @@ impl Inner {
         if head.method != Method::POST {
             return Err(Rejection::Method);
         }
-        let expected =
-            |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        let expected = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         if !head.headers.get_all(EXPECT).iter().all(expected) {
             return Err(Rejection::Expectation);
         }
@@ -362,6 +373,7 @@ impl Inner {
         for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
             headers.remove(name);
         }
+        detach(&mut headers);
         Event {
             source: served.source.name.clone(),
             delivery: delivery.unwrap_or_else(own),

@@ -66,7 +66,7 @@ fn read_ahead(shared: &Shared, position: Position) -> Result<Option<Arc<Event>>,
     let Some(event) = log.read(position)?.map(Arc::new) else {
         return Ok(None);
     };
-    let mut bytes = shared.recent.put(position, &event);
+    let mut bytes = shared.recent.put(position, &event, None);
     let mut at = position.0;
     while bytes < READ_AHEAD_BYTES {
         at += 1;
@@ -77,7 +77,7 @@ fn read_ahead(shared: &Shared, position: Position) -> Result<Option<Arc<Event>>,
         let Ok(Some(next)) = log.read(Position(at)) else {
             break;
         };
-        bytes += shared.recent.put(Position(at), &Arc::new(next));
+        bytes += shared.recent.put(Position(at), &Arc::new(next), None);
     }
     Ok(Some(event))
 }

@@ -269,6 +269,8 @@ impl Worker {
     fn recorded(&self, (effects, result): Recorded) -> bool {
         match result {
             Ok(()) => {
+                let over = effects.iter().filter(|effect| effect.until.is_none());
+                self.shared.recent.settled(over.map(|effect| effect.position));
                 self.lane.settle(effects);
                 true
             }
