@@ -320,7 +320,7 @@ mod tests {
         let hub = Arc::new(authority());
         let bundle = hub.bundle().unwrap();
         for trusted in [Some(&bundle), None] {
-            let config = tls13_client_config(trusted, None, clock()).unwrap();
+            let config = crate::service_client_config(trusted, true, None, clock()).unwrap();
             handshake(config.clone(), server_of(&hub), "hub.example").unwrap();
             let old = ServerConfig::builder_with_details(provider(), Arc::new(TlsClock(clock())))
                 .with_protocol_versions(&[&TLS12])
@@ -336,7 +336,7 @@ mod tests {
                 "{error}"
             );
         }
-        let config = tls13_client_config(Some(&bundle), None, clock()).unwrap();
+        let config = crate::service_client_config(Some(&bundle), true, None, clock()).unwrap();
         let other = server_of(&Arc::new(authority()));
         handshake(config, other, "hub.example").unwrap_err();
     }
