@@ -1,7 +1,6 @@
 //! The relay's place in the agent: connections to the hub, and what is offered on them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -49,8 +48,7 @@ struct Inner {
     /// How the hub is reached; none while nothing is offered.
     hub: ArcSwapOption<HubConfig>,
     listeners: OnceLock<Listeners>,
-    make: Box<dyn Fn(AgentConfig) -> Serving + Send + Sync>,
-    generation: AtomicI64,
+    make: Box<dyn Fn(&Relay, AgentConfig) -> Serving + Send + Sync>,
     route: watch::Sender<Option<Route>>,
     announcements: watch::Sender<Arc<Announcement>>,
 }
@@ -60,7 +58,7 @@ impl Relay {
     /// serves the first one.
     fn new(
         addresses: impl Fn(&[String]) -> Vec<String> + Send + Sync + 'static,
-        make: impl Fn(AgentConfig) -> Serving + Send + Sync + 'static,
+        make: impl Fn(&Self, AgentConfig) -> Serving + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             addresses: Box::new(addresses),
@@ -68,7 +66,6 @@ impl Relay {
             hub: ArcSwapOption::empty(),
             listeners: OnceLock::new(),
             make: Box::new(make),
-            generation: AtomicI64::new(0),
             route: watch::Sender::default(),
             announcements: watch::Sender::default(),
         }))
@@ -88,11 +85,12 @@ impl Relay {
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(context.shutdown.clone()));
         let writes = recorder.clone();
-        let make = move |config| {
+        let make = move |relay: &Self, config| {
             let (clock, metrics) = (clock.clone(), metrics.clone());
             let serving =
                 Serving::new(&agent, config, clock, tasks.clone(), metrics, recorder.clone());
             tasks.spawn_daemon("services", serving.clone().tend());
+            tasks.spawn_daemon("services.reached", relay.clone().follow(serving.clone()));
             serving
         };
         let relay = Self::new(move |own| of_member.addresses_or(own), make);
@@ -149,13 +147,11 @@ impl Relay {
                 serving.apply(config);
                 serving
             }
-            (None, Some(config)) => Arc::new((inner.make)(config)),
+            (None, Some(config)) => Arc::new((inner.make)(self, config)),
             (None, None) => return Ok(()),
         };
-        let generation = inner.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let messages = serving.announcement(generation);
-        inner.serving.store(Some(serving));
-        inner.announcements.send_replace(Arc::new(Announcement { generation, messages }));
+        inner.serving.store(Some(serving.clone()));
+        self.announce(&serving);
         self.refresh();
         Ok(())
     }
@@ -164,6 +160,23 @@ impl Relay {
     pub(crate) fn close(&self) {
         if let Some(listeners) = self.0.listeners.get() {
             listeners.close();
+        }
+    }
+
+    fn announce(&self, serving: &Serving) {
+        // One at a time: the last one that is made is the last one that is said.
+        self.0.announcements.send_modify(|announcement| {
+            let generation = announcement.generation + 1;
+            let messages = serving.announcement(generation);
+            *announcement = Arc::new(Announcement { generation, messages });
+        });
+    }
+
+    /// Announces again what came within reach, or went out of it.
+    async fn follow(self, serving: Serving) {
+        let mut reached = serving.reached();
+        while reached.changed().await.is_ok() {
+            self.announce(&serving);
         }
     }
 
@@ -203,7 +216,7 @@ impl Relay {
         let mirror = Box::new(strait_audit::FileMirror(files.join("mirror")));
         let audit = AuditLog::open(options, mirror, clock.clone(), &metrics).unwrap();
         let recorder = Recorder::new(audit, tasks.clone());
-        let make = move |config| {
+        let make = move |_: &Self, config| {
             let (clock, served) = (clock.clone(), served.clone());
             Serving::new("smith", config, clock, tasks.clone(), served, recorder.clone())
         };

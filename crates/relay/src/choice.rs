@@ -26,7 +26,8 @@ pub struct Candidate<'a> {
     pub ready: bool,
     /// Whether it is connected to this hub.
     pub here: bool,
-    /// Whether it failed too often lately, or has no room for the service's streams now.
+    /// Whether it failed too often lately, says that it does not reach the service, or has no room
+    /// for the service's streams now.
     pub avoided: bool,
     /// Streams that are open on it.
     pub open: u32,

@@ -27,6 +27,7 @@ mod metrics;
 mod peer;
 mod pool;
 mod raw;
+mod reach;
 mod reader;
 mod request;
 mod seen;
@@ -42,9 +43,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use parking_lot::RwLock;
 use strait_runtime::{Clock, Shutdown, TaskSet};
 use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
+use tokio::sync::watch;
 
 pub use heartbeat::HEARTBEAT_PATH;
 pub use metrics::ServingMetrics;
@@ -61,6 +64,9 @@ use crate::services::{self, AgentConfig, Change, DRAIN, Target, plan_reload};
 
 /// Between two looks for connections that rest for too long.
 const SWEEP: Duration = Duration::from_secs(15);
+
+/// Services out of reach that are looked at at once.
+const PROBES_MAX: usize = 16;
 
 /// For whoever serves a stream that was taken away.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -93,8 +99,8 @@ impl Serving {
         metrics: ServingMetrics,
         recorder: Recorder,
     ) -> Self {
-        let side = Side::Agent(agent.into());
-        Self::at(config, Context { side, clock, tasks, metrics, recorder })
+        let (side, reached) = (Side::Agent(agent.into()), watch::Sender::default());
+        Self::at(config, Context { side, clock, tasks, metrics, recorder, reached })
     }
 
     /// Offers to agents what a configuration of the hub says; else as [`new`](Self::new).
@@ -106,7 +112,8 @@ impl Serving {
         metrics: ServingMetrics,
         recorder: Recorder,
     ) -> Self {
-        Self::at(config, Context { side: Side::Hub, clock, tasks, metrics, recorder })
+        let (side, reached) = (Side::Hub, watch::Sender::default());
+        Self::at(config, Context { side, clock, tasks, metrics, recorder, reached })
     }
 
     fn at(config: AgentConfig, context: Context) -> Self {
@@ -171,7 +178,16 @@ impl Serving {
     /// The messages that announce the services; `generation` counts announcements.
     #[must_use]
     pub fn announcement(&self, generation: i64) -> Vec<Vec<u8>> {
-        services::announcement(&self.config(), generation, |_| true)
+        let current = self.0.current.read().clone();
+        let ready = |name: &str| current.services.get(name).is_some_and(|live| live.is_ready());
+        services::announcement(&current.config, generation, ready)
+    }
+
+    /// Counts how often a service came within reach, or went out of it: that changes what is to be
+    /// announced.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<u64> {
+        self.0.context.reached.subscribe()
     }
 
     /// Takes the streams of a connection to a hub; those of kind control are for `control`.
@@ -183,15 +199,23 @@ impl Serving {
         })
     }
 
-    /// Closes connections to services that rest for too long, for as long as it is polled.
+    /// Closes connections to services that rest for too long, and looks whether services that were
+    /// out of reach are back, for as long as it is polled.
     pub async fn tend(self) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            let services: Vec<_> = self.0.current.read().services.values().cloned().collect();
-            for live in services {
-                live.sweep();
-            }
+            self.look().await;
         }
+    }
+
+    async fn look(&self) {
+        let services: Vec<_> = self.0.current.read().services.values().cloned().collect();
+        for live in &services {
+            live.sweep();
+        }
+        let probes = services.into_iter().map(|live| async move { live.probe().await });
+        let probes = futures_util::stream::iter(probes).buffer_unordered(PROBES_MAX);
+        probes.for_each(|()| std::future::ready(())).await;
     }
 
     /// Takes a stream that a peer opens in its own name, until `taken_away`: then it ends.

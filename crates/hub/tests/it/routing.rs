@@ -217,3 +217,18 @@ async fn a_service_that_nobody_accepts_leaves_the_others_of_its_agent() {
     let line = metrics.lines().find(|line| line.starts_with("strait_relay_stalled_total{"));
     assert!(line.unwrap().ends_with("service=\"ci\"} 1"), "{line:?}");
 }
+
+#[tokio::test]
+async fn an_instance_that_does_not_reach_a_service_is_asked_last() {
+    let acme = Acme::new().await;
+    let mut out = offer("ci", "h1");
+    out.ready = false;
+    let mut out = FakeAgent::connect(&acme.install().await, &[out]).await;
+    let mut agent = acme.smith().await;
+    for _ in 0..20 {
+        assert_eq!(ask(&acme.alice, &mut agent).await.status, 200);
+    }
+    assert_eq!(out.waiting(), 0);
+    agent.leave().await;
+    assert_eq!(ask(&acme.alice, &mut out).await.status, 200);
+}

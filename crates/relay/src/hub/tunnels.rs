@@ -129,6 +129,8 @@ pub(super) struct ConnectedAgent {
     pub(super) cluster: ClusterName,
     pub(super) name: String,
     pub(super) connections: usize,
+    /// Bytes that wait to be sent to it.
+    pub(super) queued: usize,
     pub(super) round_trip: Option<Duration>,
 }
 
@@ -219,6 +221,7 @@ impl Tunnels {
                 cluster: cluster.clone(),
                 name: name.clone(),
                 connections: agent.connections.len(),
+                queued: agent.connections.iter().map(|one| one.link.usage().queued).sum(),
                 round_trip: agent.connections.iter().filter_map(|one| one.link.round_trip()).min(),
             })
             .collect();
@@ -291,7 +294,8 @@ impl Tunnels {
                 announced: offered.number,
                 ready: one.link.is_open(),
                 here: true,
-                avoided: !one.link.has_room(&offered.share)
+                avoided: !offered.said.ready
+                    || !one.link.has_room(&offered.share)
                     || state.ejections.is_ejected(&ejection(one, service), now),
                 open: u32::try_from(one.link.open_streams()).unwrap_or(u32::MAX),
                 weight: 1,

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
 use crate::link::control::shown;
 use crate::message::{ConnectError, Failure};
@@ -38,6 +39,7 @@ pub(super) struct Dialer {
     pub(super) service: String,
     pub(super) place: Place,
     pub(super) tls: Option<TlsSource>,
+    pub(super) reach: Reach,
 }
 
 impl Dialer {
@@ -50,13 +52,15 @@ impl Dialer {
         offered: Offered,
         limit: Duration,
     ) -> Result<(Io, bool), Failure> {
-        match tokio::time::timeout(limit, self.connect(offered)).await {
+        let done = match tokio::time::timeout(limit, self.connect(offered)).await {
             Ok(done) => done,
             Err(_) => {
                 tracing::warn!(service = self.service, place = ?self.place, "no connection in time");
                 Err(Failure::ConnectTimeout(limit))
             }
-        }
+        };
+        self.reach.saw(done.is_ok());
+        done
     }
 
     async fn connect(&self, offered: Offered) -> Result<(Io, bool), Failure> {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_runtime::{Clock, Shutdown, TaskSet};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::credentials::Current;
 use super::dial::{Dialer, Place};
 use super::metrics::ServingMetrics;
 use super::pool::Pool;
-use super::trust::TlsSource;
+use super::reach::Reach;
+use super::trust::{Offered, TlsSource};
 use crate::record::Recorder;
 use crate::services::{Credentials, HUB, HttpTarget, Policy, Service, Target};
 
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub(super) tasks: TaskSet,
     pub(super) metrics: ServingMetrics,
     pub(super) recorder: Recorder,
+    /// Counts how often a service came within reach, or went out of it.
+    pub(super) reached: watch::Sender<u64>,
 }
 
 /// On which side services are.
@@ -92,6 +95,7 @@ impl Live {
                 tls: tls
                     .as_ref()
                     .map(|trust| TlsSource::new(trust.clone(), &Credentials::None, clock.clone())),
+                reach: Reach::new(context.reached.clone()),
             }),
             Target::Http(http) => Way::Http(Box::new(pool(name, http, context))),
         };
@@ -147,6 +151,26 @@ impl Live {
         self.service.limits.concurrent.to_string()
     }
 
+    /// Whether the service can be connected to, as far as was seen.
+    pub(super) fn is_ready(&self) -> bool {
+        self.dialer().reach.is_there()
+    }
+
+    /// Looks whether a service that was out of reach is back.
+    pub(super) async fn probe(&self) {
+        if !self.is_ready() {
+            // What is wrong was logged.
+            drop(Box::pin(self.dialer().dial(Offered::Nothing, self.service.limits.dial)).await);
+        }
+    }
+
+    fn dialer(&self) -> &Dialer {
+        match &self.kept.way {
+            Way::Http(pool) => pool.dialer(),
+            Way::Tcp(dialer) => dialer,
+        }
+    }
+
     /// Closes connections that rest for too long.
     pub(super) fn sweep(&self) {
         if let Way::Http(pool) = &self.kept.way {
@@ -164,7 +188,8 @@ fn pool(name: &str, http: &HttpTarget, context: &Context) -> Pool {
     };
     let source = || TlsSource::new(http.trust.clone(), &http.credentials, context.clock.clone());
     let tls = url.is_secure().then(source);
-    let dialer = Dialer { service: name.to_owned(), place, tls };
+    let reach = Reach::new(context.reached.clone());
+    let dialer = Dialer { service: name.to_owned(), place, tls, reach };
     let Context { clock, tasks, metrics, .. } = context.clone();
     Pool::new(dialer, http.protocol, clock, tasks, metrics)
 }

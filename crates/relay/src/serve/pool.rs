@@ -114,6 +114,11 @@ impl Pool {
         }
     }
 
+    /// How the service is reached.
+    pub(super) const fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     /// A connection that was there, if one still is.
     pub(super) async fn rested(&self) -> Option<Inner> {
         if let Some(lease) = self.lease() {

@@ -33,7 +33,7 @@ impl Collector for Scraped {
             let metric = ConstGauge::<f64>::new(value);
             metric.encode(family.encode_family(&labels)?)
         };
-        #[expect(clippy::cast_precision_loss, reason = "connections fit a double")]
+        #[expect(clippy::cast_precision_loss, reason = "connections and bytes fit a double")]
         let number = |count: usize| count as f64;
         for agent in own {
             let labels = label(agent.cluster.as_str(), &agent.name);
@@ -42,6 +42,13 @@ impl Collector for Scraped {
         if !rest.is_empty() {
             let sum = rest.iter().map(|agent| agent.connections).sum();
             put(&mut family, label(OTHER, OTHER), number(sum))?;
+        }
+        let help = "Bytes that wait to be sent to an agent";
+        let name = "strait_relay_send_queue_bytes";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for agent in own {
+            let labels = label(agent.cluster.as_str(), &agent.name);
+            put(&mut family, labels, number(agent.queued))?;
         }
         let help = "The shortest round trip to an agent of the last seconds";
         let name = "strait_relay_rtt_seconds";

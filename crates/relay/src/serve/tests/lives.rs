@@ -254,3 +254,30 @@ async fn bytes_that_stand_still_are_ended_with_how_long_they_did() {
     let Part::Broken(end) = end else { panic!("{end:?}") };
     assert_eq!((end.code, &*end.text), (Code::Timeout, "50ms"));
 }
+
+#[tokio::test]
+async fn a_service_out_of_reach_is_announced_as_that_until_it_is_back() {
+    let files = tempfile::tempdir().unwrap();
+    let socket = files.path().join("s");
+    let path = socket.display();
+    let rig =
+        Rig::new(&format!("services:\n- {{name: web, type: http, url: 'unix://{path}'}}\n")).await;
+    let ready = || {
+        let message = rig.serving.announcement(1).remove(0);
+        let message = strait_machinery::json::parse(&message).unwrap();
+        message.array_at(&["list"])[0].at(&["ready"]).and_then(|own| own.as_bool())
+    };
+    let mut reached = rig.serving.reached();
+    assert_eq!(ready(), Some(true));
+    for _ in 0..3 {
+        assert_eq!(rig.get("/").await.told(), (502, "ConnectFailed", true));
+    }
+    reached.changed().await.unwrap();
+    assert_eq!(ready(), Some(false));
+    rig.serving.look().await;
+    assert_eq!(ready(), Some(false));
+    let _service = UnixListener::bind(&socket).unwrap();
+    rig.serving.look().await;
+    assert!(reached.has_changed().unwrap());
+    assert_eq!(ready(), Some(true));
+}
