@@ -22,6 +22,7 @@ pub mod pattern;
 pub mod rules;
 pub mod site;
 pub mod target;
+pub(crate) mod trace;
 pub mod trailers;
 pub mod upgrade;
 pub mod url;

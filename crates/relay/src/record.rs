@@ -51,6 +51,8 @@ pub struct Recorded {
     pub upgrade: bool,
     /// The request's identifier.
     pub id: String,
+    /// The trace that it belongs to; empty for none.
+    pub trace: String,
 }
 
 impl Recorded {
@@ -158,8 +160,10 @@ impl Recorder {
         let (method, path, took_ms) = (&recorded.method, &recorded.path, took.as_secs_f64() * 1e3);
         tracing::debug!(
             target: "strait::access",
-            user = &*recorded.user, agent = recorded.agent, service = recorded.service, %method, path,
-            status, %code, up, down, took_ms, id = recorded.id, "crossed"
+            workspace = recorded.cluster, user = &*recorded.user,
+            credential = &*recorded.subjects.credential, agent = recorded.agent,
+            service = recorded.service, %method, path, status, %code, up, down, took_ms,
+            id = recorded.id, trace = recorded.trace, "crossed"
         );
         if recorded.is_read() {
             return;
@@ -309,6 +313,7 @@ mod tests {
             path: "/".into(),
             upgrade: false,
             id: "r1".into(),
+            trace: String::new(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::http::fields::{
 use crate::http::framing::{self, BodyLength};
 use crate::http::site::of_another_site;
 use crate::http::target::{Target, check_method};
+use crate::http::trace::traceparent;
 use crate::http::upgrade::{Protocol, asked};
 use crate::message::Failure;
 use crate::services::is_safe;
@@ -125,6 +126,7 @@ impl Message {
             authority: self.authority.to_str().unwrap_or_default(),
             path: &self.target,
             tlvs: Tlvs {
+                trace: traceparent(&self.fields),
                 upgrade: self.upgrade.as_ref().map_or("", |own| own.value().to_str().unwrap_or("")),
                 body_length: match self.length {
                     BodyLength::Empty => None,

@@ -40,7 +40,7 @@ impl Called {
     pub(super) fn new(
         listener: &Arc<Listener>,
         to: &Arc<To>,
-        id: &str,
+        (id, trace): (&str, &str),
         (method, path, upgrade): (&Method, &str, bool),
     ) -> Self {
         let setup = &listener.setup;
@@ -64,6 +64,7 @@ impl Called {
             path: path.to_owned(),
             upgrade,
             id: id.to_owned(),
+            trace: trace.to_owned(),
         };
         Self {
             to: to.clone(),

@@ -88,7 +88,7 @@ pub(super) async fn accept<A: Accept>(listener: Arc<Listener>, socket: A, stop: 
 
 async fn carry<A: Accept>(listener: &Arc<Listener>, stream: A::Stream) {
     let (to, id) = (listener.to(), new_id(listener));
-    let called = Called::new(listener, &to, &id, (&Method::CONNECT, "", true));
+    let called = Called::new(listener, &to, (&id, ""), (&Method::CONNECT, "", true));
     let failure = match connect(&called).await {
         Ok((receiver, sender)) => {
             let (stream, ended) = pump(stream, receiver, sender, &called).await;

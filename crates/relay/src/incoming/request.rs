@@ -12,6 +12,7 @@ use super::listener::{Listener, To};
 use crate::ask::{Came, Message, Meter as _, Question, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, decide};
 use crate::http::answer::contain;
+use crate::http::trace::{trace_id, traceparent};
 use crate::message::{Failure, Reader, prefers_json};
 
 impl Listener {
@@ -54,7 +55,8 @@ impl Listener {
             return Err(Failure::CrossSite);
         }
         let asked = (&message.method, message.path(), message.upgrade.is_some());
-        let called = Called::new(self, to, id, asked);
+        let trace = trace_id(traceparent(&message.fields));
+        let called = Called::new(self, to, (id, trace), asked);
         let open = message.open(called.tlvs(), HeaderMap::new())?;
         let mut upload = Upload::new(body, &message, None);
         let mut tried = Vec::new();

@@ -19,6 +19,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming as Answer};
 use strait_tunnel::{Code, Directions, Request, Response as Head};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::answer::{self, Question};
 use super::dial::Io;
@@ -234,7 +235,7 @@ impl Work<'_> {
                 Some(inner) => inner,
                 None => {
                     sender.push();
-                    until(sender, self.connect(false)).await??
+                    until(sender, self.connect(false).instrument(seen.dialling())).await??
                 }
             };
             match self.attempt(inner, asked.clone(), (body, has_body), sender, seen).await? {
@@ -310,7 +311,8 @@ impl Work<'_> {
         seen: &mut Seen,
     ) -> Result<Option<Switched>, Stop> {
         sender.push();
-        let mut inner = until(sender, self.connect(true)).await??;
+        let dialled = self.connect(true).instrument(seen.dialling());
+        let mut inner = until(sender, dialled).await??;
         let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
         let request = self.request(asked, Incoming::default(), false, &inner, informed)?;
         let sending = inner.send(request);

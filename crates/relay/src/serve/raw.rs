@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use strait_runtime::units::format_duration;
 use strait_tunnel::{Code, Directions, RawHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tracing::Instrument as _;
 
 use super::dial::Io;
 use super::flow::Flow;
@@ -73,7 +74,7 @@ async fn connect(
     })?;
     let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal.into()) };
     let dialled = Box::pin(dialer.dial(Offered::Nothing, live.service.limits.dial));
-    let (io, _) = until(sender, dialled).await?.map_err(|failure| {
+    let (io, _) = until(sender, dialled.instrument(seen.dialling())).await?.map_err(|failure| {
         seen.reason = failure.reason();
         match failure {
             Failure::ConnectTimeout(_) => Code::ConnectTimeout.into(),

@@ -12,6 +12,7 @@ use super::identity::Identity;
 use super::live::Live;
 use super::metrics::Counted;
 use crate::credential::Subjects;
+use crate::http::trace::trace_id;
 use crate::message::Failure;
 use crate::record::Recorded;
 
@@ -31,6 +32,8 @@ pub(super) struct Seen {
     kind: &'static str,
     began: Duration,
     request_id: String,
+    /// The trace that it belongs to; empty for none.
+    trace: String,
     who: Option<Identity>,
     method: Method,
     /// Without its query.
@@ -62,6 +65,7 @@ impl Seen {
             began: flow.now(),
             flow,
             request_id: clipped(tlvs.request_id),
+            trace: trace_id(tlvs.trace).to_owned(),
             who: None,
             // Bytes both ways, until a request says otherwise.
             method: Method::CONNECT,
@@ -95,6 +99,11 @@ impl Seen {
     pub(super) fn asks(&mut self, method: &str, path: &str) {
         self.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
         self.path = clipped(path.split('?').next().unwrap_or_default());
+    }
+
+    /// What is logged of a connection that is made for it says for which request.
+    pub(super) fn dialling(&self) -> tracing::Span {
+        tracing::info_span!("agent.dial", id = self.request_id, trace = self.trace)
     }
 
     /// Who asks.
@@ -139,6 +148,7 @@ impl Seen {
             path: self.path.clone(),
             upgrade: self.upgrade,
             id: self.request_id.clone(),
+            trace: self.trace.clone(),
             subjects: Arc::new(subjects),
         }
     }

@@ -17,6 +17,7 @@ use crate::access::{Verb, attributes};
 use crate::agents::{Affinity, AgentSpec};
 use crate::credential::{Asked, Scope, Subjects, is_ours};
 use crate::http::framing::BodyLength;
+use crate::http::trace::{trace_id, traceparent};
 use crate::message::{Failure, ServiceName};
 use crate::record::Recorded;
 
@@ -387,5 +388,6 @@ fn recorded(
         path: head.message.path().to_owned(),
         upgrade: head.message.upgrade.is_some(),
         id: id.to_owned(),
+        trace: trace_id(traceparent(&head.message.fields)).to_owned(),
     }
 }
