@@ -1,39 +1,39 @@
-//! How often an address may try.
+//! How often an address, or whoever else, may try.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Addresses remembered; at the limit those that are free to try again are forgotten first, then
+/// How many are remembered; at the limit those that are free to try again are forgotten first, then
 /// all.
-const ADDRESSES_MAX: usize = 10_000;
+const KNOWN_MAX: usize = 10_000;
 
-/// Allows each address so many tries in a window.
+/// Allows each of them so many tries in a window.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub(crate) struct Limiter<K = IpAddr> {
     tries: u32,
     window: Duration,
-    seen: Mutex<HashMap<IpAddr, (Duration, u32)>>,
+    seen: Mutex<HashMap<K, (Duration, u32)>>,
 }
 
-impl Limiter {
+impl<K: Eq + Hash> Limiter<K> {
     pub(crate) fn new(tries: u32, window: Duration) -> Self {
         Self { tries, window, seen: Mutex::default() }
     }
 
     /// Counts a try at `now`; false where it is one too many.
-    pub(crate) fn allow(&self, address: IpAddr, now: Duration) -> bool {
-        let address = network_of(address);
+    pub(crate) fn allow(&self, who: K, now: Duration) -> bool {
         let mut seen = self.seen.lock();
-        if seen.len() >= ADDRESSES_MAX && !seen.contains_key(&address) {
+        if seen.len() >= KNOWN_MAX && !seen.contains_key(&who) {
             seen.retain(|_, (since, _)| now.saturating_sub(*since) < self.window);
-            if seen.len() >= ADDRESSES_MAX {
+            if seen.len() >= KNOWN_MAX {
                 seen.clear();
             }
         }
-        let (since, count) = seen.entry(address).or_insert((now, 0));
+        let (since, count) = seen.entry(who).or_insert((now, 0));
         if now.saturating_sub(*since) >= self.window {
             (*since, *count) = (now, 0);
         }
@@ -43,7 +43,7 @@ impl Limiter {
 }
 
 /// Whoever has one IPv6 address has a network of them.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => {
             let mapped = address.to_ipv4_mapped().map(IpAddr::V4);
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn addresses_of_one_network_count_together() {
         let limiter = Limiter::new(1, Duration::from_secs(60));
-        let allow = |text: &str| limiter.allow(text.parse().unwrap(), Duration::ZERO);
+        let allow = |text: &str| limiter.allow(network_of(text.parse().unwrap()), Duration::ZERO);
         assert!(allow("2001:db8::1") && !allow("2001:db8::ffff:2") && allow("2001:db8:0:1::1"));
         assert!(allow("::ffff:10.0.0.1") && allow("::ffff:10.0.0.2"));
     }
@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let limiter = Limiter::new(1, Duration::from_secs(60));
-        for number in 0..=u32::try_from(ADDRESSES_MAX).unwrap() {
+        for number in 0..=u32::try_from(KNOWN_MAX).unwrap() {
             assert!(limiter.allow(IpAddr::from(number.to_be_bytes()), Duration::ZERO));
         }
-        assert!(limiter.seen.lock().len() <= ADDRESSES_MAX);
+        assert!(limiter.seen.lock().len() <= KNOWN_MAX);
     }
 }

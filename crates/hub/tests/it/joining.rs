@@ -180,7 +180,6 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
         changed(&|token| token.agent = "idle".into()),
         changed(&|token| token.cluster = ClusterName::new("absent").unwrap()),
         changed(&|token| token.cluster = ClusterName::system_admin()),
-        used,
         of_gone,
     ];
     let mut bodies = Vec::new();
@@ -193,6 +192,11 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1);
+    // Whoever has one that was good is told why it is good no more.
+    let answer = Installation::new().ask(&hub, &used).await;
+    let message = refused(&answer, 403, "JoinTokenInvalid");
+    assert!(message.starts_with("token was used at 20"), "{message}");
+    assert!(message.ends_with("Z by host-1; make a new one"), "{message}");
     // Nothing of that used up the good one.
     Installation::new().join(&hub, &good.reveal()).await;
     let idle = root.get(&format!("{AGENTS}/idle")).await.expect(200);
@@ -221,7 +225,8 @@ async fn a_token_of_another_hub_is_refused_on_both_sides() {
     let foreign: JoinToken = foreign.parse().unwrap();
     let error = door.join(&foreign, &installation.key, &facts, &clock).await.unwrap_err();
     assert!(matches!(error, JoinError::NotTrusted { .. }) && error.is_final(), "{error:?}");
-    assert_eq!(error.to_string(), format!("{address} is not the hub that made the token"));
+    let expected = format!("{address} is not the hub that made the token");
+    assert!(error.to_string().starts_with(&expected), "{error}");
     let door = FrontDoor::default();
     let membership = door.join(&foreign, &installation.key, &facts, &clock).await.unwrap();
     assert_eq!(membership.agent, "smith");
@@ -236,7 +241,8 @@ async fn an_expired_token_is_refused() {
     let long = token(&hub.admin(), "smith", "{ttl: 10m}").await;
     clock.advance(Duration::from_secs(31));
     let answer = Installation::new().ask(&hub, &short).await;
-    assert_eq!(refused(&answer, 403, "JoinTokenInvalid"), INVALID);
+    let message = refused(&answer, 403, "JoinTokenInvalid");
+    assert_eq!(message, "token expired 1s ago; make a new one");
     Installation::new().join(&hub, &long).await;
     for options in ["{ttl: 0s}", "{ttl: 8d}", "{ttl: soon}", "{uses: 0}", "{uses: 101}"] {
         let path = format!("{AGENTS}/smith/token");
@@ -279,11 +285,9 @@ async fn a_lost_answer_is_asked_for_again_and_a_burnt_use_stays_burnt_over_a_res
     assert_eq!(agent.array_at(&["status", "instances"]).len(), 1);
     // Another key, or another installation with the same key, is another use.
     let other_key = Installation { key: PrivateKey::generate().unwrap(), ..installation };
-    let answer = other_key.ask(&hub, &token).await;
-    assert_eq!(refused(&answer, 403, "JoinTokenInvalid"), INVALID);
+    refused(&other_key.ask(&hub, &token).await, 403, "JoinTokenInvalid");
     let elsewhere = Installation { key: installation.key, ..Installation::new() };
-    let answer = elsewhere.ask(&hub, &token).await;
-    assert_eq!(refused(&answer, 403, "JoinTokenInvalid"), INVALID);
+    refused(&elsewhere.ask(&hub, &token).await, 403, "JoinTokenInvalid");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod incoming;
 mod isolation;
 mod joining;
 mod raw;
+mod revoking;
 mod routing;
 mod services;
 mod streams;

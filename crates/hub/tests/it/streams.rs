@@ -34,7 +34,7 @@ const READS: &str = "[{nonResourceURLs: ['/'], verbs: [access]},
   {apiGroups: [relay.strait.dev], resources: [services/connect], verbs: [get]}]";
 
 /// A stream that stays open: the client's end and the agent's.
-async fn stay(client: &Client, agent: &mut FakeAgent, path: &str) -> (Incoming, Stream) {
+pub(crate) async fn stay(client: &Client, agent: &mut FakeAgent, path: &str) -> (Incoming, Stream) {
     let (response, stream) =
         tokio::join!(client.open(Method::GET, path, "".into()), agent.answer(200));
     assert_eq!(response.status(), 200);
@@ -42,7 +42,7 @@ async fn stay(client: &Client, agent: &mut FakeAgent, path: &str) -> (Incoming, 
 }
 
 /// Waits until both ends know that a stream was cut.
-async fn assert_cut((body, mut stream): (Incoming, Stream)) {
+pub(crate) async fn assert_cut((body, mut stream): (Incoming, Stream)) {
     match end_of(&mut stream).await {
         Part::Broken(end) => assert_eq!(end.code, Code::Revoked),
         other => panic!("{other:?}"),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use rustls::ClientConfig;
 use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
@@ -16,6 +18,7 @@ use strait_runtime::Clock;
 use strait_types::{InstanceId, Redacted};
 
 use super::{Membership, MembershipError};
+use crate::message::Joining;
 use crate::token::JoinToken;
 use crate::{JOIN_PATH, RENEW_PATH};
 
@@ -31,6 +34,9 @@ const MESSAGE_CHARS_MAX: usize = 512;
 /// Waits for approval between two questions, whatever the hub says.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// How far this machine's clock may be from the hub's.
+const CLOCK_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// What an installation says about itself.
 #[derive(Clone, Debug)]
@@ -50,7 +56,7 @@ pub struct Facts {
 #[non_exhaustive]
 pub enum JoinError {
     /// What answered is not the hub that the token was made by. Final.
-    #[error("{address} is not the hub that made the token")]
+    #[error("{address} is not the hub that made the token, or an inspecting proxy is in the way")]
     NotTrusted {
         /// What was dialled.
         address: String,
@@ -135,7 +141,7 @@ impl FrontDoor {
             "host": facts.host.as_str(),
             "ephemeral": facts.ephemeral,
         };
-        let answer = self.ask(tls, &token.hubs, JOIN_PATH, &body).await?;
+        let answer = self.ask(tls, &token.hubs, (JOIN_PATH, &body), clock).await?;
         Ok(Membership::granted(&answer, key.to_pem()?)?)
     }
 
@@ -151,7 +157,7 @@ impl FrontDoor {
         let key = PrivateKey::generate()?;
         let tls = self.tls(membership, clock)?;
         let body = object! {"csr": key.to_csr_pem()?};
-        let answer = self.ask(tls, &membership.addresses, RENEW_PATH, &body).await?;
+        let answer = self.ask(tls, &membership.addresses, (RENEW_PATH, &body), clock).await?;
         Ok(Membership::granted(&answer, key.to_pem()?)?)
     }
 
@@ -180,8 +186,8 @@ impl FrontDoor {
         &self,
         tls: Arc<ClientConfig>,
         known: &[String],
-        path: &str,
-        body: &Value,
+        (path, body): (&str, &Value),
+        clock: &Arc<dyn Clock>,
     ) -> Result<Value, JoinError> {
         let client = Client::new(Some(tls), EgressPolicy::unrestricted());
         let body = Redacted::new(body.to_bytes());
@@ -200,7 +206,13 @@ impl FrontDoor {
                 .into());
             };
             match client.call(request, &LIMITS).await {
-                Ok(answer) => return read(answer.status(), answer.body()),
+                Ok(answer) => {
+                    let date = answer.headers().get(header::DATE);
+                    if let Some(wrong) = wrong_clock(date, clock.now()) {
+                        tracing::warn!("{wrong}");
+                    }
+                    return read(answer.status(), answer.body());
+                }
                 Err(error) => {
                     if let Some(mismatch) = PinMismatch::find(&error) {
                         return Err(JoinError::NotTrusted {
@@ -221,6 +233,16 @@ impl FrontDoor {
             MembershipError::Malformed { from: "the token".into(), field: "hubs" }.into()
         }))
     }
+}
+
+/// Says that this machine's clock is wrong, if a `Date` of the hub's does: certificates would seem to
+/// be of another time.
+fn wrong_clock(date: Option<&HeaderValue>, now: Timestamp) -> Option<Joining> {
+    let text = date?.to_str().ok()?;
+    let hubs = DateTimeParser::new().parse_timestamp(text).ok()?;
+    let ahead = now.duration_since(hubs);
+    let off = ahead.unsigned_abs();
+    (off > CLOCK_OFF_MAX).then_some(Joining::Clock { off, ahead: ahead.is_positive() })
 }
 
 /// Tells an answer that grants from one that refuses and one that may come out otherwise later.
@@ -261,6 +283,22 @@ mod tests {
             assert!(error.to_string().contains("unknown, used or expired"), "{error}");
         }
         assert!(read(StatusCode::OK, b"{}").is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_found_by_the_hubs() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for (date, expected) in [
+            ("Fri, 02 Jan 2026 03:04:00 GMT", None),
+            ("Fri, 02 Jan 2026 02:55:05 GMT", Some("this machine's clock is 9m ahead of the hub")),
+            ("Fri, 02 Jan 2026 03:09:05 GMT", Some("this machine's clock is 5m behind the hub")),
+            ("soon", None),
+        ] {
+            let date = HeaderValue::from_static(date);
+            let said = wrong_clock(Some(&date), now).map(|wrong| wrong.to_string());
+            assert_eq!(said.as_deref(), expected);
+        }
+        assert_eq!(wrong_clock(None, now), None);
     }
 
     #[test]

@@ -20,7 +20,8 @@ use super::audited;
 use super::records::unwritten;
 use crate::agents::{AgentSpec, Agents, is_revoked, set_condition, set_instance};
 use crate::approval::{Claim, Step};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, network_of};
+use crate::message;
 use crate::places;
 use crate::token::{JoinToken, hex};
 
@@ -32,6 +33,10 @@ const JOINS_PER_MINUTE: u32 = 10;
 
 /// The same of those that wait for approval: a whole agent's worth behind one address.
 const ASKS_PER_MINUTE: u32 = 200;
+
+/// Renewals of one agent in a minute; each leaves something behind for a week. All instances may
+/// renew at once.
+const RENEWALS_PER_MINUTE: u32 = 128;
 
 /// Attempts at a write that others changed meanwhile: groups of installations start together.
 pub(super) const ATTEMPTS: usize = 32;
@@ -119,6 +124,8 @@ pub struct Joining {
     limiter: Limiter,
     /// For those that wait for approval: they come again and again.
     askers: Limiter,
+    /// For installations that renew.
+    renewals: Limiter<(ClusterName, String)>,
     /// Requests for approval are kept one after the other.
     pub(super) asking: Semaphore,
 }
@@ -151,6 +158,7 @@ impl Joining {
             audit,
             limiter,
             askers,
+            renewals: Limiter::new(RENEWALS_PER_MINUTE, Duration::from_secs(60)),
             asking: Semaphore::new(1),
         }
     }
@@ -163,7 +171,7 @@ impl Joining {
         let token = request.token.parse::<JoinToken>();
         let waits = token.as_ref().is_ok_and(|token| self.has_asked(token, &request.instance));
         let limiter = if waits { &self.askers } else { &self.limiter };
-        if !limiter.allow(from, self.clock.monotonic()) {
+        if !limiter.allow(network_of(from), self.clock.monotonic()) {
             let message = "too many attempts to join from this address; try again in a minute";
             return Ok(Answer::Refused(429, "TooManyRequests", message.into()));
         }
@@ -179,8 +187,9 @@ impl Joining {
             return Ok(Answer::Refused(403, "JoinTokenForeign", message.into()));
         }
         // Nothing is said of the agent before the token is proved.
-        let Some((agent, claim)) = self.proved_agent(&token, instance.as_str(), &csr) else {
-            return Ok(invalid_token());
+        let (agent, claim) = match self.proved_agent(&token, instance.as_str(), &csr) {
+            Ok(proved) => proved,
+            Err(refused) => return Ok(refused),
         };
         let spec = AgentSpec::of(&agent);
         let token = &token;
@@ -270,6 +279,11 @@ impl Joining {
         identity: &AgentIdentity,
         request: &RenewRequest,
     ) -> Result<Answer, Status> {
+        let who = (identity.cluster().clone(), identity.name().to_owned());
+        if !self.renewals.allow(who, self.clock.monotonic()) {
+            let message = "this agent renews too often; try again in a minute";
+            return Ok(Answer::Refused(429, "TooManyRequests", message.into()));
+        }
         let (_, csr) = match self.check_request(identity.instance().as_str(), &request.csr) {
             Ok(checked) => checked,
             Err(refused) => return Ok(refused),
@@ -460,7 +474,12 @@ impl Joining {
     }
 }
 
-/// One answer for a token that is unknown, used or expired.
+/// What whoever has a token that was good is told of it.
+pub(super) fn spent_token(why: &message::Joining) -> Answer {
+    Answer::Refused(403, "JoinTokenInvalid", why.to_string())
+}
+
+/// One answer for a token that is none, or not known any more.
 pub(super) fn invalid_token() -> Answer {
     Answer::Refused(403, "JoinTokenInvalid", "join token unknown, used or expired".into())
 }

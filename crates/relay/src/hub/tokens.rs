@@ -22,15 +22,19 @@ use subtle::ConstantTimeEq;
 use super::Joining;
 use super::approvals::{ASKED, claim_of};
 use super::audited;
-use super::join::{ATTEMPTS, Answer, Joins, RENEW_GRACE, invalid_token};
+use super::join::{ATTEMPTS, Answer, Joins, RENEW_GRACE, clipped, invalid_token, spent_token};
 use super::records::{self, unwritten};
 use crate::agents::AgentSpec;
 use crate::approval::{Claim, TOLD_FOR, WAITS_FOR};
+use crate::message;
 use crate::token::{JoinToken, SECRET_LENGTH, hex};
 
 /// Life of a token where none is asked for, and the longest.
 const TTL_DEFAULT: Duration = Duration::from_secs(3600);
 const TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// For how long whoever has a token that ended is told so.
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Most uses of a token.
 const USES_MAX: i64 = 100;
@@ -99,7 +103,7 @@ impl Joining {
         let what = format!("relay.token.create uses {uses}, until {expires}");
         let of = (cluster, "agents", agent);
         audited::append(&self.audit, admission.user, of, &id, what).await?;
-        let lease = self.lease(ttl).await?;
+        let lease = self.lease(ttl + REMEMBERED_FOR).await?;
         let put =
             records::record(&self.agents.system.registry, self.token_key(&token), record, lease)?;
         let txn = Txn {
@@ -155,21 +159,28 @@ impl Joining {
     }
 
     /// The agent that a token is for, if the token is one of its own and still good for this key,
-    /// and what it knows of the key. Whatever is missing, the work is the same.
+    /// and what it knows of the key. Whatever is missing, the work is the same; why a token is
+    /// good no more is told to whoever has it.
     pub(super) fn proved_agent(
         &self,
         token: &JoinToken,
         instance: &str,
         csr: &Csr,
-    ) -> Option<(Arc<Object>, Claim)> {
+    ) -> Result<(Arc<Object>, Claim), Answer> {
         let agent = self.agents.find(&token.cluster, &token.agent);
         let record = self.proved_record(token).unwrap_or_default();
         let claim = claim_of(record.array_at(&["usedBy"]), &plain_claim(instance, csr));
-        // Who waits for a person has time beyond the token's.
-        let alive = self.is_alive(&record) || claim == Claim::Asked;
         let uid = record.str_at(&["agentUID"]).unwrap_or_default();
-        let agent = agent.filter(|agent| alive && agent.header.uid.to_string() == uid);
-        agent.map(|agent| (agent, claim))
+        let agent = agent.filter(|agent| agent.header.uid.to_string() == uid);
+        let agent = agent.ok_or_else(invalid_token)?;
+        // Who waits for a person has time beyond the token's.
+        if !self.is_alive(&record) && claim != Claim::Asked {
+            let end = record.str_at(&["expires"]).and_then(|text| text.parse().ok());
+            let ago = end.map(|end| self.clock.now().duration_since(end));
+            let ago = ago.and_then(|ago| Duration::try_from(ago).ok()).unwrap_or_default();
+            return Err(spent_token(&message::Joining::TokenExpired { ago }));
+        }
+        Ok((agent, claim))
     }
 
     /// Takes one use of a token, which was proved, for a key. The same key may come again: its
@@ -199,11 +210,16 @@ impl Joining {
                 Some(_) if request.is_none() => return Ok(None),
                 Some(at) => used[at] = claim.as_str().into(),
                 None if i64::try_from(used.len()).unwrap_or(i64::MAX) >= uses => {
-                    return Ok(Some(invalid_token()));
+                    let last = |field| record.str_at(&["lastUse", field]).unwrap_or_default();
+                    let at = last("at").parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+                    let by = last("by").to_owned();
+                    return Ok(Some(spent_token(&message::Joining::TokenUsed { at, by })));
                 }
                 None => used.push(claim.as_str().into()),
             }
             record.set(&["usedBy"], used);
+            let at = self.clock.now().to_string();
+            record.set(&["lastUse"], object! {"at": at, "by": clipped(&joins.request.host)});
             let (token_lease, key_lease) = match leases {
                 Some(granted) => granted,
                 None => *leases.insert(self.leases(&record, agent).await?),
@@ -236,7 +252,8 @@ impl Joining {
         let end = record.str_at(&["expires"]).unwrap_or_default();
         let end = end.parse::<jiff::Timestamp>().ok();
         let left = end.map(|end| end.duration_since(self.clock.now()));
-        let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
+        let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
+            + REMEMBERED_FOR;
         // Who waits for a person comes with this token as long as that takes.
         let waits = asked_by(record).next().is_some();
         let waits = if waits { WAITS_FOR + 2 * TOLD_FOR } else { Duration::ZERO };
