@@ -26,7 +26,7 @@ pub(crate) const AGENTS: Kind = Kind {
     details,
 };
 
-/// Its instances.
+/// Its instances, and what of the hub's it may call.
 fn details(agent: &Value) -> Vec<(&'static str, String)> {
     let instance = |one: &Value| {
         let text = |key| cell(one.str_at(&[key]).unwrap_or_default());
@@ -40,7 +40,12 @@ fn details(agent: &Value) -> Vec<(&'static str, String)> {
         }
         ("INSTANCE", shown)
     };
-    agent.array_at(&["status", "instances"]).iter().map(instance).collect()
+    let called = |one: &Value| {
+        let text = |key| one.str_at(&[key]).unwrap_or_default();
+        ("MAY CALL", cell(&format!("{}/{}", text("type"), text("name"))))
+    };
+    let instances = agent.array_at(&["status", "instances"]).iter().map(instance);
+    instances.chain(agent.array_at(&["spec", "incoming"]).iter().map(called)).collect()
 }
 
 fn row(agent: &Value, now: Timestamp) -> Vec<String> {
@@ -75,6 +80,7 @@ mod tests {
     #[test]
     fn a_row_says_what_is_connected() {
         let agent = r#"{"metadata":{"name":"smith","creationTimestamp":"2026-01-01T00:00:00Z"},
+            "spec":{"incoming":[{"type":"front50","name":"store"}]},
             "status":{"observedServices":5,"conditions":[{"type":"Connected","status":"True"}],
             "instances":[
                 {"id":"a","state":"Ready","version":"0.3.0","address":"203.0.113.7",
@@ -85,6 +91,7 @@ mod tests {
         let shown = "a Ready, 0.3.0 on -, 2 connections from 203.0.113.7, 18 ms";
         assert_eq!(details[0], ("INSTANCE", shown.to_owned()));
         assert_eq!(details[1].1, "b Lost, 0.2.0 on -");
+        assert_eq!(details[2], ("MAY CALL", "front50/store".to_owned()));
         let row = row(&agent, "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(row, ["smith", "True", "1/2", "5", "0.3.0", "5m", "203.0.113.7", "-"]);
         assert_eq!(row.len(), AGENTS.columns.len());

@@ -158,6 +158,8 @@ async fn an_agent_calls_what_its_object_names_in_its_own_name() {
     let service = Beside::start().await;
     let hub = hub(&service, "system:strait:agent:*").await;
     let (workspace, mut agent) = smith(&hub, "root:acme").await;
+    let pretender = yaml("{metadata: {name: hub}}");
+    workspace.create(AGENTS, &pretender).await.refused(422, "Invalid");
     agent.offered(<[Callable]>::is_empty).await;
     assert_eq!(status(&mut ask(&agent, "/")).await, Err(Code::NoService));
     denied(&hub, "NotOffered").await;

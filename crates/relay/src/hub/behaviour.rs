@@ -13,6 +13,7 @@ use strait_types::{GroupResource, is_dns1123_label};
 use strait_workspaces::{Extras, agents};
 
 use super::{Credentials, Joining};
+use crate::services::HUB;
 
 /// Subresources of agents.
 const OF_AGENTS: [(&str, &[&str]); 3] =
@@ -81,8 +82,11 @@ impl Behaviour for AgentKind {
             let why = "only the server changes the status";
             return Err(Status::forbidden(&admission.resource.group_resource(), name, why));
         }
-        if old.is_none() && !is_dns1123_label(name) {
-            let detail = "must be a DNS label: it becomes part of the agent's identity";
+        if old.is_none() && (!is_dns1123_label(name) || name == HUB) {
+            let detail = match name {
+                HUB => "is the name by which the hub itself offers services",
+                _ => "must be a DNS label: it becomes part of the agent's identity",
+            };
             let error = FieldError::invalid(Path::of(&["metadata", "name"]), name, detail);
             return Err(Status::invalid("relay.strait.dev", "Agent", name, &[error]));
         }
