@@ -39,6 +39,9 @@ pub struct Environment {
 #[derive(Clone)]
 pub(crate) struct Relay(Arc<Inner>);
 
+/// Serves the first configuration.
+type Make = dyn Fn(&Relay, AgentConfig) -> Serving + Send + Sync;
+
 /// The hub's addresses, given those of the configuration.
 type Addresses = Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>;
 
@@ -48,7 +51,7 @@ struct Inner {
     /// How the hub is reached; none while nothing is offered.
     hub: ArcSwapOption<HubConfig>,
     listeners: OnceLock<Listeners>,
-    make: Box<dyn Fn(&Relay, AgentConfig) -> Serving + Send + Sync>,
+    make: Box<Make>,
     route: watch::Sender<Option<Route>>,
     announcements: watch::Sender<Arc<Announcement>>,
 }
