@@ -70,7 +70,7 @@ pub(crate) enum Step {
     Lapsed,
     /// The request was taken away.
     Withdrawn,
-    /// Another key waits under this installation's name.
+    /// Another key waits, or was approved, under this installation's name.
     OtherKey,
 }
 
@@ -88,7 +88,8 @@ pub(crate) fn step(policy: JoinPolicy, claim: Claim, request: Option<(bool, Stan
         // With another token: that is left for another.
         (_, Some((true, Stand::Approved))) => Step::SignApproved,
         (_, Some((true, Stand::Waiting))) => Step::Wait,
-        (_, Some((false, Stand::Waiting))) => Step::OtherKey,
+        // What another asked, and was granted, is not to be taken away from it.
+        (_, Some((false, Stand::Waiting | Stand::Approved))) => Step::OtherKey,
         _ => Step::Ask,
     }
 }
@@ -184,7 +185,8 @@ mod tests {
             (P::Approve, C::None, own(S::Lapsed), Step::Ask),
             // Under another's name.
             (P::Approve, C::None, others(S::Waiting), Step::OtherKey),
-            (P::Approve, C::None, others(S::Approved), Step::Ask),
+            (P::Approve, C::None, others(S::Approved), Step::OtherKey),
+            (P::Approve, C::None, others(S::Lapsed), Step::Ask),
             (P::Approve, C::None, others(S::Denied), Step::Ask),
         ] {
             assert_eq!(step(policy, claim, request), expected, "{policy:?} {claim:?} {request:?}");

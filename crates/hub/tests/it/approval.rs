@@ -70,7 +70,7 @@ async fn a_person_approves_and_only_the_key_that_asked_is_certified() {
     waits(&other.ask(&hub, &token).await);
     // Another key under its name is another's.
     let thief = Installation { instance: ours.instance.clone(), ..Installation::new() };
-    refused(&thief.ask(&hub, &token).await, 403, "JoinTokenInvalid");
+    refused(&thief.ask(&hub, &token).await, 409, "JoinRequestExists");
 
     let client = ours.join(&hub, &token).await;
     client.get(&format!("{AGENTS}/smith")).await.expect(200);
@@ -234,6 +234,7 @@ async fn another_token_is_left_for_another() {
     let thief = Installation { instance: ours.instance.clone(), ..Installation::new() };
     refused(&thief.ask(&hub, &second).await, 409, "JoinRequestExists");
     decide(&hub.admin(), &name, "Approved").await.expect(201);
+    refused(&thief.ask(&hub, &second).await, 409, "JoinRequestExists");
     ours.join(&hub, &second).await;
     // It was not used for any of that.
     waits(&Installation::new().ask(&hub, &second).await);

@@ -237,7 +237,7 @@ impl Joining {
             Step::OtherKey => Answer::Refused(
                 409,
                 "JoinRequestExists",
-                "another key waits for approval under this installation's name".to_owned(),
+                "another key asked for approval under this installation's name".to_owned(),
             ),
             _ => refused(
                 "JoinRequestGone",
