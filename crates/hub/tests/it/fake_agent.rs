@@ -22,7 +22,7 @@ pub(crate) struct FakeAgent {
     link: Link,
     offers: mpsc::UnboundedSender<Vec<Announced>>,
     acknowledged: mpsc::UnboundedReceiver<()>,
-    opened: mpsc::UnboundedReceiver<Stream>,
+    opened: mpsc::UnboundedReceiver<(Stream, OpenHead)>,
     offered: watch::Receiver<Option<Vec<Callable>>>,
 }
 
@@ -38,7 +38,7 @@ impl FakeAgent {
             OpenHead::Control => {
                 tokio::spawn(listen(stream, acks.clone(), lists.clone()));
             }
-            _ => drop(streams.send(stream)),
+            head => drop(streams.send((stream, head))),
         });
         let config = Config::new(Role::Agent, Role::Hub, random_16(&SystemEntropy));
         let clock = Arc::new(SystemClock);
@@ -59,10 +59,20 @@ impl FakeAgent {
         heard.expect("the hub hears of it").expect("the tunnel is there");
     }
 
-    /// The next stream that the hub opens.
+    /// The next stream that the hub opens, in time.
     pub(crate) async fn next(&mut self) -> Stream {
-        let stream = tokio::time::timeout(PATIENCE, self.opened.recv()).await;
-        stream.expect("a stream is opened").expect("the tunnel is there")
+        let opened = tokio::time::timeout(PATIENCE, self.opened()).await;
+        opened.expect("a stream is opened").expect("the tunnel is there").0
+    }
+
+    /// The next stream that the hub opens; none once the tunnel is over.
+    pub(crate) async fn opened(&mut self) -> Option<(Stream, OpenHead)> {
+        self.opened.recv().await
+    }
+
+    /// Its connection.
+    pub(crate) fn link(&self) -> Link {
+        self.link.clone()
     }
 
     /// The next stream, answered with a head and nothing more yet.

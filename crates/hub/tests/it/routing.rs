@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use strait_relay::link::Part;
-use strait_tunnel::{Code, Directions, Response};
+use strait_tunnel::{Code, Directions, OpenHead, Response};
 
 use crate::credentials::SERVICES;
 use crate::fake_agent::{Acme, CI, FakeAgent, ask};
@@ -231,4 +231,27 @@ async fn an_instance_that_does_not_reach_a_service_is_asked_last() {
     assert_eq!(out.waiting(), 0);
     agent.leave().await;
     assert_eq!(ask(&acme.alice, &mut out).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_trace_crosses_as_it_came_if_it_is_one() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (said, expected) in [(trace, trace), ("00-1-2-01", "")] {
+        let client = acme.alice.header("traceparent", said);
+        let served = async {
+            let (stream, head) = agent.opened().await.unwrap();
+            stream.sender.accept();
+            stream.sender.send_head(&Response::new(204, []).unwrap(), true).unwrap();
+            head
+        };
+        let (answer, head) = tokio::join!(client.get(CI), served);
+        assert_eq!(answer.status, 204);
+        let OpenHead::Http(head) = head else { panic!("{head:?}") };
+        assert_eq!(head.parts().tlvs.trace, expected.as_bytes());
+        let mut fields = head.fields();
+        let own = fields.find(|field| field.name == "traceparent").unwrap();
+        assert_eq!(own.value, said.as_bytes());
+    }
 }

@@ -1,16 +1,13 @@
 //! An agent made of a tunnel and nothing else, whose services do what their names say.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use strait_relay::TUNNEL_PROTOCOL;
-use strait_relay::link::control::{Announced, Listener, Message, Services, Speaker};
+use strait_relay::link::control::Announced;
 use strait_relay::link::{Link, Part, Stream};
-use strait_runtime::SystemClock;
-use strait_tunnel::{Class, Code, Config, Directions, OpenHead, Response, Role, Side};
+use strait_tunnel::{Code, Directions, OpenHead, Response};
 use tokio::sync::{mpsc, watch};
 
-use crate::harness::{Client, PATIENCE, TestHub};
+use crate::fake_agent::FakeAgent;
+use crate::harness::{Client, TestHub};
 use crate::joining::{Installation, token};
 
 /// What its services do: all are raw but `web`.
@@ -38,77 +35,37 @@ impl Agent {
     pub(super) async fn start(hub: &TestHub, workspace: &Client) -> Self {
         let join = token(workspace, "smith", "{}").await;
         let client = Installation::new().join(hub, &join).await;
-        Self::on(client.connect_as(&[TUNNEL_PROTOCOL]).await).await
-    }
-
-    /// The same on any transport.
-    pub(super) async fn on<T>(transport: T) -> Self
-    where
-        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let (ended, ends) = mpsc::channel(64);
+        let mut agent = FakeAgent::connect(&client, &SERVICES.map(offer)).await;
+        let (link, (ended, ends)) = (agent.link(), mpsc::channel(64));
         let shared = Shared { counted: watch::Sender::default(), ended };
         let counted = shared.counted.subscribe();
-        let (heard, mut acknowledged) = mpsc::channel(1);
-        let acceptor = Box::new(move |stream: Stream, head| match head {
-            OpenHead::Control => drop(tokio::spawn(listen(stream, heard.clone()))),
-            OpenHead::Raw(head) => {
-                let name = head.tlvs().service.to_owned();
+        tokio::spawn(async move {
+            while let Some((stream, head)) = agent.opened().await {
+                let name = match &head {
+                    OpenHead::Raw(head) => head.tlvs().service.to_owned(),
+                    // Becomes another protocol, which is that of `echo`.
+                    _ => {
+                        stream.sender.accept();
+                        stream.sender.send_head(&Response::new(101, []).unwrap(), false).unwrap();
+                        "echo".to_owned()
+                    }
+                };
                 tokio::spawn(serve(stream, name, shared.clone()));
             }
-            // Becomes another protocol, which is that of `echo`.
-            OpenHead::Http(_) => {
-                stream.sender.accept();
-                stream.sender.send_head(&Response::new(101, []).unwrap(), false).unwrap();
-                tokio::spawn(serve(stream, "echo".into(), shared.clone()));
-            }
         });
-        let config = Config::new(Role::Agent, Role::Hub, [1; 16]);
-        let (link, driver) =
-            Link::new(transport, Side::Dialler, config, Arc::new(SystemClock), acceptor);
-        tokio::spawn(driver);
-        link.ready().await.unwrap();
-        let speaking = link.clone();
-        tokio::spawn(async move { speak(&speaking).await });
-        let known = tokio::time::timeout(PATIENCE, acknowledged.recv());
-        known.await.expect("the hub acknowledges").unwrap();
         Self { link, counted, ends }
     }
 }
 
-async fn speak(link: &Link) {
-    let (_receiver, mut sender) =
-        link.open(&OpenHead::Control, Class::Interactive, false).unwrap().split();
-    let offer = |name: &&str| Announced {
-        name: (*name).to_owned(),
-        r#type: if *name == "web" { "http" } else { "tcp" }.into(),
+fn offer(name: &str) -> Announced {
+    Announced {
+        name: name.to_owned(),
+        r#type: if name == "web" { "http" } else { "tcp" }.into(),
         hash: "h".into(),
         ready: true,
-        raw: *name != "web",
+        raw: name != "web",
         protocols: vec!["http1".into(), "upgrade".into()],
         ..Announced::default()
-    };
-    let services = Message::Services(Services {
-        r#gen: 1,
-        hash: "h".into(),
-        part: 1,
-        of: 1,
-        list: SERVICES.iter().map(offer).collect(),
-    });
-    let clock = SystemClock;
-    Speaker::new(&mut sender, &clock).say(&services.to_bytes()).await.unwrap();
-    link.closed().await;
-}
-
-async fn listen(stream: Stream, heard: mpsc::Sender<()>) {
-    let (receiver, sender) = stream.split();
-    sender.accept();
-    let clock = SystemClock;
-    let mut listener = Listener::new(receiver, &clock);
-    while let Ok(Some(message)) = listener.next().await {
-        if matches!(message, Message::ServicesAck { .. }) {
-            let _ = heard.send(()).await;
-        }
     }
 }
 
