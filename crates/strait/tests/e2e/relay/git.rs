@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -111,11 +111,7 @@ fn serve(directory: &Path) -> SocketAddr {
 }
 
 /// Answers a request as the program does (RFC 3875), its body in chunks as it comes.
-fn answer(
-    reader: &mut BufReader<TcpStream>,
-    head: &Seen,
-    directory: &PathBuf,
-) -> std::io::Result<()> {
+fn answer(reader: &mut BufReader<TcpStream>, head: &Seen, directory: &Path) -> std::io::Result<()> {
     let mut stream = reader.get_ref().try_clone()?;
     let mut backend = backend(head, directory).spawn()?;
     let mut input = backend.stdin.take().expect("it is piped");
@@ -150,7 +146,7 @@ fn answer(
 }
 
 fn backend(head: &Seen, directory: &Path) -> Command {
-    let (path, query) = head.target().split_once('?').unwrap_or((head.target(), ""));
+    let (path, query) = head.target().split_once('?').unwrap_or_else(|| (head.target(), ""));
     let mut backend = program("git");
     backend.arg("http-backend").env("GIT_PROJECT_ROOT", directory).env("GIT_HTTP_EXPORT_ALL", "1");
     backend.env("GIT_CONFIG_NOSYSTEM", "1").env("HOME", directory).env("REMOTE_USER", "somebody");
