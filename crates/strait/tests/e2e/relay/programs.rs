@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use super::origin::Origin;
 use super::site::Site;
+use super::trust::{in_files, in_memory};
 use super::wire::Wire;
 use crate::harness::Process;
 
@@ -122,4 +126,11 @@ fn row_10_kubectl_gets_and_watches_an_api_behind_an_agent() {
     }
     run(&["delete", "configmap", "one"]).succeeded();
     watch.wait_for_output(|line| line.starts_with("DELETED") && line.contains("one"));
+
+    // Row 36, for a client's certificate: its key stays where the agent is.
+    let der = PrivatePkcs8KeyDer::from_pem_file(format!("{key}.key")).unwrap();
+    let at = der.secret_pkcs8_der().windows(2).position(|two| two == [0x04, 0x20]).unwrap() + 2;
+    let secret = &der.secret_pkcs8_der()[at..at + 32];
+    assert_eq!(in_memory(site.hub.process().pid().as_raw_pid(), secret), 0);
+    assert_eq!(in_files(&site.hub.data(), secret), 0);
 }

@@ -94,7 +94,7 @@ fn row_37_what_is_revoked_ends_within_two_seconds() {
 }
 
 /// How often bytes are in the memory of a process.
-fn in_memory(pid: i32, wanted: &[u8]) -> usize {
+pub(super) fn in_memory(pid: i32, wanted: &[u8]) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut found = 0;
@@ -114,7 +114,7 @@ fn in_memory(pid: i32, wanted: &[u8]) -> usize {
 }
 
 /// How often they are in the files below a directory.
-fn in_files(directory: &Path, wanted: &[u8]) -> usize {
+pub(super) fn in_files(directory: &Path, wanted: &[u8]) -> usize {
     let entries = fs::read_dir(directory).unwrap().flatten();
     let of = |path: &Path| {
         if path.is_dir() {
