@@ -40,7 +40,7 @@ pub use health::{NotLoopback, Probe, serve_health};
 pub use inside::{Inside, Turn};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;
-pub use pool::{ANSWER_BYTES_MAX, Answer, Pool, PoolOptions, TlsSource};
+pub use pool::{ANSWER_BYTES_MAX, Answer, Outgoing, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
 pub use server::{Handler, Io, Limits, Protocol, Server, Speaker, handler};
 pub use span::{take_body, take_chunk};

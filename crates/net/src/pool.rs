@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rustls::ClientConfig;
@@ -31,7 +30,9 @@ use crate::client::dial::Dialer;
 use crate::client::target::Target;
 use crate::egress::EgressPolicy;
 use crate::resolve::Resolve;
-use link::{Failed, Link, Outgoing};
+use link::{Failed, Link};
+
+pub use link::Outgoing;
 
 /// Bytes of an answer's body that are read so that its connection can be kept.
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -115,8 +116,13 @@ impl Pool {
     ///
     /// # Cancel safety
     /// Dropped, the request may have been sent or not.
-    pub async fn send(&self, request: Request<Bytes>, time: Duration) -> Result<Answer, CallError> {
-        let request = Outgoing::new(request, &self.host);
+    pub async fn send(
+        &self,
+        request: impl Into<Outgoing>,
+        time: Duration,
+    ) -> Result<Answer, CallError> {
+        let mut request = request.into();
+        request.end(&self.host);
         let mut answer = None;
         let sent = AtomicBool::new(false);
         let exchange = self.exchange(&request, &sent, &mut answer);

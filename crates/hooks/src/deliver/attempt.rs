@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use strait_net::{Answer, CallError};
+use strait_net::{Answer, CallError, Outgoing};
 use strait_runtime::fs::FsError;
 
 use super::carrier::CarryError;
@@ -62,8 +62,22 @@ pub(super) fn request(
     let mut request = Request::new(event.body.clone());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path(event, base)?.into();
-    *request.headers_mut() = headers(event, backend);
+    let headers = request.headers_mut();
+    for (name, value) in fields(event, backend) {
+        headers.append(name, value.clone());
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(event.body.len()));
     Ok(request)
+}
+
+/// The same request as it is sent to a URL.
+pub(super) fn outgoing(
+    event: &Event,
+    backend: &Backend,
+    base: &PathAndQuery,
+) -> Result<Outgoing, Unusable> {
+    let path = path(event, base)?;
+    Ok(Outgoing::new(&Method::POST, &path, fields(event, backend), event.body.clone()))
 }
 
 /// The backend's own path, which is `base`, and the rest of the sender's; and so with queries.
@@ -84,22 +98,20 @@ fn path(event: &Event, base: &PathAndQuery) -> Result<PathAndQuery, Unusable> {
     PathAndQuery::try_from(whole).map_err(|_| Unusable)
 }
 
-fn headers(event: &Event, backend: &Backend) -> HeaderMap {
-    let mut passed = HeaderMap::with_capacity(event.headers.len() + 4);
+/// Those of the event that are passed on, and those that are added in their place.
+fn fields<'a>(
+    event: &'a Event,
+    backend: &'a Backend,
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let of_connection = named_in_connection(&event.headers);
-    for (name, value) in &event.headers {
+    let passed = event.headers.iter().filter(move |(name, _)| {
         let usual = PASSED.contains(&name.as_str())
             || PASSED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
         let passes = usual || backend.headers.pass_also.contains(name);
-        if passes && !of_connection.contains(name) {
-            passed.append(name.clone(), value.clone());
-        }
-    }
-    for (name, value) in &backend.headers.add {
-        passed.insert(name.clone(), value.clone());
-    }
-    passed.insert(header::CONTENT_LENGTH, HeaderValue::from(event.body.len()));
-    passed
+        let replaced = backend.headers.add.iter().any(|(added, _)| added == *name);
+        passes && !replaced && !of_connection.contains(name)
+    });
+    passed.chain(backend.headers.add.iter().map(|(name, value)| (name, value)))
 }
 
 /// What the sender said of its own connection (RFC 9110 section 7.6.1).

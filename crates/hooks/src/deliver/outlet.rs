@@ -87,9 +87,16 @@ impl Outlet {
 
     /// Makes one attempt.
     pub(super) async fn send(&self, event: &Event) -> Result<Tried, Unusable> {
-        let request = attempt::request(event, &self.backend, &self.base)?;
-        let begun = self.clock.monotonic();
-        let result = self.exchange(request, self.backend.timeout).await;
+        let (backend, time, begun) = (&self.backend, self.backend.timeout, self.clock.monotonic());
+        let result = match &self.way {
+            Way::Url(pool) => {
+                let request = attempt::outgoing(event, backend, &self.base)?;
+                pool.send(request, time).await.map_err(Unanswered::Called)
+            }
+            Way::Hub(..) | Way::Carrier(..) => {
+                self.exchange(attempt::request(event, backend, &self.base)?, time).await
+            }
+        };
         let took = self.clock.monotonic().saturating_sub(begun);
         let (backend, delivery) = (&*self.backend.name, &*event.delivery);
         match &result {

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::poll;
-use http::{HeaderValue, Method, Request, header};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::answer::{Head, Malformed, Rest, head};
@@ -20,6 +21,8 @@ use crate::client::dial::Stream;
 
 /// Bytes that are read at a time: the whole of most answers.
 const READ_BYTES: usize = 4 << 10;
+/// Room for the head of most requests.
+const HEAD_BYTES: usize = 1 << 10;
 /// An answer's head with those before it.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -53,8 +56,10 @@ pub(super) enum NoAnswer {
     TooLong,
 }
 
-/// A request as it is sent.
-pub(super) struct Outgoing {
+/// A request as it is sent, all but the target's name.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The request line and fields.
     head: Vec<u8>,
     body: Bytes,
     /// Whether its answer has no body.
@@ -62,24 +67,41 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Of a request whose URI is a path.
-    pub(super) fn new(request: Request<Bytes>, host: &HeaderValue) -> Self {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut head = Vec::with_capacity(1 << 10);
-        for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
+    /// A request of these fields, to which `Host` and `Content-Length` are added: they must not
+    /// be among them, nor any that frames a body.
+    pub fn new<'f>(
+        method: &Method,
+        path: &PathAndQuery,
+        fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        body: Bytes,
+    ) -> Self {
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        for part in [method.as_str(), " ", path.as_str(), " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
-        put(&mut head, header::HOST.as_str(), host.as_bytes());
-        for (name, value) in parts.headers.iter().filter(|(name, _)| **name != header::HOST) {
-            put(&mut head, name.as_str(), value.as_bytes());
-        }
-        let measured = parts.headers.contains_key(header::CONTENT_LENGTH);
-        if !measured && (!body.is_empty() || parts.method == Method::POST) {
+        fields.for_each(|(name, value)| put(&mut head, name.as_str(), value.as_bytes()));
+        if !body.is_empty() || method == Method::POST {
             put(&mut head, header::CONTENT_LENGTH.as_str(), body.len().to_string().as_bytes());
         }
-        head.extend_from_slice(b"\r\n");
-        Self { head, body, bodyless: parts.method == Method::HEAD }
+        Self { head, body, bodyless: method == Method::HEAD }
+    }
+
+    /// Goes to this target.
+    pub(super) fn end(&mut self, host: &HeaderValue) {
+        put(&mut self.head, header::HOST.as_str(), host.as_bytes());
+        self.head.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Of a request whose URI is a path; its `Host` and `Content-Length` are put right.
+impl From<Request<Bytes>> for Outgoing {
+    fn from(request: Request<Bytes>) -> Self {
+        let (parts, body) = request.into_parts();
+        let own = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        let fields = parts.headers.iter().filter(|(name, _)| !own.contains(name));
+        let root = PathAndQuery::from_static("/");
+        let path = parts.uri.path_and_query().unwrap_or(&root);
+        Self::new(&parts.method, path, fields, body)
     }
 }
 
