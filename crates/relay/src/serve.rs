@@ -49,6 +49,8 @@ use strait_runtime::{Clock, Shutdown, TaskSet};
 use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
 use tokio::sync::watch;
 
+#[cfg(fuzzing)]
+pub use framing::fuzz_answers;
 pub use heartbeat::HEARTBEAT_PATH;
 pub use metrics::ServingMetrics;
 pub use peer::Peer;

@@ -186,6 +186,21 @@ fn hex(line: &[u8]) -> Option<u64> {
     (size < u64::MAX / 2).then_some(size)
 }
 
+/// For fuzzing: bytes are taken or refused whatever pieces they come in.
+#[cfg(fuzzing)]
+pub fn fuzz_answers(bytes: &[u8]) {
+    let read = |piece: usize, to| {
+        let mut framing = Framing::default();
+        bytes.chunks(piece).all(|piece| framing.take(piece, to).is_ok())
+    };
+    for to in [To::Any, To::Head, To::Upgrade] {
+        let whole = read(bytes.len().max(1), to);
+        for piece in [1, 2, 7] {
+            assert_eq!(read(piece, to), whole, "in pieces of {piece} to {to:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
