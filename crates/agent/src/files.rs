@@ -7,6 +7,7 @@ use strait_machinery::json::Value;
 use strait_machinery::yaml::{self, Mistake};
 use strait_relay::services::{self, AgentConfig, Disk, FileState};
 use strait_requests::ConfigErrors;
+use strait_runtime::Marks;
 use strait_runtime::fs::read_capped;
 use strait_types::Redacted;
 
@@ -33,6 +34,8 @@ pub struct Told {
     pub warnings: Vec<Mistake>,
     /// The documents that need a restart to change.
     pub(crate) fixed: Vec<Value>,
+    /// The files, as they were when they were read.
+    pub(crate) read: Marks,
 }
 
 impl Files {
@@ -59,8 +62,8 @@ impl Files {
     }
 
     fn read_with(&self, named: &dyn services::Files) -> Result<Told, ConfigErrors> {
+        let mut told = Told { read: Marks::of(&self.paths), ..Told::default() };
         let requests = strait_requests::load(&self.paths);
-        let mut told = Told::default();
         let mut errors = match requests {
             Ok(requests) => {
                 told.requests = requests;

@@ -24,7 +24,7 @@ impl Changes {
     ) -> Reload<Self> {
         let (fixed, paths) = (told.fixed.clone(), files.paths.clone());
         let this = Self { files, relay, fixed };
-        Reload::new(paths, this, "strait_relay_config_reload", &context.metrics)
+        Reload::new(paths, told.read.clone(), this, "strait_relay_config_reload", &context.metrics)
     }
 }
 

@@ -7,7 +7,7 @@ use strait_relay::record::Recorder;
 use strait_relay::serve::{Serving, ServingMetrics};
 use strait_relay::services::{AgentConfig, Disk, read_of_hub};
 use strait_runtime::fs::read_capped;
-use strait_runtime::{Apply, Context, Reload};
+use strait_runtime::{Apply, Context, Marks, Reload};
 use strait_types::Report;
 
 /// Generous for what people write.
@@ -17,6 +17,8 @@ const FILE_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct OwnServices {
     path: PathBuf,
+    /// The file, as it was when it was read.
+    read: Marks,
     config: AgentConfig,
     /// What is unwise, one line each.
     warnings: Vec<String>,
@@ -31,6 +33,7 @@ impl OwnServices {
     /// # Blocking
     /// Reads the file, and opens those that it names.
     pub fn read(path: &Path) -> Result<Self, Vec<String>> {
+        let marks = Marks::of(&[path.to_owned()]);
         let bytes =
             read_capped(path, FILE_BYTES_MAX).map_err(|error| vec![Report(&error).to_string()])?;
         let file = path.display().to_string();
@@ -41,7 +44,7 @@ impl OwnServices {
             return Err(vec![format!("{file}: there is no AgentConfig in it")]);
         };
         let warnings = lines(checked.warnings);
-        Ok(Self { path: path.to_owned(), config: checked.config, warnings })
+        Ok(Self { path: path.to_owned(), read: marks, config: checked.config, warnings })
     }
 
     /// Offers them, and what the file says later.
@@ -56,7 +59,8 @@ impl OwnServices {
             recorder,
         );
         let again = Again { path: self.path.clone(), serving: serving.clone() };
-        let reload = Reload::new(vec![self.path], again, "strait_relay_config_reload", &metrics);
+        let reload =
+            Reload::new(vec![self.path], self.read, again, "strait_relay_config_reload", &metrics);
         tasks.spawn_daemon("own-services", reload.run());
         tasks.spawn_daemon("services-tend", serving.clone().tend());
         serving

@@ -24,6 +24,8 @@ pub(crate) struct Framing {
     upgrade: bool,
     /// What came of the present line, where it came in several pieces.
     line: Vec<u8>,
+    /// An empty line came before the request.
+    blank: bool,
 }
 
 /// What comes next.
@@ -60,6 +62,12 @@ impl Framing {
     /// Whether a request is under way.
     pub(crate) const fn is_within(&self) -> bool {
         !matches!(self.at, At::Request) || !self.line.is_empty()
+    }
+
+    /// Whether nothing of a next request has come, not even an empty line before it: that begins
+    /// the time for its head.
+    pub(crate) const fn is_at_rest(&self) -> bool {
+        !self.is_within() && !self.blank
     }
 
     /// Whether a request that came whole asks for another protocol. What is behind it may be no
@@ -124,6 +132,7 @@ impl Framing {
             return Err(Refused);
         }
         let field = !line.is_empty();
+        self.blank = !field && matches!(self.at, At::Request);
         match &mut self.at {
             // Some clients send an empty line behind a body.
             At::Request if !field => {}

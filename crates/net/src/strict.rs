@@ -221,7 +221,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
             Reads::Http | Reads::Waits => {
                 let before = buffer.filled().len();
                 let more = this.poll_more(context, buffer);
-                this.activity.reads(more.is_ready() || this.framing.is_within());
+                this.activity.reads(more.is_ready() || !this.framing.is_at_rest());
                 ready!(more)?;
                 this.follow(buffer, before);
                 Poll::Ready(Ok(()))

@@ -20,6 +20,7 @@ mod share;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -37,6 +38,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use share::Place;
+use traffic::Traffic;
 
 pub use driver::Driver;
 pub use memory::Memory;
@@ -62,6 +64,7 @@ struct State {
     connection: Connection,
     waiting: HashMap<StreamId, Waiting>,
     driver: Option<Waker>,
+    traffic: Traffic,
 }
 
 /// Who waits for a stream, and what was told of it that does not come by reading.
@@ -100,7 +103,8 @@ impl Link {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let connection = Connection::new(side, config, clock.monotonic());
-        let state = State { connection, waiting: HashMap::new(), driver: None };
+        let (waiting, traffic) = (HashMap::new(), Traffic::default());
+        let state = State { connection, waiting, driver: None, traffic };
         let life = watch::Sender::new(Life::default());
         let shared = Arc::new(Shared { clock, state: Mutex::new(state), life });
         (Self(shared.clone()), Driver::new(transport, shared, acceptor))
@@ -208,6 +212,13 @@ impl Link {
     #[must_use]
     pub fn open_streams(&self) -> usize {
         self.0.state.lock().waiting.len()
+    }
+
+    /// Bytes that moved in the last moments, both ways.
+    #[must_use]
+    pub fn traffic(&self) -> u64 {
+        let now = self.0.clock.monotonic();
+        self.0.state.lock().traffic.lately(now)
     }
 
     /// What the connection holds.

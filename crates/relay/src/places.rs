@@ -2,7 +2,8 @@
 //!
 //! An installation that went keeps its place until its certificate can be renewed no more: it may
 //! only be asleep. An ephemeral one does not come back once it is gone, so its place is given to
-//! the next one as soon as there is no other.
+//! the next one as soon as there is no other. One whose certificate was revoked keeps it like the
+//! rest: its entry is what tells that its key may not come back.
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(20 * LOST_AFTER.as_secs());
 /// Finds a place for an installation in an Agent: its own, a free one, or that of the ephemeral
 /// one that is gone for longest. False where there is none.
 pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> bool {
+    let revoked = revoked_serials(agent);
     let instances = agent.make_object().object_mut("status").get_mut("instances");
     let Some(Value::Array(instances)) = instances else {
         return max > 0;
@@ -25,7 +27,7 @@ pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> b
     if known || instances.len() < max {
         return true;
     }
-    let gone = instances.iter().enumerate().filter(|(_, own)| is_gone(own, now));
+    let gone = instances.iter().enumerate().filter(|(_, own)| is_gone(own, &revoked, now));
     let Some(at) = gone.min_by_key(|(_, own)| last_seen(own)).map(|(at, _)| at) else {
         return false;
     };
@@ -34,14 +36,14 @@ pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> b
 }
 
 /// Whether nobody comes back to that place.
-fn is_gone(instance: &Value, now: Timestamp) -> bool {
+fn is_gone(instance: &Value, revoked: &[String], now: Timestamp) -> bool {
     let silent = || {
         let seen = last_seen(instance);
         seen.is_some_and(|seen| {
             now.duration_since(seen) > SILENT_AFTER.try_into().unwrap_or_default()
         })
     };
-    is_ephemeral(instance)
+    leaves(instance, revoked)
         && match instance.str_at(&["state"]) {
             Some("Lost") => true,
             None => silent(),
@@ -49,9 +51,18 @@ fn is_gone(instance: &Value, now: Timestamp) -> bool {
         }
 }
 
-/// Whether an installation does not come back once it is gone.
-pub(crate) fn is_ephemeral(instance: &Value) -> bool {
+/// Whether an installation leaves its place as soon as it is gone: it does not come back, and
+/// nothing has to be remembered of it. `revoked` are the Agent's [`revoked_serials`].
+pub(crate) fn leaves(instance: &Value, revoked: &[String]) -> bool {
+    let serial = instance.str_at(&["certificate", "serial"]);
     instance.at(&["ephemeral"]).and_then(Value::as_bool) == Some(true)
+        && !revoked.iter().any(|own| Some(own.as_str()) == serial)
+}
+
+/// Certificates that an Agent says are revoked.
+pub(crate) fn revoked_serials(agent: &Value) -> Vec<String> {
+    let serials = agent.array_at(&["spec", "revokedSerials"]).iter();
+    serials.filter_map(|serial| serial.as_str().map(str::to_owned)).collect()
 }
 
 fn last_seen(instance: &Value) -> Option<Timestamp> {
@@ -81,6 +92,9 @@ mod tests {
         let later = instance("later", true, "Lost", "2026-01-01T00:30:00Z");
         let silent = instance("silent", true, "", then);
         let joining = instance("joining", true, "", now);
+        let mut revoked = lost.clone();
+        revoked.set(&["id"], "revoked");
+        revoked.set(&["certificate", "serial"], "0a");
         for (instances, id, max, left) in [
             (vec![], "a", 1, Some("")),
             (vec![&kept], "a", 2, Some("kept")),
@@ -89,11 +103,15 @@ mod tests {
             (vec![&ready, &joining], "a", 2, None),
             (vec![&kept, &later, &lost], "a", 3, Some("kept,later")),
             (vec![&kept, &silent], "a", 2, Some("kept")),
+            (vec![&kept, &revoked], "a", 2, None),
             // Fewer may join than did.
             (vec![&kept, &ready, &lost], "a", 2, None),
         ] {
             let instances: Vec<Value> = instances.into_iter().cloned().collect();
-            let mut agent = object! {"status": object!{"instances": instances}};
+            let mut agent = object! {
+                "spec": object!{"revokedSerials": Value::from(vec!["0a".into()])},
+                "status": object!{"instances": instances},
+            };
             let taken = take(&mut agent, id, max, now.parse().unwrap());
             let ids = agent.array_at(&["status", "instances"]).iter();
             let ids: Vec<_> = ids.filter_map(|own| own.str_at(&["id"])).collect();

@@ -29,6 +29,6 @@ pub use executor::build_runtime;
 pub use lock::{DirLock, LockError};
 pub use metrics::{Label, METRICS_CONTENT_TYPE, Metrics, QueueMetrics};
 pub use parent::{ParentError, die_with_parent};
-pub use reload::{Apply, Reload};
+pub use reload::{Apply, Marks, Reload};
 pub use shutdown::Shutdown;
 pub use tasks::{Task, TaskError, TaskSet, Unfinished};

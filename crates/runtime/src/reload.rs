@@ -14,8 +14,27 @@ use crate::{Label, Metrics};
 /// volume changes by a symlink, of which a watch on the file says nothing.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What tells whether a file changed: device, inode, length and times.
-type Marks = Vec<Option<(u64, u64, u64, [i64; 4])>>;
+/// What tells whether files changed: device, inode, length and times of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks(Vec<Option<Mark>>);
+
+type Mark = (u64, u64, u64, [i64; 4]);
+
+impl Marks {
+    /// Of files as they are now. To be taken before they are read, so that no change is missed.
+    ///
+    /// # Blocking
+    /// On the file system.
+    #[must_use]
+    pub fn of(paths: &[PathBuf]) -> Self {
+        let mark = |path: &PathBuf| {
+            let data = std::fs::metadata(path).ok()?;
+            let times = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];
+            Some((data.dev(), data.ino(), data.len(), times))
+        };
+        Self(paths.iter().map(mark).collect())
+    }
+}
 
 /// What files say, applied.
 pub trait Apply: Send + 'static {
@@ -49,12 +68,17 @@ pub struct Reload<A> {
 }
 
 impl<A: Apply> Reload<A> {
-    /// Of files that are applied as they are. What becomes of changes is counted under `metric`:
-    /// `applied`, `rejected`.
-    pub fn new(paths: Vec<PathBuf>, apply: A, metric: &'static str, metrics: &Metrics) -> Self {
+    /// Of files that were applied as they were by these marks. What becomes of changes is counted
+    /// under `metric`: `applied`, `rejected`.
+    pub fn new(
+        paths: Vec<PathBuf>,
+        read: Marks,
+        apply: A,
+        metric: &'static str,
+        metrics: &Metrics,
+    ) -> Self {
         let results = Family::default();
         metrics.register(metric, "Changed files, by what became of them", results.clone());
-        let read = marks(&paths);
         let seen = read.clone();
         Self { paths, apply, read, seen, rejected: false, told: Vec::new(), results }
     }
@@ -91,7 +115,7 @@ impl<A: Apply> Reload<A> {
     /// On the file system.
     pub fn look(&mut self, asked: bool) {
         self.apply.looks();
-        let now = marks(&self.paths);
+        let now = Marks::of(&self.paths);
         let rests = std::mem::replace(&mut self.seen, now.clone()) == now;
         let due = rests && (now != self.read || self.rejected);
         if !due && !asked {
@@ -137,13 +161,4 @@ async fn hung_up(signal: &mut Option<Signal>) {
     if heard.is_none() {
         std::future::pending().await
     }
-}
-
-fn marks(paths: &[PathBuf]) -> Marks {
-    let mark = |path: &PathBuf| {
-        let data = std::fs::metadata(path).ok()?;
-        let times = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];
-        Some((data.dev(), data.ino(), data.len(), times))
-    };
-    paths.iter().map(mark).collect()
 }

@@ -17,11 +17,16 @@ const REQUESTS: &str = "/apis/relay.strait.dev/v1alpha1/certificaterequests";
 
 /// Lets an installation join that waits for approval
 ///
-/// Compare the key that is printed with the one in the agent's log.
+/// `strait agent list` shows its key, which is also in the agent's log: give it with --key, and no other
+/// key is let in.
 #[derive(Args, Debug)]
 pub(super) struct ApproveArgs {
     /// AGENT, if one installation of it waits, or AGENT/INSTANCE
     request: String,
+
+    /// Its key, or how it begins (8 digits at least)
+    #[arg(long, value_name = "HEX", value_parser = key)]
+    key: Option<String>,
 
     #[command(flatten)]
     client: ClientArgs,
@@ -39,24 +44,44 @@ pub(super) struct DenyArgs {
 
 /// Runs `approve`.
 pub(super) async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
-    decide(&args.request, "Approved", &Workspace::open(&args.client).await?).await
+    let workspace = Workspace::open(&args.client).await?;
+    decide(&args.request, "Approved", args.key.as_deref(), &workspace).await
 }
 
 /// Runs `deny`.
 pub(super) async fn deny(args: &DenyArgs) -> Result<Exit, Failure> {
-    decide(&args.request, "Denied", &Workspace::open(&args.client).await?).await
+    decide(&args.request, "Denied", None, &Workspace::open(&args.client).await?).await
 }
 
-async fn decide(typed: &str, word: &str, workspace: &Workspace) -> Result<Exit, Failure> {
-    let object = match parse(typed)? {
-        (agent, Some(instance)) => format!("{agent}.{instance}"),
-        (agent, None) => {
-            let list = workspace.list(REQUESTS).await;
-            let list = list.map_err(|error| failure("requests to join", &error))?;
-            only(&agent, &list, SystemClock.now())?
-        }
+async fn decide(
+    typed: &str,
+    word: &str,
+    key: Option<&str>,
+    workspace: &Workspace,
+) -> Result<Exit, Failure> {
+    let (agent, instance) = parse(typed)?;
+    let list = workspace.list(REQUESTS).await;
+    let list = list.map_err(|error| failure("requests to join", &error))?;
+    let object = match instance {
+        Some(instance) => format!("{agent}.{instance}"),
+        None => only(&agent, &list, SystemClock.now())?,
     };
-    let body = object! {"type": word};
+    let is_meant = |one: &&Value| one.str_at(&["metadata", "name"]) == Some(&object);
+    let seen = list.array_at(&["items"]).iter().find(is_meant);
+    let seen = seen.and_then(|one| one.str_at(&["spec", "key"])).unwrap_or_default();
+    if let Some(key) = key.filter(|key| !seen.starts_with(*key)) {
+        let shown = object.replacen('.', "/", 1);
+        let why = match seen {
+            "" => format!("{shown} does not ask to join"),
+            seen => format!("{shown} asks with the key {seen}, not with {key}"),
+        };
+        return Err(Failure { exit: Exit::No, lines: vec![format!("{why}: nothing was decided")] });
+    }
+    // What was looked at is decided, and not what came since.
+    let mut body = object! {"type": word};
+    if !seen.is_empty() {
+        body.set(&["key"], seen);
+    }
     let said = workspace.create(&format!("{REQUESTS}/{object}/approval"), &body).await;
     let said = said.map_err(|error| {
         let shown = object.replacen('.', "/", 1);
@@ -69,6 +94,15 @@ async fn decide(typed: &str, word: &str, workspace: &Workspace) -> Result<Exit, 
     })?;
     writeln!(io::stdout(), "{}: {}", word.to_lowercase(), told(&said))?;
     Ok(Exit::Done)
+}
+
+/// A key's beginning, as it is shown.
+fn key(typed: &str) -> Result<String, String> {
+    let typed = typed.to_ascii_lowercase();
+    if typed.len() < 8 || !typed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("must be 8 hexadecimal digits or more of what `strait agent list` shows".into());
+    }
+    Ok(typed)
 }
 
 /// Agent and installation.

@@ -75,7 +75,7 @@ mod tests {
         let insecure = "tls: {insecure: true}";
         assert_eq!(check(insecure, true, false), Ok(Exit::Done));
         for (rest, strict, expected) in [
-            (&*unwise, true, "others than its owner may read it"),
+            (&*unwise, true, "everybody on this machine may read it"),
             (insecure, false, "agent.yaml:4:"),
             ("retry: always, colour: red", false, "unknown field \"services[0].colour\""),
             ("retry: always, colour: red", false, "services[0].retry"),

@@ -58,6 +58,9 @@ async fn a_person_approves_and_only_the_key_that_asked_is_certified() {
     let stored = root.get(&format!("{REQUESTS}/{name}")).await.expect(200);
     assert_eq!(stored.str_at(&["spec", "host"]), Some("host-1"));
     assert_eq!(stored.str_at(&["spec", "key"]), Some(&*ours.key_hash()));
+    // Who looked at another key than asks now decides nothing.
+    let word = yaml("{type: Approved, key: 0a0a}");
+    assert_eq!(root.post(&format!("{REQUESTS}/{name}/approval"), &word).await.status, 409);
     let said = decide(&root, &name, "Approved").await.expect(201);
     assert_eq!(
         (decision(&said), said.str_at(&["status", "decidedBy"])),

@@ -1,6 +1,8 @@
 //! Which instance gets a stream, and which streams nobody gets.
 
 use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt as _;
 use strait_relay::link::Part;
 use strait_tunnel::{Code, Directions, OpenHead, Response};
 
@@ -42,7 +44,7 @@ async fn what_an_agent_may_do_holds_for_the_next_request() {
     let acme = Acme::new().await;
     let mut agent = acme.smith().await;
     let smith = format!("{AGENTS}/smith");
-    let stays = tokio::join!(acme.alice.open(http::Method::GET, CI, "".into()), agent.answer(200));
+    let stays = tokio::join!(acme.alice.open(Method::GET, CI, "".into()), agent.answer(200));
     for (rule, undo, code, reason) in [
         ("{services: {allow: ['tcp/*']}}", "{services: {allow: ['*']}}", 503, "ServiceWithdrawn"),
         ("{drain: true}", "{drain: false}", 503, "NotAccepted"),
@@ -63,7 +65,7 @@ async fn a_service_runs_no_more_at_once_than_its_object_says() {
     let mut agent = acme.smith().await;
     let ci = format!("{SERVICES}/ci.smith");
     acme.alice.merge(&ci, &yaml("{spec: {limits: {concurrent: 1}}}")).await.expect(200);
-    let opened = acme.alice.open(http::Method::GET, CI, "".into());
+    let opened = acme.alice.open(Method::GET, CI, "".into());
     let (response, stream) = tokio::join!(opened, agent.answer(200));
     told(&acme.alice.get(CI).await, 503, "Overloaded");
     assert_eq!(agent.waiting(), 0);
@@ -105,7 +107,7 @@ async fn an_upload_that_is_refused_in_its_middle_is_repeated_whole() {
     let acme = Acme::new().await;
     let mut agent = acme.smith().await;
     let sent: Bytes = (0..300_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
-    let asked = acme.alice.open(http::Method::POST, CI, sent.clone());
+    let asked = acme.alice.open(Method::POST, CI, sent.clone());
     let served = async {
         // As an agent does that is being drained: what came is less than all, and nothing is done.
         let mut refused = agent.next().await;
@@ -135,7 +137,7 @@ async fn a_page_of_another_site_changes_nothing_by_a_certificate() {
         ("POST", "same-origin", false),
         ("GET", "cross-site", false),
     ] {
-        let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
         let fields = [("sec-fetch-site", site)];
         let asked = acme.alice.open_with(method, CI, &fields, "".into());
         if refused {
@@ -168,7 +170,7 @@ async fn what_one_instance_has_no_room_for_another_does() {
     let other = acme.install().await;
     let mut other = FakeAgent::connect(&other, &[offer("ci", "h1")]).await;
     for _ in 0..10 {
-        let asked = acme.alice.send_bytes(http::Method::POST, CI, Bytes::from_static(b"{}"));
+        let asked = acme.alice.send_bytes(Method::POST, CI, Bytes::from_static(b"{}"));
         let served = async {
             loop {
                 tokio::select! {
@@ -216,6 +218,37 @@ async fn a_service_that_nobody_accepts_leaves_the_others_of_its_agent() {
     let metrics = acme.hub.admin().below("").get("/metrics").await.text();
     let line = metrics.lines().find(|line| line.starts_with("strait_relay_stalled_total{"));
     assert!(line.unwrap().ends_with("service=\"ci\"} 1"), "{line:?}");
+}
+
+#[tokio::test]
+async fn a_large_body_leaves_small_streams_the_instances_other_connection() {
+    const PIECE: usize = 256 << 10;
+    let acme = Acme::new().await;
+    let installation = acme.install().await;
+    let mut one = FakeAgent::connect(&installation, &[offer("ci", "h1")]).await;
+    let mut other = FakeAgent::connect(&installation, &[offer("ci", "h1")]).await;
+    acme.alice.wait(SERVICES, "ci.smith", |_| true).await;
+    let download = acme.alice.open(Method::GET, CI, Bytes::new());
+    let taken = async {
+        tokio::select! {
+            stream = one.answer(200) => (stream, true),
+            stream = other.answer(200) => (stream, false),
+        }
+    };
+    let (download, (mut stream, is_one)) = tokio::join!(download, taken);
+    let mut body = download.into_body();
+    let quiet = if is_one { &mut other } else { &mut one };
+    for _ in 0..20 {
+        let read = async {
+            let mut count = 0;
+            while count < PIECE {
+                count += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+            }
+        };
+        let (written, ()) = tokio::join!(stream.sender.write(vec![0; PIECE].into()), read);
+        written.unwrap();
+        assert_eq!(ask(&acme.alice, quiet).await.status, 200);
+    }
 }
 
 #[tokio::test]

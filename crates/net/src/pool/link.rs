@@ -209,7 +209,9 @@ impl Exchange<'_> {
             ready!(self.poll_answer(link, answer, context)).map_err(Failed::Broken)?;
         }
         match self.sends {
-            Sends::Not | Sends::Some => Poll::Pending,
+            Sends::Not | Sends::Some if self.keeps => Poll::Pending,
+            // It wants no more of the request.
+            Sends::Not | Sends::Some => Poll::Ready(Ok(false)),
             Sends::All => Poll::Ready(Ok(self.keeps && link.came == 0)),
             Sends::Broken => Poll::Ready(Ok(false)),
         }

@@ -304,6 +304,13 @@ async fn a_connection_rests_for_as_long_as_a_head_may_take() {
 }
 
 #[tokio::test]
+async fn an_empty_line_gives_no_more_time_for_a_head() {
+    let limits = Limits { head_time: LOOK[0] * 2, ..Limits::default() };
+    let said = tokio::time::timeout(LIMITS.total, said_to("\r\n", limits)).await;
+    assert_eq!(said.unwrap(), "");
+}
+
+#[tokio::test]
 async fn nothing_rests_during_an_exchange() {
     let scene = Scene::new();
     let finish = Arc::new(Notify::new());

@@ -115,7 +115,8 @@ impl Joining {
         Ok(value)
     }
 
-    /// Takes a person's word for a request: `{type: Approved | Denied, message}`. It changes that
+    /// Takes a person's word for a request: `{type: Approved | Denied, message, key}`. Where `key` is
+    /// there it is the one that the person saw, and another one is not decided. It changes that
     /// request and nothing else; a certificate is made when whoever asked comes again.
     ///
     /// # Errors
@@ -141,6 +142,10 @@ impl Joining {
         for _ in 0..ATTEMPTS {
             let stored = self.agents.system.tenancy.find(&key).filter(|old| !old.header.deleting);
             let stored = stored.ok_or_else(|| Status::not_found(&resource, name))?;
+            if body.str_at(&["key"]).is_some_and(|key| key != Asked::of(&stored).key) {
+                let why = "another key asks under this name now; compare it with the agent's log";
+                return Err(Status::conflict(&resource, name, why));
+            }
             if let Some(said) = self.decided(admission.cluster, (name, &stored), decision)? {
                 return Ok(said);
             }

@@ -10,7 +10,7 @@ use strait_types::{Report, is_dns1123_label};
 
 use super::RENEW_GRACE;
 use crate::agents::{Agents, LOST_AFTER, set_condition};
-use crate::places::is_ephemeral;
+use crate::places::{leaves, revoked_serials};
 
 /// How often agents are looked at; a lost one shows at most this much late.
 const EVERY: Duration = Duration::from_secs(5);
@@ -77,6 +77,7 @@ fn is_connected(agent: &Value) -> bool {
 /// Drops installations whose certificate ended too long ago to be renewed: their places are free
 /// for others. Returns whether anything changed.
 fn forget_gone(agent: &mut Value, now: Timestamp) -> bool {
+    let revoked = revoked_serials(agent);
     let instances = agent.make_object().object_mut("status").get_mut("instances");
     let Some(Value::Array(instances)) = instances else {
         return false;
@@ -85,7 +86,7 @@ fn forget_gone(agent: &mut Value, now: Timestamp) -> bool {
     instances.retain(|instance| {
         let end = instance.str_at(&["certificate", "notAfter"]);
         let end = end.and_then(|text| text.parse::<Timestamp>().ok());
-        let grace = if is_ephemeral(instance) { Duration::ZERO } else { RENEW_GRACE };
+        let grace = if leaves(instance, &revoked) { Duration::ZERO } else { RENEW_GRACE };
         end.is_none_or(|end| end + grace >= now)
     });
     instances.len() < before
@@ -175,14 +176,20 @@ mod tests {
                 "ephemeral": true,
                 "certificate": object!{"notAfter": "2026-01-08T00:00:00Z"},
             },
+            object! {
+                "id": "revoked",
+                "ephemeral": true,
+                "certificate": object!{"notAfter": "2026-01-08T00:00:00Z", "serial": "0a"},
+            },
             object!{"id": "joining"},
         ]}};
+        agent.set(&["spec", "revokedSerials"], Value::from(vec!["0a".into()]));
         let now: Timestamp = "2026-01-08T12:00:00Z".parse().unwrap();
         assert!(forget_gone(&mut agent, now));
         let left: Vec<_> = agent.array_at(&["status", "instances"]).iter().collect();
         assert_eq!(
             left.iter().filter_map(|i| i.str_at(&["id"])).collect::<Vec<_>>(),
-            ["late", "joining"]
+            ["late", "revoked", "joining"]
         );
         assert!(!forget_gone(&mut agent, now));
     }

@@ -303,7 +303,15 @@ impl Tunnels {
             .collect();
         let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
         let choice = choose(&candidates, affinity, &tried, &*self.context.entropy);
-        let (one, offered) = offering[choice.ok_or(Nobody::Exhausted)?.index];
+        let chosen = &offering[choice.ok_or(Nobody::Exhausted)?.index];
+        // Of that instance's connections the quieter one: not behind somebody's large body.
+        let own = offering.iter().filter(|(one, offered)| {
+            one.instance == chosen.0.instance
+                && one.link.is_open()
+                && one.link.has_room(&offered.share)
+        });
+        let quietest = own.min_by_key(|(one, _)| one.link.traffic());
+        let (one, offered) = quietest.unwrap_or(chosen);
         Ok(Chosen {
             link: one.link.clone(),
             instance: one.instance.clone(),

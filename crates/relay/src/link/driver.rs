@@ -105,6 +105,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let now = self.shared.clock.monotonic();
         let bytes = self.buffer.split().freeze();
         let mut state = self.shared.state.lock();
+        state.traffic.add(now, count);
         if self.phase == Phase::Open {
             state.connection.receive(now, bytes);
         }
@@ -125,6 +126,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state.lock();
         leave(&mut state.driver, context.waker());
+        let before = self.out.remaining();
         state.connection.poll_transmit(now, &mut self.out);
         let deadline = state.connection.deadline();
         let due = deadline.is_some_and(|deadline| deadline <= now);
@@ -132,6 +134,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             state.connection.expire(now);
             state.connection.poll_transmit(now, &mut self.out);
         }
+        state.traffic.add(now, self.out.remaining().saturating_sub(before));
         let deadline = if due { state.connection.deadline() } else { deadline };
         state.look(&mut self.found);
         let closed = state.connection.is_closed();

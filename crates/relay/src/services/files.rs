@@ -12,7 +12,7 @@ const FILE_MAX: usize = 1 << 20;
 /// A file that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
-    /// Whether others than its owner may read it.
+    /// Whether others than its owner and group may read it.
     pub open_to_others: bool,
 }
 
@@ -42,7 +42,7 @@ impl Files for Disk {
         if !metadata.is_file() {
             return Err("is not a file".to_owned());
         }
-        Ok(FileState { open_to_others: metadata.permissions().mode() & 0o077 != 0 })
+        Ok(FileState { open_to_others: metadata.permissions().mode() & 0o007 != 0 })
     }
 
     fn read(&self, path: &Path) -> Result<Redacted<Vec<u8>>, String> {
@@ -67,7 +67,7 @@ mod tests {
         let path = directory.path().join("token");
         assert!(Disk.look(&path).is_err() && Disk.read(&path).is_err());
         std::fs::write(&path, "secret").unwrap();
-        for (mode, open) in [(0o600, false), (0o640, true), (0o604, true)] {
+        for (mode, open) in [(0o600, false), (0o440, false), (0o604, true), (0o644, true)] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert_eq!(Disk.look(&path), Ok(FileState { open_to_others: open }), "{mode:o}");
         }

@@ -81,7 +81,7 @@ impl Problems<'_> {
     pub(super) fn secret(&mut self, path: &Path, file: &str) -> PathBuf {
         let state = self.files.look(FilePath::new(file));
         if self.made(path, file, state).is_some_and(|state| state.open_to_others) {
-            let why = "others than its owner may read it; chmod 600 it";
+            let why = "everybody on this machine may read it; chmod 600 it, or 640";
             self.warnings.push(FieldError::invalid(path.clone(), file, why));
         }
         file.into()
