@@ -10,9 +10,9 @@ use strait_runtime::{Context, build_runtime, die_with_parent};
 use crate::exit::{Exit, Failure};
 use crate::log::{LogArgs, LogFormatArg};
 
-/// Worker threads: one for two processors, at most this many. What crosses a boundary here is woken by
-/// another process each time: threads that hand such small pieces to each other cost more than they
-/// win (docs/measurements.md), and the store, the log and TLS of others run beside them.
+/// Worker threads: one for each processor but one, at most this many. The store's writer, the log and
+/// the kernel have that one; with a worker there as well, threads hand small pieces to each other
+/// and cost more than they win (docs/measurements.md).
 const WORKERS_MAX: usize = 8;
 
 /// Time for what is left when a role ends.
@@ -37,7 +37,7 @@ where
     strait_pki::install_provider();
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let workers =
-        NonZeroUsize::new((processors / 2).clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
+        NonZeroUsize::new((processors - 1).clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
     let runtime = build_runtime(workers)?;
     runtime.block_on(async {
         let context = Context::of_system();
