@@ -18,6 +18,7 @@ mod files;
 mod identity;
 mod issue;
 mod key;
+mod naming;
 mod peer;
 mod pem;
 mod provider;

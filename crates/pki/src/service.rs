@@ -3,19 +3,14 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error, OtherError};
 use strait_runtime::Clock;
 
 use crate::client::{ClientIdentity, builder, identified, issuer_of, unverified};
 use crate::error::PkiError;
+use crate::naming::Naming;
 use crate::peer::TrustBundle;
-use crate::provider::provider;
 
 /// As [`client_config`](crate::client_config), where a certificate by none of `authorities` fails
 /// with [`UnknownAuthority`]. Without authorities every certificate is believed. `only_1_3`: for a
@@ -32,10 +27,11 @@ pub fn service_client_config(
     let versions: &[_] = if only_1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = builder(clock, versions)?;
     let Some(authorities) = authorities else { return identified(unverified(builder), identity) };
-    let roots = authorities.roots().clone();
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+    let verifier = Naming::new(authorities, only_1_3, |certificate| {
+        let unknown = UnknownAuthority { issuer: issuer_of(certificate) };
+        CertificateError::Other(OtherError(Arc::new(unknown))).into()
+    });
     let verifier = verifier.map_err(|error| PkiError::Tls(Error::General(error.to_string())))?;
-    let verifier = Arc::new(NamesIssuer(verifier));
     identified(builder.dangerous().with_custom_certificate_verifier(verifier), identity)
 }
 
@@ -55,55 +51,5 @@ impl UnknownAuthority {
             Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
             _ => None,
         }
-    }
-}
-
-/// Believes what the verifier in it believes.
-#[derive(Debug)]
-struct NamesIssuer(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for NamesIssuer {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        verified.map_err(|error| match error {
-            // By another key, or by one of that name that has another key.
-            Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => {
-                let unknown = UnknownAuthority { issuer: issuer_of(end_entity) };
-                CertificateError::Other(OtherError(Arc::new(unknown))).into()
-            }
-            other => other,
-        })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
     }
 }

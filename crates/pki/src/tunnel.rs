@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
 use rustls::version::TLS13;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error, OtherError};
 use strait_runtime::Clock;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::client::{ClientIdentity, PinMismatch};
 use crate::error::PkiError;
 use crate::key::KeyHash;
+use crate::naming::Naming;
 use crate::peer::TrustBundle;
 use crate::provider::{TlsClock, provider};
 
@@ -31,88 +29,24 @@ pub fn tunnel_client_config(
     protocol: &[u8],
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, PkiError> {
-    let verifier = Naming::new(authorities)?;
+    let malformed = || PkiError::Malformed { what: "CA certificate" };
+    let (_, first) = X509Certificate::from_der(authorities.first()).map_err(|_| malformed())?;
+    // Of the first authority.
+    let expected = KeyHash::of(first.public_key().raw);
+    let unknown =
+        move |certificate: &CertificateDer<'_>| PinMismatch::by(certificate, expected).into();
+    let verifier = Naming::new(authorities, true, unknown).map_err(|_| malformed())?;
     let (chain, key) = identity.into_parts();
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&TLS13])
         .map_err(PkiError::Tls)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(chain, key)
         .map_err(PkiError::Tls)?;
     config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
-}
-
-/// Judges as the library does, and says whose certificate it was that nobody known signed.
-#[derive(Debug)]
-struct Naming {
-    inner: Arc<WebPkiServerVerifier>,
-    /// Of the first authority.
-    expected: KeyHash,
-}
-
-impl Naming {
-    fn new(authorities: &TrustBundle) -> Result<Self, PkiError> {
-        let roots = authorities.roots().clone();
-        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider());
-        let malformed = || PkiError::Malformed { what: "CA certificate" };
-        let first = authorities.first();
-        let (_, parsed) = X509Certificate::from_der(first).map_err(|_| malformed())?;
-        Ok(Self {
-            inner: inner.build().map_err(|_| malformed())?,
-            expected: KeyHash::of(parsed.public_key().raw),
-        })
-    }
-}
-
-impl ServerCertVerifier for Naming {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let judged = self.inner.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        judged.map_err(|error| match error {
-            // The latter where the authority only has the name of ours.
-            Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => PinMismatch::by(end_entity, self.expected).into(),
-            error => error,
-        })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3 is spoken here".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
 }
 
 impl From<PinMismatch> for Error {

@@ -70,9 +70,6 @@ impl AgentSpec {
     #[must_use]
     pub fn of(object: &Object) -> Self {
         let value = object.to_value();
-        let texts = |path: &[&str]| -> Vec<String> {
-            value.array_at(path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
         let instances = value.array_at(&["status", "instances"]).iter();
         let ttl = value.str_at(&["spec", "certificateTTL"]);
         let ttl = ttl.and_then(|text| parse_duration(text).ok()).unwrap_or(TTL_DEFAULT);
@@ -82,7 +79,7 @@ impl AgentSpec {
             uid: object.header.uid,
             suspended: value.at(&["spec", "suspended"]).and_then(Value::as_bool) == Some(true),
             draining: value.at(&["spec", "drain"]).and_then(Value::as_bool) == Some(true),
-            offers: texts(&["spec", "services", "allow"]),
+            offers: texts(&value, &["spec", "services", "allow"]),
             calls: value.array_at(&["spec", "incoming"]).iter().filter_map(called).collect(),
             affinity: affinity(&value),
             join_policy: match value.str_at(&["spec", "joinPolicy"]) {
@@ -92,7 +89,7 @@ impl AgentSpec {
             max_instances: usize::try_from(max).unwrap_or(1),
             certificate_ttl: ttl.clamp(TTL_MIN, TTL_MAX),
             revoked_before: revoked_before.and_then(|text| text.parse().ok()),
-            revoked_serials: texts(&["spec", "revokedSerials"]),
+            revoked_serials: revoked_serials(&value),
             instances: instances.filter_map(|i| i.str_at(&["id"])).map(str::to_owned).collect(),
             deleting: object.header.deleting,
         }
@@ -197,6 +194,15 @@ impl Agents {
     pub fn find(&self, cluster: &ClusterName, name: &str) -> Option<Arc<Object>> {
         self.system.tenancy.find(&self.key(cluster, name))
     }
+}
+
+/// Certificates that an Agent says are revoked, by their serials.
+pub(crate) fn revoked_serials(agent: &Value) -> Vec<String> {
+    texts(agent, &["spec", "revokedSerials"])
+}
+
+fn texts(value: &Value, path: &[&str]) -> Vec<String> {
+    value.array_at(path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Whether what an installation joined with, or was approved at, was revoked since.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use strait_machinery::json::Value;
 
-use crate::agents::LOST_AFTER;
+use crate::agents::{LOST_AFTER, revoked_serials};
 
 /// An ephemeral installation that never reported for this long is gone.
 const SILENT_AFTER: Duration = Duration::from_secs(20 * LOST_AFTER.as_secs());
@@ -57,12 +57,6 @@ pub(crate) fn leaves(instance: &Value, revoked: &[String]) -> bool {
     let serial = instance.str_at(&["certificate", "serial"]);
     instance.at(&["ephemeral"]).and_then(Value::as_bool) == Some(true)
         && !revoked.iter().any(|own| Some(own.as_str()) == serial)
-}
-
-/// Certificates that an Agent says are revoked.
-pub(crate) fn revoked_serials(agent: &Value) -> Vec<String> {
-    let serials = agent.array_at(&["spec", "revokedSerials"]).iter();
-    serials.filter_map(|serial| serial.as_str().map(str::to_owned)).collect()
 }
 
 fn last_seen(instance: &Value) -> Option<Timestamp> {

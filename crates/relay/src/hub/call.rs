@@ -7,9 +7,9 @@ use strait_tunnel::{Class, Code, Field, OpenError, OpenHead, RequestParts, Tlvs}
 use strait_types::ClusterName;
 use tokio::sync::watch;
 
-use super::front::outcome_of_error;
+use super::front::{outcome_of, outcome_of_error};
 use super::tunnels::{Nobody, Tunnels};
-use crate::choice::{Outcome, RETRIES_MAX};
+use crate::choice::RETRIES_MAX;
 use crate::http::fields::ERROR;
 use crate::link::{Part, Receiver, Sender};
 
@@ -113,13 +113,7 @@ impl Tunnels {
                 }
                 Err(end) if end.unexecuted => full = end.code == Code::Overloaded,
                 Err(end) => {
-                    let outcome = match end.code {
-                        Code::ConnectFailed | Code::ConnectTimeout | Code::UpstreamTls => {
-                            Outcome::NotReached
-                        }
-                        _ => Outcome::Untold,
-                    };
-                    self.ended(&chosen, outcome);
+                    self.ended(&chosen, outcome_of(end.code));
                     return Err(CallFailed::Broken(end.code));
                 }
             }

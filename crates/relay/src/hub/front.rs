@@ -404,7 +404,7 @@ impl Crossing<'_> {
 }
 
 /// What a stream's end means for the choice of instances.
-const fn outcome_of(code: Code) -> Outcome {
+pub(super) const fn outcome_of(code: Code) -> Outcome {
     match code {
         Code::ConnectFailed | Code::ConnectTimeout | Code::UpstreamTls => Outcome::NotReached,
         _ => Outcome::Untold,

@@ -9,8 +9,8 @@ use strait_store::{Key, Scope};
 use strait_types::{Report, is_dns1123_label};
 
 use super::RENEW_GRACE;
-use crate::agents::{Agents, LOST_AFTER, set_condition};
-use crate::places::{leaves, revoked_serials};
+use crate::agents::{Agents, LOST_AFTER, revoked_serials, set_condition};
+use crate::places::leaves;
 
 /// How often agents are looked at; a lost one shows at most this much late.
 const EVERY: Duration = Duration::from_secs(5);
