@@ -49,6 +49,9 @@ pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
 /// work is for a task of its own.
 pub type Acceptor = Box<dyn FnMut(Stream, OpenHead) + Send>;
 
+/// How long what was said before a break may take to leave.
+pub const FAREWELL: Duration = Duration::from_secs(5);
+
 /// A handle of a connection; clones are the same one.
 #[derive(Clone)]
 pub struct Link(Arc<Shared>);

@@ -159,6 +159,8 @@ pub(crate) enum SendState {
     Open,
     /// END goes with the last of the queue.
     Finishing,
+    /// RESET follows the queue.
+    Aborting,
     /// END or RESET was sent, or is the next that is.
     Done,
 }
@@ -182,6 +184,8 @@ pub(crate) struct SendHalf {
     pub(crate) starved: bool,
     /// Why the peer wants no more.
     pub(crate) stopped: Code,
+    /// What follows the queue while [`SendState::Aborting`].
+    pub(crate) abort: Option<Box<(Code, Box<str>)>>,
 }
 
 impl SendHalf {
@@ -198,6 +202,7 @@ impl SendHalf {
             waits: false,
             starved: false,
             stopped: Code::None,
+            abort: None,
         }
     }
 
@@ -220,6 +225,11 @@ impl SendHalf {
             && !self.has_head()
             && self.data.is_empty()
             && self.trailers.is_none()
+    }
+
+    /// Everything left that was to leave before the RESET.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.state == SendState::Aborting && !self.has_frame()
     }
 
     /// Drops what waits; returns how many bytes of data that was.

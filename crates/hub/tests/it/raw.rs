@@ -166,6 +166,29 @@ async fn what_breaks_off_never_looks_complete() {
     assert!(closed(&error).1.starts_with("ConnectionLost: "), "{error}");
 }
 
+/// Many close TLS without a word of that, right behind the last thing that they had to say.
+#[tokio::test]
+async fn what_a_client_said_before_it_broke_off_arrives() {
+    let mut site = Site::start().await;
+    let said = vec![b'x'; 48 << 10];
+    let mut counted = 0;
+    for half in [false, true] {
+        let mut pipe = site.dial("count").await;
+        pipe.write_all(&said).await.unwrap();
+        pipe.flush().await.unwrap();
+        if half {
+            pipe.shutdown().await.unwrap();
+        }
+        drop(pipe);
+        counted += said.len() as u64;
+        let all = site.agent.counted.wait_for(|all| *all == counted);
+        in_time("all that was said", all).await.unwrap();
+        if !half {
+            assert_eq!(in_time("the end", site.agent.ends.recv()).await, Some(Code::Cancel));
+        }
+    }
+}
+
 #[tokio::test]
 async fn pings_are_answered_also_behind_the_end_of_what_a_client_says() {
     let mut site = Site::start().await;

@@ -10,7 +10,7 @@ use http::{Method, Uri};
 use proptest::prelude::*;
 use strait_pki::{PinMismatch, PrivateKey, pinned_client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::body::Body;
@@ -81,9 +81,10 @@ async fn an_answer_may_end_with_the_connection() {
 
 #[tokio::test]
 async fn refused_connections_sent_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Held by somebody who does not listen.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = held.local_addr().unwrap();
     let error = call(None, get(format!("http://{address}/"))).await.unwrap_err();
     assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
     assert!(error.nothing_was_sent());

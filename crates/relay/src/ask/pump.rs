@@ -8,11 +8,12 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use strait_tunnel::{Code, Directions, End};
+use strait_tunnel::{Code, End};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::Meter;
-use crate::link::{Part, Receiver, Sender, Stopped};
+use crate::link::{FAREWELL, Part, Receiver, Sender, Stopped};
 
 /// What is read at once.
 const CHUNK: usize = 16 << 10;
@@ -56,7 +57,23 @@ pub(crate) async fn pump<T: AsyncRead + AsyncWrite + Unpin>(
     let down = down(&mut receiver, &mut to, live);
     // The first break ends both; what is dropped then is reset.
     let ended = tokio::try_join!(up, down).map(drop);
+    if let Err(Broken::Client) = ended {
+        take_leave(&mut receiver, &sender).await;
+    }
     (from.unsplit(to), ended)
+}
+
+/// A client that says its last word and breaks off is heard: many close TLS without a word of
+/// that. What the service says meanwhile is for nobody.
+async fn take_leave(receiver: &mut Receiver, sender: &Sender) {
+    if sender.is_finished() {
+        receiver.stop(Code::Cancel);
+    } else {
+        sender.abort(Code::Cancel, "the client broke off");
+    }
+    let over = async { while let Part::Data(_) | Part::Head(_) = receiver.next().await {} };
+    // Out of time, the rest is dropped with the stream.
+    let _ = timeout(FAREWELL, over).await;
 }
 
 async fn up<T: AsyncRead + Unpin>(
@@ -89,10 +106,7 @@ async fn up<T: AsyncRead + Unpin>(
                     return stopped(code);
                 }
             }
-            Err(_) => {
-                sender.reset(Directions::Both, Code::Cancel, "the client broke off");
-                return Err(Broken::Client);
-            }
+            Err(_) => return Err(Broken::Client),
         }
     }
 }

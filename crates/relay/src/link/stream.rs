@@ -271,7 +271,19 @@ impl Sender {
         self.finished(true, finished)
     }
 
-    /// Ends one or both directions out of order.
+    /// Whether this direction was ended in order.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.stream.finished.load(Relaxed)
+    }
+
+    /// Ends this direction out of order, behind what was written.
+    pub fn abort(&self, code: Code, text: &str) {
+        let id = self.stream.id;
+        self.stream.shared.act(|state, _| state.connection.abort(id, code, text));
+    }
+
+    /// Ends one or both directions out of order, at once.
     pub fn reset(&self, directions: Directions, code: Code, text: &str) {
         let id = self.stream.id;
         self.stream.shared.act(|state, _| state.connection.reset(id, directions, code, text));

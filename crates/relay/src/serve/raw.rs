@@ -1,5 +1,6 @@
 //! Bytes both ways: raw streams, and connections that another protocol was agreed on.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use strait_runtime::units::format_duration;
 use strait_tunnel::{Code, Directions, RawHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::dial::Io;
@@ -16,7 +18,7 @@ use super::live::{Live, Way};
 use super::seen::{RULES, Seen};
 use super::trust::Offered;
 use super::until;
-use crate::link::{Part, Receiver, Sender, Stream};
+use crate::link::{FAREWELL, Part, Receiver, Sender, Stream};
 use crate::message::Failure;
 use crate::services::ServiceLimits;
 
@@ -104,9 +106,20 @@ pub(super) async fn pump(
     flow.answered();
     let ended = {
         let both = async {
-            let inward = inward(&mut receiver, &mut to, flow);
-            let outward = outward(&mut sender, &mut from, early, flow);
-            tokio::try_join!(inward, outward).map(drop)
+            let mut inward = pin!(inward(&mut receiver, &mut to, flow));
+            let mut outward = pin!(outward(&mut sender, &mut from, early, flow));
+            tokio::select! {
+                ended = &mut inward => {
+                    ended?;
+                    outward.await
+                }
+                ended = &mut outward => match ended {
+                    Ok(()) => inward.await,
+                    Err(Code::UpstreamReset) => ended,
+                    // Who hears no more may have said something before.
+                    Err(_) => timeout(FAREWELL, inward).await.map_or(ended, |inward| inward.and(ended)),
+                },
+            }
         };
         tokio::select! {
             ended = both => ended,
@@ -115,6 +128,12 @@ pub(super) async fn pump(
     };
     match ended {
         Ok(()) => Code::None,
+        Err(Code::UpstreamReset) => {
+            // What the service said before leaves before.
+            sender.abort(Code::UpstreamReset, "");
+            let _ = timeout(FAREWELL, sender.stopped()).await;
+            Code::UpstreamReset
+        }
         Err(code) => {
             // The hub is told how long nothing passed.
             let idle = limits.idle.filter(|_| code == Code::Timeout);

@@ -392,8 +392,8 @@ impl Connection {
         stream.notices.stopped = true;
         self.queue_notices(id);
         let Some(stream) = self.streams.find(id) else { return };
-        if stream.send.stage == Stage::Head {
-            // There is no way to end a response in order that has no head.
+        if stream.send.stage == Stage::Head || stream.send.state == SendState::Aborting {
+            // A response without a head has no end in order, nor has what is broken off.
             return self.reset(id, Directions::Send, Code::Cancel, "");
         }
         self.queued -= stream.send.data.clear();

@@ -321,6 +321,20 @@ impl Connection {
         }
     }
 
+    /// Ends this side's direction out of order, behind what was written: the peer gets all of that,
+    /// and is told then that it is not complete.
+    pub fn abort(&mut self, id: StreamId, code: Code, text: &str) {
+        let Some(stream) = self.streams.find(id).filter(|stream| stream.end.is_none()) else {
+            return;
+        };
+        if stream.send.state != SendState::Open || !stream.send.has_frame() {
+            return self.reset(id, Directions::Send, code, text);
+        }
+        stream.send.state = SendState::Aborting;
+        stream.send.waits = false;
+        stream.send.abort = Some(Box::new((code, wire::fitting(text).into())));
+    }
+
     /// The work for a stream that the peer opened has ended: its place is free for another, once
     /// it is closed. What is still to be read of it is dropped then.
     pub fn release(&mut self, id: StreamId) {

@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::limits::{CONTROL, QUEUES};
 use crate::out::Out;
 use crate::schedule::Place;
-use crate::stream::{Class, Kind, SendState, StreamId};
+use crate::stream::{Class, Directions, Kind, SendState, StreamId};
 use crate::wire::{self, END, FrameType, HEADER, MORE, OPEN_PREFIX, TEXT};
 
 /// DATA is not cut shorter than this to fill a batch.
@@ -255,6 +255,13 @@ impl Connection {
     /// END was sent: the half is done, and perhaps the stream.
     fn finish_sending(&mut self, id: StreamId) {
         self.queue_control(id);
+        if let Some(stream) = self.streams.find(id)
+            && stream.send.is_aborted()
+            && self.block.is_none()
+            && let Some(abort) = stream.send.abort.take()
+        {
+            return self.reset(id, Directions::Send, abort.0, &abort.1);
+        }
         if let Some(stream) = self.streams.find(id)
             && stream.send.is_last()
             && self.block.is_none()

@@ -141,6 +141,51 @@ fn a_broken_answer_is_not_an_end() {
     assert_eq!(closed(&events(&mut net, ACCEPTOR)), Some((Code::UpstreamReset, true)));
 }
 
+/// What was written before a break arrives before it, however long that takes.
+#[test]
+fn an_abort_stands_behind_what_was_written() {
+    for length in [0, 4, 32 << 10] {
+        let mut net = Net::ready(Line::default(), 1);
+        quiet(&mut net);
+        let id = arrive(&mut net, &request("PUT", Tlvs::default()), false);
+        events(&mut net, DIALLER);
+        net.ends[DIALLER].connection.accept(id);
+        let hub = &mut net.ends[ACCEPTOR].connection;
+        assert_eq!(hub.write(id, &mut Bytes::from(vec![1; length])), length);
+        hub.abort(id, Code::Cancel, "gone");
+        assert_eq!(hub.write(id, &mut Bytes::from_static(b"more")), 0);
+        assert!(hub.finish(id).is_err());
+        net.carry();
+        events(&mut net, DIALLER);
+        let mut found = reads(&mut net, DIALLER, id);
+        assert_eq!(found.pop(), Some(Read::Broken(Code::Cancel)), "{length}");
+        let bytes = found.iter().map(|read| match read {
+            Read::Data(bytes) => bytes.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(bytes.sum::<usize>(), length);
+    }
+}
+
+/// Whoever wants no more of what breaks off is not told that it was all.
+#[test]
+fn an_abort_that_is_stopped_is_no_end() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let id = arrive(&mut net, &request("PUT", Tlvs::default()), false);
+    events(&mut net, DIALLER);
+    let agent = &mut net.ends[DIALLER].connection;
+    agent.accept(id);
+    agent.reset(id, Directions::Receive, Code::None, "");
+    let hub = &mut net.ends[ACCEPTOR].connection;
+    hub.write(id, &mut Bytes::from(vec![1; 32 << 10]));
+    hub.abort(id, Code::Cancel, "gone");
+    net.carry();
+    net.ends[DIALLER].connection.reset(id, Directions::Send, Code::Aborted, "");
+    net.carry();
+    assert_eq!(closed(&events(&mut net, DIALLER)), Some((Code::Cancel, true)));
+}
+
 /// After ACCEPT nothing proves that nothing ran: a refusal becomes ABORTED.
 #[test]
 fn what_was_accepted_is_never_refused() {

@@ -6,7 +6,7 @@ use strait_hooks::breaker::Breaker;
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::state::{Backend, Became};
 use strait_hooks::{Event, Position};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use super::scene::{Gateway, Scene, config, url};
 use super::server::{Reply, Server};
@@ -157,9 +157,10 @@ async fn what_a_status_leads_to() {
 #[tokio::test]
 async fn a_backend_that_refuses_is_tried_again_whatever_the_wall_clock_does() {
     let scene = Scene::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Held by somebody who does not listen.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = held.local_addr().unwrap();
     let gateway = scene.start(&config(&[("one", &url(address))])).await;
     for text in ["a", "b", "c", "d"] {
         gateway.send(text).await;
@@ -168,6 +169,7 @@ async fn a_backend_that_refuses_is_tried_again_whatever_the_wall_clock_does() {
     gateway.until("one", |one| is_open(one.breaker) && one.in_flight == 0).await;
     // A day back.
     scene.clock.set_wall("2025-12-31T00:00:00Z".parse().unwrap());
+    drop(held);
     let server = Server::start_at(&scene.tasks, address).await;
     pass(&scene, &server, 4).await;
     let status = gateway.idle("one").await;

@@ -5,7 +5,7 @@ use strait_tunnel::{Code, Directions, Tlvs};
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 
-use super::rig::{Answer, Ask, Rig, head_of, listen, pattern, scripted, write};
+use super::rig::{Answer, Ask, Rig, head_of, listen, pattern, refusing, scripted, write};
 use crate::link::Part;
 
 async fn one(options: &str) -> (Rig, TcpListener) {
@@ -147,8 +147,7 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn a_credential_is_in_nothing_that_leaves() {
     let (listener, url) = listen().await;
-    let (gone, dead) = listen().await;
-    drop(gone);
+    let (_held, dead) = refusing();
     let canary = "canary-7b1c";
     let rig = Rig::with_files(
         &format!(

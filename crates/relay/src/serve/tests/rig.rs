@@ -15,7 +15,7 @@ use strait_tunnel::{
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, duplex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::link::{Link, Part, Receiver, Stream};
 use crate::record::Recorder;
@@ -235,6 +235,15 @@ pub(super) async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     (listener, url)
+}
+
+/// An address that refuses connections. It is held by somebody who does not listen: a test beside
+/// this one cannot be given it.
+pub(super) fn refusing() -> (TcpSocket, String) {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", held.local_addr().unwrap());
+    (held, url)
 }
 
 /// A service that answers each request on each connection with these bytes, keeps the

@@ -2,7 +2,7 @@
 
 use strait_tunnel::{Code, Tlvs};
 
-use super::rig::{Answer, Ask, Rig, listen, scripted, write};
+use super::rig::{Answer, Ask, Rig, listen, refusing, scripted, write};
 use crate::link::Part;
 use crate::serve::HEARTBEAT_PATH;
 
@@ -143,8 +143,7 @@ async fn what_is_not_on_offer_was_not_executed() {
 
 #[tokio::test]
 async fn failures_of_a_service_are_told_by_name_and_without_addresses() {
-    let (gone, url) = listen().await;
-    drop(gone);
+    let (_held, url) = refusing();
     let rig = Rig::new(&format!(
         "defaults: {{dialTimeout: 50ms, headTimeout: 50ms}}\nservices:\n- {{name: web, type: http, url: {url}}}\n\
          - {{name: name, type: http, url: \"http://does-not-exist.invalid\"}}\n\
