@@ -1,13 +1,12 @@
 """A WebSocket service that says back what it is told, and a client that tries everything."""
 
+import asyncio
 import os
-import socket
 import ssl
 import sys
-import threading
 
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 from websockets.sync.server import serve as listen
 
 LARGE = 1 << 20
@@ -35,7 +34,7 @@ def serve():
         server.serve_forever()
 
 
-def talk(url, authority, token):
+async def talk(url, authority, token):
     trust = ssl.create_default_context(cafile=authority)
 
     def open_one(token=token, **more):
@@ -45,39 +44,47 @@ def talk(url, authority, token):
             open_timeout=SECONDS, proxy=None, **more,
         )
 
-    with open_one(compression=None) as chat:
+    async with open_one(compression=None) as chat:
         assert chat.subprotocol == "echo"
-        back = lambda message: (chat.send(message), chat.recv(SECONDS))[1]
-        assert back("grüß dich") == "grüß dich" and back("") == ""
+
+        async def back(message):
+            await chat.send(message)
+            return await asyncio.wait_for(chat.recv(), SECONDS)
+
+        assert await back("grüß dich") == "grüß dich" and await back("") == ""
         print("text")
-        assert back(bytes(range(256))) == bytes(range(256))
+        assert await back(bytes(range(256))) == bytes(range(256))
         print("binary")
         large = os.urandom(LARGE)
-        assert back(large) == large
+        assert await back(large) == large
         print("large")
-        assert back(["one ", "two ", "three"]) == "one two three"
+        assert await back(["one ", "two ", "three"]) == "one two three"
         print("fragments")
-        assert chat.ping(b"here").wait(SECONDS)
+        await asyncio.wait_for(await chat.ping(b"here"), SECONDS)
         print("ping")
-        sender = threading.Thread(target=lambda: [chat.send(str(n)) for n in range(MANY)])
-        sender.start()
-        assert all(chat.recv(SECONDS) == str(number) for number in range(MANY))
-        sender.join()
+
+        async def send():
+            for number in range(MANY):
+                await chat.send(str(number))
+
+        sender = asyncio.create_task(send())
+        for number in range(MANY):
+            assert await asyncio.wait_for(chat.recv(), SECONDS) == str(number)
+        await sender
         print("many")
-    with open_one() as chat:
-        chat.send("close 4321 enough of this")
+    async with open_one() as chat:
+        await chat.send("close 4321 enough of this")
         try:
-            chat.recv(SECONDS)
+            await asyncio.wait_for(chat.recv(), SECONDS)
             raise AssertionError("it goes on")
         except ConnectionClosed as closed:
             assert (closed.rcvd.code, closed.rcvd.reason) == (4321, "enough of this"), closed
     print("closed-by-service")
-    open_one().close(4001, "bye")
-    broken = open_one()
-    broken.socket.shutdown(socket.SHUT_RDWR)
+    await (await open_one()).close(4001, "bye")
+    (await open_one()).transport.abort()
     print("closes")
     try:
-        open_one(token="nonsense")
+        await open_one(token="nonsense")
         raise AssertionError("a token that is none is good for nothing")
     except InvalidStatus as refused:
         assert refused.response.status_code == 401, refused
@@ -87,4 +94,4 @@ def talk(url, authority, token):
 if sys.argv[1] == "serve":
     serve()
 else:
-    talk(*sys.argv[2:])
+    asyncio.run(talk(*sys.argv[2:]))
