@@ -74,7 +74,8 @@ pub enum Became {
         /// Since when; kept in milliseconds.
         at: Timestamp,
     },
-    /// An operator took it out.
+    /// An operator took it out. It stays so until it is asked for anew: to be tried, and not
+    /// tried yet.
     Purged,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Shared by those who add events and by the task that delivers them; nothing here waits.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -52,8 +52,6 @@ pub(super) struct Start {
     pub(super) pass: Pass,
     /// Whether the backend wants it is not known.
     pub(super) unchecked: bool,
-    /// It was taken out while it waited.
-    pub(super) purged: bool,
     /// How often the backend had been woken.
     pub(super) wakes: u32,
 }
@@ -91,8 +89,6 @@ struct Inner {
     /// In the queue, and not known to be wanted.
     unchecked: Runs,
     unwanted: VecDeque<(u64, u64)>,
-    /// In the queue, and taken out by an operator.
-    purged: HashSet<u64>,
     breaker: Breaker,
     last: Option<Outcome>,
     /// How often the backend was known to be there again. What an attempt says that began before
@@ -117,7 +113,6 @@ impl Lane {
             backlog: VecDeque::new(),
             unchecked: Runs::default(),
             unwanted: VecDeque::new(),
-            purged: HashSet::new(),
             breaker: Breaker::default(),
             last: None,
             wakes: 0,
@@ -268,8 +263,7 @@ impl Lane {
         };
         inner.breaker = breaker;
         let unchecked = inner.unchecked.contains(position.0);
-        let purged = inner.purged.contains(&position.0);
-        Ok(Start { position, pass, unchecked, purged, wakes: inner.wakes })
+        Ok(Start { position, pass, unchecked, wakes: inner.wakes })
     }
 
     /// Takes in how an attempt ended, before it is recorded. What the breaker was and is.
@@ -299,7 +293,6 @@ impl Lane {
                 None => {
                     inner.queue.settle(position);
                     inner.unchecked.remove(position.0, position.0);
-                    inner.purged.remove(&position.0);
                 }
                 Some(until) => {
                     let until = if wakes == inner.wakes { until } else { Duration::ZERO };
@@ -320,17 +313,6 @@ impl Lane {
             last: Position(last),
         };
         runs.into_iter().map(change).collect()
-    }
-
-    /// An operator takes out an event that waits.
-    pub(super) fn purge(&self, position: Position) {
-        self.inner.lock().purged.insert(position.0);
-    }
-
-    /// Whether an operator took it out since the attempt began.
-    pub(super) fn was_purged(&self, position: Position) -> bool {
-        let inner = self.inner.lock();
-        !inner.purged.is_empty() && inner.purged.contains(&position.0)
     }
 
     /// The backend is known to be there again.

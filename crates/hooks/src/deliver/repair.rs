@@ -85,23 +85,20 @@ impl Deliveries {
         let head = kept.log.head();
         let mut count = 0;
         for lane in self.lanes(backends) {
-            // What nobody wants is settled, and would be written over the purge later.
+            // What nobody wants is settled, and is not to be counted.
             self.0.clone().record(lane.unwanted()).await?;
-            let (waiting, dead): (Vec<_>, Vec<_>) = kept.state.read(|table| {
-                let all = positions.iter().copied().filter(|at| *at <= head);
-                let (waiting, settled): (Vec<_>, Vec<_>) =
-                    all.partition(|at| table.is_unsettled(lane.id, *at));
+            let there: Vec<_> = kept.state.read(|table| {
                 let is_dead =
                     |at: &Position| matches!(table.became(lane.id, *at), Some(Became::Dead { .. }));
-                (waiting, settled.into_iter().filter(is_dead).collect())
+                let all = positions.iter().copied().filter(|at| *at <= head);
+                all.filter(|at| table.is_unsettled(lane.id, *at) || is_dead(at)).collect()
             });
-            waiting.iter().for_each(|at| lane.purge(*at));
             let purged = |at: &Position| Change::Became {
                 backend: lane.id,
                 position: *at,
                 became: Became::Purged,
             };
-            let changes: Vec<_> = waiting.iter().chain(&dead).map(purged).collect();
+            let changes: Vec<_> = there.iter().map(purged).collect();
             count += changes.len();
             self.0.clone().record(changes).await?;
         }

@@ -47,10 +47,8 @@ enum End {
     },
     /// The backend does not get it after all.
     Unwanted,
-    /// It is no longer in the log.
+    /// There is nothing to do: it was taken out while it waited, or is no longer in the log.
     Gone,
-    /// It was taken out while it waited.
-    Purged,
     /// It cannot be delivered.
     Unusable,
     /// The disk did not give it.
@@ -168,10 +166,7 @@ impl Worker {
         let (became, until) = self.follow(done, now);
         // What is no longer in the log is not written of.
         let there = done.position >= self.shared.keep().log.floor();
-        let counts = |became: &Became| {
-            there && (*became == Became::Purged || !lane.was_purged(done.position))
-        };
-        if let Some(became) = became.filter(counts) {
+        if let Some(became) = became.filter(|_| there) {
             self.changes.push(Change::Became { backend: lane.id, position: done.position, became });
         }
         self.effects.push(Effect { position: done.position, until, wakes: done.wakes });
@@ -181,24 +176,18 @@ impl Worker {
         let at = self.shared.clock().now();
         match &done.end {
             End::Gone => (None, None),
-            // Again, as an attempt that ended meanwhile may have been recorded later.
-            End::Purged => (Some(Became::Purged), None),
             End::Unread => (None, Some(now + DISK_PAUSE)),
             End::Unwanted => (Some(Became::Delivered), None),
             End::Tried { tried: Tried { outcome: Outcome::Status(200..=299), .. }, .. } => {
                 (Some(Became::Delivered), None)
             }
-            End::Unusable => (
-                Some(self.dead(
-                    done.position,
-                    self.attempts_of(done.position),
-                    Reason::Unusable,
-                    at,
-                )),
-                None,
-            ),
+            End::Unusable => {
+                let dead = |attempts| self.dead(done.position, attempts, Reason::Unusable, at);
+                (self.attempts_of(done.position).map(dead), None)
+            }
             End::Tried { tried, received } => {
-                let attempts = self.attempts_of(done.position).saturating_add(1);
+                let Some(before) = self.attempts_of(done.position) else { return (None, None) };
+                let attempts = before.saturating_add(1);
                 let attempt = attempt_of(tried, *received, attempts);
                 let retry = &self.lane.outlet.backend.retry;
                 match next(&attempt, retry, at, random(&*self.shared.options.context.entropy)) {
@@ -228,12 +217,15 @@ impl Worker {
         Became::Dead { attempts, reason, at }
     }
 
-    /// How often an event was tried before.
-    fn attempts_of(&self, position: Position) -> u32 {
+    /// How often an event was tried before; none if it was taken out meanwhile.
+    fn attempts_of(&self, position: Position) -> Option<u32> {
         let became = self.shared.keep().state.read(|table| table.became(self.lane.id, position));
         match became {
-            Some(Became::Waiting { attempts, .. } | Became::Dead { attempts, .. }) => attempts,
-            _ => 0,
+            Some(Became::Waiting { attempts, .. } | Became::Dead { attempts, .. }) => {
+                Some(attempts)
+            }
+            Some(Became::Purged) => None,
+            Some(Became::Delivered) | None => Some(0),
         }
     }
 
@@ -285,10 +277,11 @@ impl Worker {
 
 /// One attempt, from reading the event to the backend's answer.
 async fn attempt(shared: Arc<Shared>, lane: Arc<Lane>, start: Start) -> Done {
-    let Start { position, pass, unchecked, purged, wakes } = start;
+    let Start { position, pass, unchecked, wakes } = start;
     let done = |end| Done { position, pass, wakes, end };
-    if purged {
-        return done(End::Purged);
+    // Taken out while it waited, or asked for anew and delivered by the attempt of before.
+    if !shared.keep().state.read(|table| table.is_unsettled(lane.id, position)) {
+        return done(End::Gone);
     }
     let (event, _taken) = match fetch(&shared, &lane.share, position).await {
         Fetched::Event(event, taken) => (event, taken),

@@ -154,9 +154,18 @@ impl Table {
 }
 
 impl Column {
-    /// What was said before of these is no longer so. More than one are only delivered or
-    /// purged.
+    /// What was said before of these is no longer so, but that they were purged: whatever an
+    /// attempt says that was under way, they stay so until they are asked for anew. More than one
+    /// are only delivered or purged.
     fn set(&mut self, first: u64, last: u64, became: Became) {
+        let is_of_attempt = match became {
+            Became::Waiting { attempts, .. } => attempts > 0,
+            Became::Dead { .. } => true,
+            Became::Delivered | Became::Purged => false,
+        };
+        if is_of_attempt && self.purged.contains(first) {
+            return;
+        }
         // One from before the backend was added is asked for: those between stay unwanted.
         if matches!(became, Became::Waiting { .. }) && first < self.from {
             self.settled.insert(first, self.from - 1);
@@ -174,11 +183,11 @@ impl Column {
                 map.remove(&position);
             }
         }
-        self.purged.remove(first, last);
         self.settled.insert(first, last);
         match became {
             Became::Waiting { .. } => {
                 self.settled.remove(first, last);
+                self.purged.remove(first, last);
                 self.waiting.insert(first, became);
             }
             Became::Delivered => {}

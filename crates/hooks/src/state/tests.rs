@@ -81,6 +81,36 @@ fn what_became_of_events_is_told() {
 }
 
 #[test]
+fn what_was_purged_stays_so_until_it_is_asked_for_anew() {
+    let dead = Became::Dead { attempts: 1, reason: Reason::Rejected(404), at: time(0) };
+    let anew = Became::Waiting { attempts: 0, last: None, until: time(0) };
+    let purged = Became::Purged;
+    for (then, expected) in [
+        (Became::Delivered, purged),
+        (waiting(1), purged),
+        (dead, purged),
+        (purged, purged),
+        (anew, anew),
+    ] {
+        let mut changes = [waiting(3), purged, then].map(|one| became("a", 7, one)).to_vec();
+        assert_eq!(
+            tables(&changes).pop().unwrap().became(Backend::of("a"), Position(7)),
+            Some(expected)
+        );
+        changes.push(became("a", 7, anew));
+        changes.push(became("a", 7, dead));
+        let table = tables(&changes).pop().unwrap();
+        assert_eq!(table.became(Backend::of("a"), Position(7)), Some(dead), "{then:?}");
+    }
+    let (backend, first, last) = (Backend::of("a"), Position(5), Position(9));
+    let unwanted = Change::Unwanted { backend, first, last };
+    let table = tables(&[became("a", 7, purged), unwanted]).pop().unwrap();
+    for (position, expected) in [(6, Became::Delivered), (7, purged), (8, Became::Delivered)] {
+        assert_eq!(table.became(backend, Position(position)), Some(expected), "{position}");
+    }
+}
+
+#[test]
 fn an_event_from_before_the_backend_is_asked_for_alone() {
     let (backend, from) = (Backend::of("a"), Position(10));
     let mut table = tables(&[Change::Added { backend, from }]).pop().unwrap();

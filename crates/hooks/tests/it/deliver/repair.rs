@@ -137,6 +137,53 @@ async fn what_is_taken_out_while_it_waits_is_not_delivered() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_ends_after_the_purge_brings_nothing_back() {
+    for status in [200, 404, 503] {
+        let scene = Scene::new();
+        let (open, gate) = tokio::sync::watch::channel(false);
+        let held = move |_: usize, _: &_| Reply::Held(gate.clone(), status);
+        let server = Server::start(&scene.tasks, held).await;
+        let config = config(&[("one", &url(server.address))]);
+        let gateway = scene.start(&config).await;
+        let a = gateway.send("a").await;
+        server.came(1).await;
+        assert_eq!(gateway.deliveries.purge(&named("one"), &[a]).await.unwrap(), 1);
+        open.send_replace(true);
+        assert_eq!(gateway.idle("one").await.dead, 0, "{status}");
+        assert_eq!(gateway.deliveries.purge(&named("one"), &[a]).await.unwrap(), 0, "once");
+        assert_eq!(gateway.deliveries.redrive(a).await, 0);
+        gateway.kill().await;
+        let gateway = scene.start(&config).await;
+        gateway.deliveries.wake("one");
+        gateway.idle("one").await;
+        let became = gateway.state.read(|table| table.became(Backend::of("one"), a));
+        assert_eq!(became, Some(Became::Purged), "{status}");
+        assert_eq!(server.hits().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_anew_before_it_was_missed_is_delivered_once() {
+    let scene = Scene::new();
+    let busy = |count, _: &_| {
+        if count == 0 { Reply::With(503, "retry-after", "60") } else { Reply::Status(200) }
+    };
+    let server = Server::start(&scene.tasks, busy).await;
+    let members = format!("{}, inFlight: 1", url(server.address));
+    let gateway = scene.start(&config(&[("one", &members)])).await;
+    gateway.send("a").await;
+    gateway.until("one", |one| one.last.is_some()).await;
+    let b = gateway.send("b").await;
+    assert_eq!(gateway.deliveries.purge(&named("one"), &[b]).await.unwrap(), 1);
+    assert_eq!(gateway.deliveries.replay(&named("one"), &[b]).await.unwrap(), 1);
+    gateway.deliveries.wake("one");
+    gateway.idle("one").await;
+    let mut texts = server.texts();
+    texts.sort();
+    assert_eq!(texts, ["a", "a", "b"]);
+}
+
+#[tokio::test]
 async fn what_was_appended_and_never_offered_is_delivered() {
     let scene = Scene::new();
     let server = Server::ok(&scene.tasks).await;

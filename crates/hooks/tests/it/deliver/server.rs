@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     With(u16, &'static str, &'static str),
     /// Nothing, for ever.
     Hang,
+    /// A status, once the gate is open.
+    Held(watch::Receiver<bool>, u16),
 }
 
 type Script = Box<dyn Fn(usize, &Hit) -> Reply + Send + Sync>;
@@ -117,6 +119,10 @@ impl Server {
         let status = match reply {
             Reply::Hang => std::future::pending().await,
             Reply::Status(status) => status,
+            Reply::Held(mut gate, status) => {
+                drop(gate.wait_for(|open| *open).await);
+                status
+            }
             Reply::With(status, name, value) => {
                 response.headers_mut().insert(name, value.parse().unwrap());
                 status
