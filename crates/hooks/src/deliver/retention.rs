@@ -14,7 +14,7 @@ use crate::config::Retention;
 use crate::event::Position;
 use crate::state::Change;
 
-/// Ticks between two looks.
+/// Ticks between two looks at how old events are.
 pub(super) const TICKS: u64 = 60;
 
 /// What there is.
@@ -54,6 +54,12 @@ fn keep_from(
     };
     let settled = older_than(retention.delivered).min(there.low_water.saturating_add(1));
     settled.max(older_than(retention.undelivered)).max(there.floor)
+}
+
+/// Whether the log is larger than it may be, and something of it can be removed.
+pub(super) fn is_over(shared: &Shared) -> bool {
+    let log = &shared.keep().log;
+    log.bytes() > shared.disk && log.second_floor().is_some()
 }
 
 /// Removes what need not be kept.

@@ -142,7 +142,7 @@ async fn tend(shared: Arc<Shared>) {
         if count.is_multiple_of(repair::SHOW_TICKS) {
             repair::show(&shared).await;
         }
-        if count.is_multiple_of(retention::TICKS) {
+        if count.is_multiple_of(retention::TICKS) || retention::is_over(&shared) {
             retention::tend(&shared).await;
         }
         count += 1;

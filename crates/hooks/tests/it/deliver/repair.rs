@@ -253,3 +253,48 @@ async fn old_events_are_removed_and_undelivered_ones_are_told_of() {
     gateway.deliveries.wake("busy");
     gateway.until("busy", |one| one.waiting + one.in_flight == 20 - gone).await;
 }
+
+#[tokio::test]
+async fn a_log_that_is_larger_than_it_may_be_gives_up_its_oldest_while_it_runs() {
+    const DISK: u64 = 64 << 10;
+    let scene = Scene::new();
+    let server = Server::ok(&scene.tasks).await;
+    let busy = Server::start(&scene.tasks, |_, _| Reply::Status(503)).await;
+    let config = config_with(
+        "limits: {disk: 64KiB}",
+        &[("well", &url(server.address)), ("busy", &url(busy.address))],
+    );
+    let gateway = scene.start_with(&config, |_| {}, 16 << 10).await;
+    let body = "x".repeat(3_000);
+    for count in 1..=60 {
+        gateway.send(&body).await;
+        server.came(count).await;
+    }
+    let within = async {
+        while gateway.log.bytes() > DISK {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::scene::LONG, within).await.expect("no minute has to pass");
+    let name = "strait_hooks_deliver_dropped_total{backend=\"busy\",reason=\"disk\"}";
+    let gone = gateway.log.floor().0 - 1;
+    assert!(gone > 0 && gone < 60, "{gone}");
+    let told = async {
+        while gateway.metric(name) != gone.to_string() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::scene::LONG, told).await.unwrap();
+    let well = "strait_hooks_deliver_dropped_total{backend=\"well\",reason=\"disk\"}";
+    assert_eq!(gateway.metric(well), "", "what was delivered is not missed");
+    // What is left is still delivered, and what comes is taken.
+    gateway.send(&body).await;
+    server.came(61).await;
+    gateway.until("busy", |one| one.in_flight == 0).await;
+    gateway.deliveries.wake("busy");
+    gateway
+        .until("busy", |one| {
+            u64::try_from(one.waiting + one.in_flight).is_ok_and(|left| left <= 61 - gone)
+        })
+        .await;
+}
