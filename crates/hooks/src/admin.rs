@@ -16,7 +16,8 @@
 //! Events are selected by a query: `id` (of the log), `delivery` (of the sender), `source`,
 //! `backend`, `state` (`waiting`, `dead`, `delivered`, `purged`), `event`, `action`, `repository`
 //! (a pattern), `since` and `until` (a time, or how long ago). What changes something wants a
-//! selector, or `all`; with `dryRun` it only counts.
+//! selector, or `all`; with `dryRun` it only counts. A tail ends within a minute when the right to it
+//! was taken back.
 //!
 //! Failures are `Status` objects. Paths are such that a role on paths of Kubernetes
 //! (`nonResourceURLs`) can give each permission by itself. Every change, and every reading of a
@@ -133,7 +134,7 @@ impl Admin {
     /// Answers one request.
     pub async fn answer(
         &self,
-        authorizer: &Authorizer,
+        authorizer: &Arc<Authorizer>,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<Body> {

@@ -68,7 +68,7 @@ impl Service {
             && let Some(inner) = operators::inner(request.uri())
         {
             *request.uri_mut() = inner;
-            let authorizer = Authorizer::hub(operators::decide(&self));
+            let authorizer = Arc::new(Authorizer::hub(operators::decide(&self)));
             let mut response = hooks.answer(&authorizer, &connection, request).await;
             response.headers_mut().insert(AUDIT_ID, id);
             return response;

@@ -16,7 +16,7 @@ use super::change::{Change, Progress, Run};
 use super::kept::{Kept, Look};
 use super::lines::Lines;
 use super::select::{Query, Selector};
-use super::tail::Tail;
+use super::tail::{Reader, Tail};
 use super::{Inner, answer, audit, events, tail};
 use crate::config::Permission;
 
@@ -80,9 +80,9 @@ impl Route {
 impl Inner {
     pub(super) async fn route(
         self: Arc<Self>,
-        authorizer: &Authorizer,
+        authorizer: &Arc<Authorizer>,
         connection: &Arc<Connection>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Answer {
         let path = request.uri().path().to_owned();
         if let Some(response) = self.health(&path) {
@@ -104,7 +104,16 @@ impl Inner {
             Route::Event => self.show(id).await,
             Route::Payload => self.payload(&caller, id).await,
             Route::Status => Ok(json(&self.status().await)),
-            Route::Tail => self.tail(&text).await,
+            Route::Tail => {
+                let reader = Reader {
+                    authorizer: authorizer.clone(),
+                    connection: connection.clone(),
+                    headers: std::mem::take(request.headers_mut()),
+                    asked,
+                    decided: self.clock.monotonic(),
+                };
+                self.tail(&text, reader).await
+            }
             Route::Change(change) => self.change(caller, change, text).await,
             Route::Backends => match &self.backends {
                 Some(backends) => Ok(backends.answer_caller(&caller, request).await),
@@ -185,7 +194,7 @@ impl Inner {
         Ok(events::raw(&id, read?))
     }
 
-    async fn tail(self: &Arc<Self>, text: &str) -> Answer {
+    async fn tail(self: &Arc<Self>, text: &str, reader: Reader) -> Answer {
         let query = self.query(text)?;
         self.kept()?;
         let turn = self.tails.clone().try_acquire_owned();
@@ -194,7 +203,7 @@ impl Inner {
         let (lines, response) = Lines::new();
         let (this, shutdown) = (self.clone(), self.shutdown.clone());
         self.tasks.spawn("hooks-tail", async move {
-            tail::run(this, begun, lines, shutdown).await;
+            tail::run(this, begun, reader, lines, shutdown).await;
             drop(turn);
         });
         Ok(response)

@@ -2,15 +2,19 @@
 //!
 //! The log and the state are looked at each [`EVERY`], so nothing that receives or delivers waits
 //! for an operator. What becomes of an event between two looks is told as it is at the second.
-//! Where states are selected, only such outcomes are told, and no events.
+//! Where states are selected, only such outcomes are told, and no events. Whether the reader may
+//! still read is decided again each [`DECIDED_EVERY`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde_json::{Value, json};
+use strait_net::Connection;
 use strait_runtime::Shutdown;
 
+use super::authorize::{Asked, Authorizer, Refusal};
 use super::kept::{At, Look, WINDOW, at};
 use super::lines::{Lines, Unread};
 use super::select::{Became as Word, Selector};
@@ -21,6 +25,10 @@ use crate::state::{self, Became, Table};
 
 /// How often one looks.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// How long a decision about the reader holds: with what an answer of a cluster is kept and waited
+/// for, a right that was taken back ends a tail within a minute.
+const DECIDED_EVERY: Duration = Duration::from_secs(20);
 
 /// Deliveries that are followed at once; what becomes of more is not told.
 const FOLLOWED_MAX: usize = 4096;
@@ -38,8 +46,42 @@ pub(super) struct Tail {
 /// What was told last of each delivery.
 type Followed = BTreeMap<(Position, Arc<str>), Option<Became>>;
 
-/// Writes lines until the reader goes, does not read, or the process ends.
-pub(super) async fn run(inner: Arc<Inner>, mut tail: Tail, lines: Lines, shutdown: Shutdown) {
+/// Who reads, and as what it was decided that they may.
+pub(super) struct Reader {
+    pub(super) authorizer: Arc<Authorizer>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) headers: HeaderMap,
+    pub(super) asked: Asked,
+    /// When it was decided last, by the monotonic clock.
+    pub(super) decided: Duration,
+}
+
+impl Reader {
+    /// Whether they may read on, or why not.
+    async fn may(&mut self, now: Duration) -> Result<(), &'static str> {
+        if now.saturating_sub(self.decided) < DECIDED_EVERY {
+            return Ok(());
+        }
+        self.decided = now;
+        let (connection, asked) = (&self.connection, self.asked.clone());
+        match self.authorizer.decide(connection, &self.headers, asked).await {
+            Ok(_) => Ok(()),
+            Err(Refusal::Unauthenticated | Refusal::Forbidden(_)) => {
+                Err("the right to follow was taken back")
+            }
+            Err(Refusal::Unavailable) => Err("it cannot be asked now whether you may follow"),
+        }
+    }
+}
+
+/// Writes lines until the reader goes, does not read, may not, or the process ends.
+pub(super) async fn run(
+    inner: Arc<Inner>,
+    mut tail: Tail,
+    mut reader: Reader,
+    lines: Lines,
+    shutdown: Shutdown,
+) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -47,6 +89,9 @@ pub(super) async fn run(inner: Arc<Inner>, mut tail: Tail, lines: Lines, shutdow
             _ = every.tick() => {}
             () = lines.gone() => return,
             () = shutdown.asked() => return lines.end(&end("the server is ending")),
+        }
+        if let Err(why) = reader.may(inner.clock.monotonic()).await {
+            return lines.end(&end(why));
         }
         let looking = inner.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -61,6 +106,10 @@ pub(super) async fn run(inner: Arc<Inner>, mut tail: Tail, lines: Lines, shutdow
             return lines.end(&end("the log cannot be read"));
         };
         for line in found {
+            // Whoever reads slowly is at this for long.
+            if let Err(why) = reader.may(inner.clock.monotonic()).await {
+                return lines.end(&end(why));
+            }
             match lines.write(&line).await {
                 Ok(()) => {}
                 Err(Unread::Gone) => return,

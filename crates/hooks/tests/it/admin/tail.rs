@@ -1,5 +1,7 @@
 //! Events and outcomes as they come.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
@@ -42,6 +44,27 @@ impl Reader {
             self.buffer.extend_from_slice(&frame.into_data().unwrap());
         }
     }
+}
+
+#[tokio::test]
+async fn a_reader_whose_right_was_taken_back_is_told_so_and_reads_no_more() {
+    let scene = Scene::new().await;
+    let api = scene.serve().await;
+    let mut reader = Reader::open(api, "/tail").await;
+    scene.clock.advance(Duration::from_secs(30));
+    scene.append(1, |_| at(0)).await;
+    assert_eq!(reader.line().await.unwrap()["event"]["id"], 11);
+    std::fs::write(scene.directory.path().join("viewer"), "another-token\n").unwrap();
+    scene.clock.advance(Duration::from_secs(30));
+    scene.append(1, |_| at(0)).await;
+    // One that was read before the clock went on may come first.
+    let end = json!({"type": "end", "why": "the right to follow was taken back"});
+    let mut line = reader.line().await.unwrap();
+    if line["type"] == "event" {
+        line = reader.line().await.unwrap();
+    }
+    assert_eq!(line, end);
+    assert_eq!(reader.line().await, None);
 }
 
 #[tokio::test]
