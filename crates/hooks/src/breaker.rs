@@ -78,9 +78,12 @@ impl Verdict {
         match attempt.outcome {
             Outcome::Status(429 | 503) => Self::Asked(attempt.asked(retry, now)),
             Outcome::Status(_) => Self::Well,
-            Outcome::TimedOut | Outcome::Refused | Outcome::Broken | Outcome::Forbidden => {
-                Self::Silent
-            }
+            Outcome::TimedOut
+            | Outcome::Refused
+            | Outcome::Broken
+            | Outcome::Forbidden
+            | Outcome::NoToken
+            | Outcome::TokenRefused => Self::Silent,
         }
     }
 }
@@ -187,6 +190,8 @@ mod tests {
             (Outcome::Refused, None, Verdict::Silent),
             (Outcome::Broken, None, Verdict::Silent),
             (Outcome::Forbidden, None, Verdict::Silent),
+            (Outcome::NoToken, None, Verdict::Silent),
+            (Outcome::TokenRefused, None, Verdict::Silent),
         ] {
             let attempt = Attempt { count: 1, outcome, retry_after, received: now };
             assert_eq!(Verdict::of(&attempt, &Retry::default(), now), verdict, "{outcome:?}");

@@ -26,6 +26,7 @@ mod repair;
 mod retention;
 mod setup;
 mod tls;
+mod token;
 mod worker;
 
 use std::collections::HashMap;

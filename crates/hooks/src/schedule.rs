@@ -48,6 +48,10 @@ pub enum Outcome {
     /// The backend's name stands for an address that is not allowed. What a name stands for
     /// changes, so this is trouble like any other that keeps an event from its backend.
     Forbidden,
+    /// The file with the token for the backend's hub could not be used.
+    NoToken,
+    /// The backend's hub did not take the token.
+    TokenRefused,
 }
 
 /// Why an event is not tried again.
@@ -212,6 +216,8 @@ mod tests {
             (Outcome::Refused, again),
             (Outcome::Broken, again),
             (Outcome::Forbidden, again),
+            (Outcome::NoToken, again),
+            (Outcome::TokenRefused, again),
         ] {
             let got = next(&attempt(1, outcome), &Retry::default(), at(10), 0.5);
             assert_eq!(got, expected, "{outcome:?}");

@@ -72,6 +72,11 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Refused => "no connection".to_owned(),
         Outcome::Broken => "the connection broke".to_owned(),
         Outcome::Forbidden => "its address is not allowed".to_owned(),
+        Outcome::NoToken => "its tokenFile cannot be used; the log says why".to_owned(),
+        Outcome::TokenRefused => {
+            "its hub does not take the token; put one of `strait service token` into tokenFile"
+                .to_owned()
+        }
     }
 }
 

@@ -127,7 +127,10 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 /// The event is none that can be carried.
 pub(super) fn tried(result: Result<Answer, Unanswered>) -> Result<Tried, Unusable> {
     let outcome = match result {
-        Ok(answer) if is_of_the_way(&answer) => Outcome::Refused,
+        Ok(answer) if is_of_the_way(&answer) => match answer.status {
+            StatusCode::UNAUTHORIZED => Outcome::TokenRefused,
+            _ => Outcome::Refused,
+        },
         Ok(answer) => {
             let value = answer.headers.get(header::RETRY_AFTER);
             let retry_after = value.and_then(|value| RetryAfter::parse(value.to_str().ok()?));
@@ -135,7 +138,8 @@ pub(super) fn tried(result: Result<Answer, Unanswered>) -> Result<Tried, Unusabl
         }
         Err(Unanswered::Called(error)) => of_call(&error),
         Err(Unanswered::Carried(CarryError::Malformed(_))) => return Err(Unusable),
-        Err(Unanswered::Carried(CarryError::Nobody) | Unanswered::Token(_)) => Outcome::Refused,
+        Err(Unanswered::Carried(CarryError::Nobody)) => Outcome::Refused,
+        Err(Unanswered::Token(_)) => Outcome::NoToken,
         Err(Unanswered::Carried(CarryError::Broken(_))) => Outcome::Broken,
         Err(Unanswered::TooLate) => Outcome::TimedOut,
     };
@@ -145,7 +149,7 @@ pub(super) fn tried(result: Result<Answer, Unanswered>) -> Result<Tried, Unusabl
 /// Whether who answers is not the backend but a hub or an agent that let nothing through to it:
 /// for a token, a right or a rule that somebody can mend, or a service that is not there yet.
 /// Services behind an agent cannot set the field.
-fn is_of_the_way(answer: &Answer) -> bool {
+pub(super) fn is_of_the_way(answer: &Answer) -> bool {
     let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
     refusals.contains(&answer.status) && answer.headers.contains_key(WAY_ERROR)
 }

@@ -26,6 +26,7 @@ pub(super) struct DeliveryMetrics {
     oldest: Family<Label, Gauge>,
     roundtrip: Family<Label, Gauge<f64, AtomicU64>>,
     failed_beats: Family<Label, Counter>,
+    tokens: Family<Label, Gauge>,
     opened: Family<Label, Counter>,
     reused: Family<Label, Counter>,
     dropped: Family<Labels, Counter>,
@@ -68,6 +69,7 @@ impl DeliveryMetrics {
             oldest: Family::default(),
             roundtrip: Family::default(),
             failed_beats: Family::default(),
+            tokens: Family::default(),
             opened: Family::default(),
             reused: Family::default(),
             dropped: Family::default(),
@@ -97,6 +99,9 @@ impl DeliveryMetrics {
         metrics.register(name, help, self.roundtrip.clone());
         let name = "strait_hooks_backend_heartbeat_failures";
         metrics.register(name, "Heartbeats that did not come back", self.failed_beats.clone());
+        let name = "strait_hooks_backend_token_usable";
+        let help = "1, or 0 if the token for a backend's hub cannot be read or is not taken";
+        metrics.register(name, help, self.tokens.clone());
         let name = "strait_hooks_deliver_connections_opened";
         metrics.register(name, "Connections that were opened", self.opened.clone());
         let name = "strait_hooks_deliver_connections_reused";
@@ -133,7 +138,7 @@ impl DeliveryMetrics {
     pub(super) fn forget(&self, backend: &str) {
         let label = [("backend", backend.to_owned())];
         self.roundtrip.remove(&label);
-        for gauges in [&self.waiting, &self.dead, &self.oldest, &self.breaker] {
+        for gauges in [&self.waiting, &self.dead, &self.oldest, &self.breaker, &self.tokens] {
             gauges.remove(&label);
         }
     }
@@ -175,6 +180,11 @@ impl BackendMetrics {
         }
     }
 
+    /// Whether the token for the backend's hub can be used.
+    pub(super) fn token(&self) -> Gauge {
+        self.all.tokens.get_or_create_owned(&[("backend", self.backend.clone())])
+    }
+
     pub(super) fn breaker(&self, breaker: Breaker) {
         self.breaker.set(match breaker {
             Breaker::Closed { .. } => 0,
@@ -194,6 +204,8 @@ const fn class_of(outcome: Outcome) -> &'static str {
         Outcome::Refused => "refused",
         Outcome::Broken => "broken",
         Outcome::Forbidden => "forbidden",
+        Outcome::NoToken => "no_token",
+        Outcome::TokenRefused => "token_refused",
     }
 }
 

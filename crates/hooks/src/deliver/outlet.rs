@@ -1,34 +1,25 @@
 //! One backend, as something to send to.
 
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{Request, Uri};
 use strait_net::{Answer, CallError, EgressPolicy, Pool, PoolOptions};
 use strait_runtime::Clock;
-use strait_runtime::fs::{FsError, read_capped};
 
 use super::attempt::{self, Tried, Unanswered, Unusable};
 use super::carrier::Carrier;
 use super::heartbeat::Pulse;
 use super::metrics::{BackendMetrics, DeliveryMetrics};
+use super::token::Token;
 use super::{DeliverError, Options, tls};
-use crate::config::{Address, Backend, Hub, Service};
+use crate::config::{Address, Backend, Service};
 use crate::event::Event;
 
 /// Less than the 30 s after which common servers close a connection.
 const REST: Duration = Duration::from_secs(20);
-
-/// Bytes of a file with a token.
-const TOKEN_BYTES_MAX: usize = 64 << 10;
-
-/// Takes the hub's token where `Authorization` is for the service.
-const TOKEN: HeaderName = HeaderName::from_static("x-opsmx-token");
 
 pub(super) struct Outlet {
     pub(super) backend: Backend,
@@ -45,7 +36,7 @@ enum Way {
     /// To a URL.
     Url(Pool),
     /// To an agent of another hub.
-    Hub(Pool, Hub),
+    Hub(Pool, Token),
     /// To an agent of the hub around.
     Carrier(Arc<dyn Carrier>, Service),
 }
@@ -72,7 +63,8 @@ impl Outlet {
             Address::Url(url) => Way::Url(pool(url, backend.allow_private)?),
             // A hub that the operator names may be anywhere.
             Address::Service(Service { hub: Some(hub), .. }) => {
-                Way::Hub(pool(&hub.url, true)?, hub.clone())
+                let token = Token::new(hub.clone(), backend.name.clone(), metrics.token());
+                Way::Hub(pool(&hub.url, true)?, token)
             }
             Address::Service(to) => {
                 let carrier = options.carrier.clone();
@@ -122,12 +114,11 @@ impl Outlet {
     ) -> Result<Answer, Unanswered> {
         match &self.way {
             Way::Url(pool) => Ok(pool.send(request, time).await?),
-            Way::Hub(pool, hub) => {
-                let taken = request.headers().contains_key(AUTHORIZATION);
-                let (name, scheme) = if taken { (TOKEN, "") } else { (AUTHORIZATION, "Bearer ") };
-                let value = credential(&hub.token, scheme).await.map_err(Unanswered::Token)?;
-                request.headers_mut().insert(name, value);
-                Ok(pool.send(request, time).await?)
+            Way::Hub(pool, token) => {
+                token.put(&mut request).await?;
+                let answer = pool.send(request, time).await?;
+                token.saw(&answer);
+                Ok(answer)
             }
             Way::Carrier(carrier, to) => {
                 let sent = tokio::time::timeout(time, carrier.send(to, request)).await;
@@ -179,18 +170,4 @@ fn pool(
         reused: metrics.reused.clone(),
     };
     Pool::new(url, pool)
-}
-
-/// Reads a token behind a scheme, as a header has it.
-async fn credential(path: &Path, scheme: &'static str) -> Result<HeaderValue, FsError> {
-    let path = path.to_owned();
-    let read = move || {
-        let bytes = read_capped(&path, TOKEN_BYTES_MAX)?;
-        let bytes = [scheme.as_bytes(), bytes.trim_ascii()].concat();
-        let wrong = |_| FsError::new("use the token in", &path)(ErrorKind::InvalidData.into());
-        let mut value = HeaderValue::from_bytes(&bytes).map_err(wrong)?;
-        value.set_sensitive(true);
-        Ok(value)
-    };
-    tokio::task::spawn_blocking(read).await.expect("reading a file does not panic")
 }

@@ -203,6 +203,8 @@ const fn outcome_code(outcome: Outcome) -> (u8, u16) {
         Outcome::Refused => (3, 0),
         Outcome::Broken => (4, 0),
         Outcome::Forbidden => (5, 0),
+        Outcome::NoToken => (6, 0),
+        Outcome::TokenRefused => (7, 0),
     }
 }
 
@@ -213,6 +215,8 @@ const fn outcome(code: u8, status: u16) -> Option<Outcome> {
         3 => Outcome::Refused,
         4 => Outcome::Broken,
         5 => Outcome::Forbidden,
+        6 => Outcome::NoToken,
+        7 => Outcome::TokenRefused,
         _ => return None,
     })
 }

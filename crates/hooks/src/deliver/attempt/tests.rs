@@ -139,7 +139,7 @@ fn what_calls_end_with() {
     };
     let broken = || CarryError::Broken(refused().into());
     for (result, outcome, retry_after) in [
-        (of_the_way(401), Outcome::Refused, None),
+        (of_the_way(401), Outcome::TokenRefused, None),
         (of_the_way(403), Outcome::Refused, None),
         (of_the_way(404), Outcome::Refused, None),
         (of_the_way(413), Outcome::Status(413), None),

@@ -19,12 +19,12 @@ use strait_hooks::signature::Scheme;
 use strait_hooks::state::{Backend, Became};
 use strait_net::{Answer, Body, Limits, ServerMetrics, handler};
 use strait_pki::{Authority, ServerNames, ServingCertificate, server_config};
-use strait_runtime::{Shutdown, SystemClock, SystemEntropy};
+use strait_runtime::{Clock, Shutdown, SystemClock, SystemEntropy};
 use strait_types::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::scene::{Gateway, LONG, Scene};
+use super::scene::{Gateway, LONG, Scene, event};
 
 struct InHub;
 
@@ -313,11 +313,18 @@ async fn hub(scene: &Scene) -> (std::net::SocketAddr, String, watch::Sender<Vec<
         };
         let path = request.uri().to_string();
         let heartbeat = path.ends_with(HEARTBEAT_PATH);
+        let ended = [field("authorization"), field("x-opsmx-token")].concat().ends_with("ended");
         let one = (path, field("authorization"), field("x-opsmx-token"));
         seen.send_modify(|all| all.push(one));
         let mut response = Response::new(Body::empty());
-        *response.status_mut() =
-            if heartbeat { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
+        *response.status_mut() = match (ended, heartbeat) {
+            (true, _) => StatusCode::UNAUTHORIZED,
+            (false, true) => StatusCode::NO_CONTENT,
+            (false, false) => StatusCode::ACCEPTED,
+        };
+        if ended {
+            response.headers_mut().insert("x-strait-error", "CredentialExpired".parse().unwrap());
+        }
         async { response }
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -375,10 +382,32 @@ async fn without_a_hub_around_another_is_asked_with_the_token_of_the_moment() {
     gateway.send("{}").await;
     until(&[(hook, "Bearer second", ""), (hook, "of the service", "second")]).await;
 
-    std::fs::remove_file(file("token")).unwrap();
-    let before = asked.borrow().len();
-    gateway.send("{}").await;
-    gateway.until("own", |one| one.last == Some(Outcome::Refused)).await;
-    gateway.until("one", |one| one.last == Some(Outcome::Refused)).await;
-    assert_eq!(asked.borrow().len(), before, "nothing is sent without a token");
+    let usable =
+        |name| gateway.metric(&format!("strait_hooks_backend_token_usable{{backend=\"{name}\"}}"));
+    assert_eq!((usable("one"), usable("own")), ("1".to_owned(), "1".to_owned()));
+    std::fs::write(file("token"), "ended").unwrap();
+    let position = gateway.take(event("{}", SystemClock.now())).await;
+    for name in ["one", "own"] {
+        gateway
+            .until(name, |one| one.last == Some(Outcome::TokenRefused) && one.in_flight == 0)
+            .await;
+        assert_eq!(usable(name), "0");
+    }
+    let now = became(&gateway, position);
+    assert!(matches!(now, Some(Became::Waiting { .. })), "no dead letter: {now:?}");
+
+    for unusable in ["", "\u{1}"] {
+        std::fs::write(file("token"), unusable).unwrap();
+        let before = asked.borrow().len();
+        gateway.deliveries.wake("one");
+        gateway.until("one", |one| one.last == Some(Outcome::NoToken) && one.in_flight == 0).await;
+        assert_eq!(asked.borrow().len(), before, "nothing is sent without a token");
+    }
+
+    std::fs::write(file("token"), "third").unwrap();
+    for name in ["one", "own"] {
+        gateway.deliveries.wake(name);
+        gateway.idle(name).await;
+        assert_eq!(usable(name), "1");
+    }
 }
