@@ -36,7 +36,7 @@ use crate::{print, say};
 /// A measurement: its name on the command line, and what does it.
 type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 16] = [
+const MEASUREMENTS: [Measurement; 17] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
     ("crossing", crossing::measure),
@@ -47,6 +47,7 @@ const MEASUREMENTS: [Measurement; 16] = [
     ("hooks-memory", hooks::memory::measure),
     ("hooks-slow", hooks::slow::measure),
     ("hooks-restart", hooks::restart::measure),
+    ("hooks-cut", hooks::cut::measure),
     ("relay-small", relay::small),
     ("relay-bulk", relay::bulk),
     ("relay-memory", relay::memory),

@@ -6,6 +6,7 @@
 //! verified the whole body.
 
 pub(super) mod bad_days;
+pub(super) mod cut;
 mod gate;
 mod load;
 pub(super) mod memory;

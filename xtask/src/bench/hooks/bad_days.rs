@@ -75,7 +75,7 @@ async fn run(ground: &Ground, hang: bool) -> Result<(Sent, Vec<Duration>)> {
     let gate = Gate::start(ground, &sinks.iter().collect::<Vec<_>>(), "")?;
     let webhooks = Webhooks::new(BODY)?;
     let make: Make = Arc::new(move |number| webhooks.good(number));
-    let sent = load::paced(&gate, COUNT, PACE, stopwatch, &Numbers::default(), &make).await?;
+    let sent = load::paced(gate.to(), COUNT, PACE, stopwatch, &Numbers::default(), &make).await?;
     let mut lags = Vec::new();
     for sink in &sinks[..2] {
         sink.wait(COUNT, DELIVERED_MAX).await?;
@@ -101,7 +101,7 @@ async fn flood(ground: &Ground) -> Result<Row> {
     let count = u64::try_from(FLOOD.as_millis() / GOOD_PACE.as_millis())?;
     let (flooded, sent) = tokio::join!(
         load::closed(&gate, FLOOD_SENDERS, FLOOD, &numbers, StatusCode::UNAUTHORIZED, &bad),
-        load::paced(&gate, count, GOOD_PACE, stopwatch, &numbers, &good),
+        load::paced(gate.to(), count, GOOD_PACE, stopwatch, &numbers, &good),
     );
     let (flooded, sent) = (flooded?, sent?);
     let latencies = sent.latencies();

@@ -74,12 +74,18 @@ impl Gate {
         self.child.id()
     }
 
+    /// Where it listens.
+    pub(crate) fn to(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.address.port())
+    }
+
     /// Opens a connection.
     ///
     /// # Errors
     /// It does not take it.
     pub(crate) async fn connect(&self) -> Result<Halves> {
-        https::connect("127.0.0.1", self.address.port(), None).await
+        let (host, port) = self.to();
+        https::connect(host, port, None).await
     }
 }
 

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use tokio::task::JoinSet;
 
 use super::gate::Gate;
-use crate::https::{answer, drive};
+use crate::https::{self, answer, drive};
 use crate::stopwatch::Stopwatch;
 
 /// Makes the request with a number.
@@ -85,7 +85,7 @@ pub(crate) async fn closed(
 /// # Errors
 /// One is answered with anything but 202, or not within ten seconds, as GitHub has it.
 pub(crate) async fn paced(
-    gate: &Gate,
+    (host, port): (&str, u16),
     count: u64,
     pace: Duration,
     stopwatch: Stopwatch,
@@ -97,7 +97,7 @@ pub(crate) async fn paced(
     let mut ticks = tokio::time::interval(pace);
     for _ in 0..count {
         ticks.tick().await;
-        let (mut sender, driver) = gate.connect().await?;
+        let (mut sender, driver) = https::connect(host, port, None).await?;
         let (number, make) = (numbers.next(), make.clone());
         tasks.spawn(drive(driver, async move {
             let begun = stopwatch.elapsed();

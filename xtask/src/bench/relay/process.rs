@@ -53,6 +53,27 @@ impl Process {
         Ok(())
     }
 
+    /// Stops it until it is told to [go on](Self::go_on).
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().try_into()?).context("a process has a number")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// Where what it says goes.
     pub(crate) fn log(&self) -> &FilePath {
         &self.recipe.log

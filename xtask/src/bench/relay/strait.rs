@@ -19,8 +19,8 @@ use crate::stopwatch::Stopwatch;
 /// Where agents are, below the directory of a measurement.
 const AGENTS: &str = "agents";
 /// The name of all agents, and the service that they offer.
-const AGENT: &str = "bench";
-const SERVICE: &str = "echo";
+pub(crate) const AGENT: &str = "bench";
+pub(crate) const SERVICE: &str = "echo";
 /// What is said of each request is not written, as nginx's is not.
 const QUIET: [&str; 2] = ["--log", "warn"];
 /// Streams that the service may have at once: more than are opened.
@@ -105,7 +105,19 @@ fn config(ground: &Ground) -> PathBuf {
 /// # Errors
 /// It cannot be written.
 pub(crate) fn offer(ground: &Ground, service: &Service, twice: bool) -> Result<()> {
-    let port = service.address.port();
+    write_offer(ground, service.address.port(), twice)
+}
+
+/// Writes that agents offer what listens on a port, in a directory that is made.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn offer_at(ground: &Ground, port: u16) -> Result<()> {
+    fs::create_dir_all(ground.directory.join(AGENTS))?;
+    write_offer(ground, port, false)
+}
+
+fn write_offer(ground: &Ground, port: u16, twice: bool) -> Result<()> {
     let one = |name| format!("- {{name: {name}, type: http, url: \"http://127.0.0.1:{port}\"}}\n");
     let other = if twice { one("other") } else { String::new() };
     let text = format!(
