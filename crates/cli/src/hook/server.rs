@@ -103,7 +103,8 @@ impl Server {
         };
         let mistake = |error: &(dyn std::error::Error + 'static)| {
             let hint = "give --server URL, or a hub's --kubeconfig FILE";
-            Failure::usage(vec![format!("{}; {hint}", Report(error))])
+            // Its text holds its sources.
+            Failure::usage(vec![format!("{error}; {hint}")])
         };
         let kubeconfig = kubeconfig.map_err(|error| mistake(&error))?;
         let options =

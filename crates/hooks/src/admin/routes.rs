@@ -135,7 +135,15 @@ impl Inner {
     }
 
     fn query(&self, text: &str) -> Result<Query, Status> {
-        Query::parse(text, self.clock.now()).map_err(Status::bad_request)
+        let query = Query::parse(text, self.clock.now()).map_err(Status::bad_request)?;
+        let backends = self.deliveries.backends();
+        let is_unknown = |name: &&String| !backends.iter().any(|one| *one.name == ***name);
+        let Some(unknown) = query.selector.backends.iter().find(is_unknown) else {
+            return Ok(query);
+        };
+        let names: Vec<&str> = backends.iter().map(|one| &*one.name).collect();
+        let why = format!("no backend is called {unknown:?}; there are: {}", names.join(", "));
+        Err(Status::bad_request(why))
     }
 
     fn kept(&self) -> Result<&Kept, Status> {

@@ -61,7 +61,7 @@ fn address(
     problems: &mut Problems<'_>,
 ) -> Option<AdminListener> {
     let at = Path::of(&["admin", "listen"]);
-    let address: SocketAddr = problems.parse(&at, text)?;
+    let address = problems.socket(&at, text)?;
     if webhooks == Some(address) && address.port() != 0 {
         problems.add(FieldError::duplicate(at, text));
     } else if tls.is_none() && !address.ip().is_loopback() {

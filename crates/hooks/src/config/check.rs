@@ -28,7 +28,7 @@ pub(super) fn check(
     let problems = &mut problems;
     let at = |name: &str| Path::of(&[name]);
     let listen = raw.listen.clear();
-    let address = listen.and_then(|text| problems.parse::<SocketAddr>(&at("listen"), text));
+    let address = listen.and_then(|text| problems.socket(&at("listen"), text));
     let tls = raw.tls.as_ref().and_then(raw::Part::clear).map(|tls| Identity {
         certificates: problems.file(&Path::of(&["tls", "certFile"]), &tls.cert_file),
         key: problems.file(&Path::of(&["tls", "keyFile"]), &tls.key_file),
@@ -135,6 +135,11 @@ impl Problems<'_> {
 
     pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, path: &Path, text: &str) -> Option<T> {
         self.noted(path, text, text.parse())
+    }
+
+    pub(super) fn socket(&mut self, path: &Path, text: &str) -> Option<SocketAddr> {
+        let wrong = |_| "must be an address and a port, such as 127.0.0.1:8080";
+        self.noted(path, text, text.parse().map_err(wrong))
     }
 
     pub(super) fn duration(&mut self, path: &Path, text: &str) -> Option<Duration> {

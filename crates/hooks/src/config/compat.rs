@@ -130,7 +130,8 @@ impl Given<'_> {
             "SPRAYPROXY_SERVER_INSECURE_SKIP_WEBHOOK_VERIFY",
         );
         if verify && (self.set)(SECRET).is_none() {
-            self.errors.push(format!("no webhook secret: {SECRET} is not set"));
+            self.errors
+                .push(format!("no webhook secret: {SECRET} is not set; or give --config FILE"));
         }
         let dynamic =
             self.flag(flags.enable_dynamic_backends, "SPRAYPROXY_SERVER_ENABLE_DYNAMIC_BACKENDS");

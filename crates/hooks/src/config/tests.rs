@@ -242,7 +242,7 @@ backends:
 - {name: one, sources: [a], filter: {repositories: ["acme/[ab]"], equals: {ref: 1}}}
 "#;
     let expected = [
-        "h.yaml:3:1: listen: Invalid value: \"nowhere\": invalid socket address syntax",
+        "h.yaml:3:1: listen: Invalid value: \"nowhere\": must be an address and a port, such as 127.0.0.1:8080",
         "h.yaml:4:1: unknown field \"lisen\"",
         "h.yaml:5:1: ack: Forbidden: replicated is not served by this release",
         "h.yaml:6:1: archive: Forbidden: not served by this release",
@@ -409,7 +409,7 @@ fn rules_of_single_fields() {
             "admin: {listen: 'unix:/x', tokens: [{name: a, file: /f/t, may: [view]}, {name: a, file: /f/t, may: [view]}]}",
             "Duplicate value",
         ),
-        ("", "admin: {listen: ''}", "invalid socket address"),
+        ("", "admin: {listen: ''}", "must be an address and a port"),
         ("", "admin: {}", "Required value"),
         ("", "dynamicBackends: {networks: [10.0.0.1/8]}", "is not a range of addresses"),
         ("", "tls: {certFile: /x, keyFile: /f/y}", "cannot be read"),

@@ -117,8 +117,16 @@ fn what_cannot_be_read_refuses_by_name() {
     let backend = |url: &str| Flags { backends: vec![url.into()], ..Flags::default() };
     let default = Flags::default;
     for (flags, variables, expected) in [
-        (default(), vec![], "no webhook secret: GH_APP_WEBHOOK_SECRET is not set"),
-        (default(), vec![(SECRET, "")], "no webhook secret: GH_APP_WEBHOOK_SECRET is not set"),
+        (
+            default(),
+            vec![],
+            "no webhook secret: GH_APP_WEBHOOK_SECRET is not set; or give --config FILE",
+        ),
+        (
+            default(),
+            vec![(SECRET, "")],
+            "no webhook secret: GH_APP_WEBHOOK_SECRET is not set; or give --config FILE",
+        ),
         (
             default(),
             vec![SET, (TIMEOUT, "5")],

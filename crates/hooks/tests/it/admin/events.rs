@@ -25,9 +25,15 @@ async fn events_are_selected_newest_first() {
         ("backend=two&state=delivered", &[]),
         ("state=dead&state=delivered&event=push", &[7, 5, 3, 1]),
         ("state=purged", &[]),
-        ("backend=unknown", &[]),
     ] {
         assert_eq!(api.ids(query).await, expected, "{query}");
+    }
+    for (token, method, path) in [
+        ("viewer", Method::GET, "/events?backend=one&backend=unknown"),
+        ("repairer", Method::POST, "/replay?backend=unknown"),
+    ] {
+        let (status, why) = api.fails(token, method, path).await;
+        assert_eq!((status, &*why), (400, "no backend is called \"unknown\"; there are: one, two"));
     }
     let (status, why) = api.fails("viewer", Method::GET, "/events?state=lost&limit=0").await;
     assert_eq!(status, 400);
