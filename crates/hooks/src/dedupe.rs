@@ -5,7 +5,8 @@
 //! oldest go first, so the worst that a flood does is that a duplicate is delivered. What is
 //! remembered is not on disk: at start it is built again from the log's summaries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::event::Position;
 
-/// Events that are remembered: three a second for a day, in at most 48 MiB.
+/// Events that are remembered: three a second for a day, in at most 48 MiB, and half as much again
+/// for the moment in which they are too many for the table that they are in.
 pub const ENTRIES_MAX: usize = 1 << 18;
 
 /// Whether an event was received before.
@@ -31,9 +33,12 @@ pub enum Seen {
 /// is what nobody can find another of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
-    name: [u8; 16],
-    body: [u8; 16],
+    name: Half,
+    body: Half,
 }
+
+/// Of a SHA-256.
+type Half = [u8; 16];
 
 impl Identity {
     /// Of a delivery of a source, with the hash of its body.
@@ -48,7 +53,7 @@ impl Identity {
     }
 }
 
-fn half(hash: &[u8; 32]) -> [u8; 16] {
+fn half(hash: &[u8; 32]) -> Half {
     std::array::from_fn(|at| hash[at])
 }
 
@@ -57,21 +62,27 @@ fn half(hash: &[u8; 32]) -> [u8; 16] {
 pub struct Dedupe {
     window: Duration,
     limit: usize,
-    /// Where each is, and when it was received, in seconds since 1970.
-    known: BTreeMap<Identity, (Position, i64)>,
-    /// The same, in the order in which they came.
+    /// By name, each with the body that it had first.
+    known: HashMap<Half, (Half, Known)>,
+    /// Those that had another body: there are none unless something is wrong.
+    others: BTreeMap<Identity, Known>,
+    /// All of them, in the order in which they came.
     order: VecDeque<(Identity, Position)>,
 }
+
+/// Where an event is, and when it was received, in seconds since 1970.
+type Known = (Position, i64);
 
 impl Dedupe {
     /// Nothing yet. What comes again within `window` is a duplicate.
     #[must_use]
-    pub const fn new(window: Duration) -> Self {
+    pub fn new(window: Duration) -> Self {
         Self::with_limit(window, ENTRIES_MAX)
     }
 
-    const fn with_limit(window: Duration, limit: usize) -> Self {
-        Self { window, limit, known: BTreeMap::new(), order: VecDeque::new() }
+    fn with_limit(window: Duration, limit: usize) -> Self {
+        let (known, others, order) = (HashMap::new(), BTreeMap::new(), VecDeque::new());
+        Self { window, limit, known, others, order }
     }
 
     /// What comes again within `window` is a duplicate from now on.
@@ -83,47 +94,66 @@ impl Dedupe {
     /// was received later than `now`, as the clock was set back, counts as within.
     #[must_use]
     pub fn seen(&self, event: &Identity, now: Timestamp) -> Seen {
-        let fresh = |received: i64| !self.is_past(received, now);
-        match self.known.get(event) {
-            Some((position, received)) if fresh(*received) => Seen::Duplicate(*position),
-            _ => {
-                let first = Identity { body: [0; 16], ..*event };
-                let last = Identity { body: [u8::MAX; 16], ..*event };
-                let mut namesakes = self.known.range(first..=last);
-                let other = namesakes.any(|(_, (_, received))| fresh(*received));
-                if other { Seen::SameIdOtherBody } else { Seen::New }
-            }
+        let fresh = |known: &Known| !self.is_past(known.1, now);
+        if let Some(known) = self.find(event).filter(fresh) {
+            return Seen::Duplicate(known.0);
         }
+        let first = Identity { body: [0; 16], ..*event };
+        let last = Identity { body: [u8::MAX; 16], ..*event };
+        let other = self.known.get(&event.name).is_some_and(|(_, known)| fresh(known))
+            || self.others.range(first..=last).any(|(_, known)| fresh(known));
+        if other { Seen::SameIdOtherBody } else { Seen::New }
     }
 
     /// Remembers an event that is in the log, and forgets those that are past the window or too
     /// many. At start, for each of the log's in its order.
     pub fn insert(&mut self, event: Identity, position: Position, received: Timestamp) {
         while let Some((oldest, at)) = self.order.front().copied() {
-            let entry = self.known.get(&oldest).filter(|(newest, _)| *newest == at);
-            let past = entry.is_none_or(|(_, then)| self.is_past(*then, received));
+            let known = self.find(&oldest).filter(|(newest, _)| *newest == at);
+            let past = known.is_none_or(|(_, then)| self.is_past(then, received));
             if !past && self.order.len() < self.limit {
                 break;
             }
-            if entry.is_some() {
-                self.known.remove(&oldest);
+            if known.is_some() {
+                self.forget(&oldest);
             }
             self.order.pop_front();
         }
-        self.known.insert(event, (position, received.as_second()));
+        let known = (position, received.as_second());
+        // The first of its name may be forgotten by now.
+        let is_other = self.others.contains_key(&event);
+        match self.known.entry(event.name) {
+            Entry::Vacant(first) if !is_other => drop(first.insert((event.body, known))),
+            Entry::Occupied(mut first) if first.get().0 == event.body => first.get_mut().1 = known,
+            _ => drop(self.others.insert(event, known)),
+        }
         self.order.push_back((event, position));
     }
 
     /// How many are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.known.len() + self.others.len()
     }
 
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.len() == 0
+    }
+
+    fn find(&self, event: &Identity) -> Option<Known> {
+        match self.known.get(&event.name) {
+            Some((body, known)) if *body == event.body => Some(*known),
+            _ => self.others.get(event).copied(),
+        }
+    }
+
+    /// One that is known.
+    fn forget(&mut self, event: &Identity) {
+        if self.others.remove(event).is_none() {
+            self.known.remove(&event.name);
+        }
     }
 
     fn is_past(&self, received: i64, now: Timestamp) -> bool {
@@ -170,6 +200,25 @@ mod tests {
         dedupe.insert(event("a", 2), Position(2), at(HOUR));
         assert_eq!(dedupe.seen(&event("a", 1), at(HOUR)), Seen::Duplicate(Position(1)));
         assert_eq!(dedupe.seen(&event("a", 2), at(HOUR)), Seen::Duplicate(Position(2)));
+    }
+
+    #[test]
+    fn bodies_of_one_name_are_forgotten_each_for_itself() {
+        let mut dedupe = day();
+        dedupe.insert(event("a", 1), Position(1), at(0));
+        dedupe.insert(event("a", 2), Position(2), at(HOUR));
+        dedupe.insert(event("a", 3), Position(3), at(2 * HOUR));
+        // The first goes, and the second comes again.
+        dedupe.insert(event("a", 2), Position(4), at(24 * HOUR + 1));
+        assert_eq!(dedupe.seen(&event("a", 1), at(24 * HOUR + 1)), Seen::SameIdOtherBody);
+        assert_eq!(dedupe.seen(&event("a", 2), at(25 * HOUR)), Seen::Duplicate(Position(4)));
+        assert_eq!(dedupe.len(), 2);
+        dedupe.insert(event("a", 1), Position(5), at(48 * HOUR));
+        assert_eq!(dedupe.seen(&event("a", 1), at(48 * HOUR)), Seen::Duplicate(Position(5)));
+        assert_eq!(dedupe.seen(&event("a", 3), at(48 * HOUR)), Seen::SameIdOtherBody);
+        assert_eq!((dedupe.len(), dedupe.order.len()), (2, 2));
+        dedupe.insert(event("b", 1), Position(6), at(99 * HOUR));
+        assert_eq!((dedupe.len(), dedupe.order.len()), (1, 1));
     }
 
     #[test]
@@ -225,9 +274,12 @@ mod tests {
 
     #[test]
     fn entries_are_small() {
-        let entry = size_of::<(Identity, (Position, i64))>() * 11 / 5;
-        let order = size_of::<(Identity, Position)>() * 2;
-        assert!((entry + order) * ENTRIES_MAX <= 48 << 20, "{entry} {order}");
+        // A table has a byte for each place, is at most 7/8 full, and has a power of two of places.
+        let places = (ENTRIES_MAX * 8 / 7).next_power_of_two();
+        let known = places * (size_of::<(Half, (Half, Known))>() + 1);
+        let order = ENTRIES_MAX * size_of::<(Identity, Position)>() * 2;
+        assert!(known + order <= 48 << 20, "{known} {order}");
+        assert!(known + known / 2 + order <= 72 << 20);
     }
 
     proptest! {
