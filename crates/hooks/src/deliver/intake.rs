@@ -4,6 +4,7 @@
 //! between its append and its offer. So they are put in order here; one that does not come for
 //! a while is passed on as something of which nothing is known.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,10 +82,11 @@ impl Intake {
 
     pub(super) fn offer(&self, position: Position, decisions: Decisions) {
         let mut order = self.order.lock();
-        if position.0 < order.next {
-            return;
+        match position.0.cmp(&order.next) {
+            Ordering::Less => return,
+            Ordering::Equal => self.pass(&mut order, &decisions),
+            Ordering::Greater => drop(order.early.insert(position.0, decisions)),
         }
-        order.early.insert(position.0, decisions);
         self.pass_on(&mut order);
     }
 
@@ -105,12 +107,17 @@ impl Intake {
 
     fn pass_on(&self, order: &mut Order) {
         while let Some(decisions) = order.early.remove(&order.next) {
-            let position = Position(order.next);
-            order.next += 1;
-            for lane in self.lanes.load().iter() {
-                let decided = decisions.iter().find(|(known, _)| Arc::ptr_eq(known, lane));
-                lane.push(position, decided.map_or(Decision::Unknown, |(_, decision)| *decision));
-            }
+            self.pass(order, &decisions);
+        }
+    }
+
+    /// Passes on the next.
+    fn pass(&self, order: &mut Order, decisions: &Decisions) {
+        let position = Position(order.next);
+        order.next += 1;
+        for lane in self.lanes.load().iter() {
+            let decided = decisions.iter().find(|(known, _)| Arc::ptr_eq(known, lane));
+            lane.push(position, decided.map_or(Decision::Unknown, |(_, decision)| *decision));
         }
     }
 

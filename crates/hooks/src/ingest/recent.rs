@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use crate::Position;
 use crate::dedupe::{Dedupe, Identity, Seen};
@@ -24,8 +24,9 @@ pub(super) struct Recent(Mutex<State>);
 #[derive(Default)]
 struct State {
     known: HashMap<Arc<str>, Dedupe>,
-    /// Bounded by the connections and by the log's queue.
-    underway: BTreeMap<Identity, watch::Receiver<Option<Kept>>>,
+    /// What is being appended, with those who wait for what becomes of it. Bounded by the
+    /// connections and by the log's queue.
+    underway: BTreeMap<Identity, Vec<oneshot::Sender<Kept>>>,
 }
 
 /// Whether a delivery was received before.
@@ -39,7 +40,7 @@ pub(super) enum Claim {
     /// It is in the log there.
     Again(Position),
     /// Another is being appended.
-    Wait(watch::Receiver<Option<Kept>>),
+    Wait(oneshot::Receiver<Kept>),
 }
 
 impl Recent {
@@ -80,12 +81,13 @@ impl Recent {
         if let Seen::Duplicate(position) = seen {
             return Claim::Again(position);
         }
-        if let Some(underway) = state.underway.get(&event) {
-            return Claim::Wait(underway.clone());
+        if let Some(waiting) = state.underway.get_mut(&event) {
+            let (outcome, told) = oneshot::channel();
+            waiting.push(outcome);
+            return Claim::Wait(told);
         }
-        let (outcome, watched) = watch::channel(None);
-        state.underway.insert(event, watched);
-        let claimed = Claimed { recent: self.clone(), source: source.clone(), event, outcome };
+        state.underway.insert(event, Vec::new());
+        let claimed = Claimed { recent: self.clone(), source: source.clone(), event: Some(event) };
         Claim::First { claimed, other_body: seen == Seen::SameIdOtherBody }
     }
 }
@@ -95,31 +97,38 @@ impl Recent {
 pub(super) struct Claimed {
     recent: Arc<Recent>,
     source: Arc<str>,
-    event: Identity,
-    outcome: watch::Sender<Option<Kept>>,
+    /// None once it was told: another may have the right then.
+    event: Option<Identity>,
 }
 
 impl Claimed {
     /// Says what became of it.
-    pub(super) fn end(self, kept: Kept, received: Timestamp) {
-        if let Ok(position) = kept {
-            self.recent.recall(&self.source, self.event, position, received);
+    pub(super) fn end(mut self, kept: Kept, received: Timestamp) {
+        if let (Ok(position), Some(event)) = (kept, self.event) {
+            self.recent.recall(&self.source, event, position, received);
         }
-        // Whoever waits sees it also after this is dropped.
-        self.outcome.send_replace(Some(kept));
+        for outcome in self.give_up() {
+            // Whoever no longer waits does not want to know.
+            let _ = outcome.send(kept);
+        }
+    }
+
+    /// Those who wait; nobody can any more.
+    fn give_up(&mut self) -> Vec<oneshot::Sender<Kept>> {
+        let Some(event) = self.event.take() else { return Vec::new() };
+        self.recent.0.lock().underway.remove(&event).unwrap_or_default()
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        self.recent.0.lock().underway.remove(&self.event);
+        drop(self.give_up());
     }
 }
 
 /// Waits for what becomes of another; [`AppendError::Closed`] if nothing does.
-pub(super) async fn outcome(mut underway: watch::Receiver<Option<Kept>>) -> Kept {
-    let ended = underway.wait_for(Option::is_some).await;
-    ended.ok().and_then(|kept| *kept).unwrap_or(Err(AppendError::Closed))
+pub(super) async fn outcome(told: oneshot::Receiver<Kept>) -> Kept {
+    told.await.unwrap_or(Err(AppendError::Closed))
 }
 
 #[cfg(test)]
