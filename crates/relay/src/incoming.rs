@@ -8,7 +8,8 @@
 //!
 //! Who reaches a listener asks in the agent's name, so a listener is on this machine alone unless
 //! its address says otherwise, and a socket belongs to the agent's user. What is offered is for
-//! the hub to say; nothing a program says of who asks goes out.
+//! the hub to say; nothing a program says of who asks goes out. At a port it is asked under its
+//! own name alone: a page of another site may lead its own name there.
 //!
 //! Limits: 1,024 connections of a listener, one request at a time on each (HTTP/1.1).
 
@@ -142,8 +143,8 @@ impl Listeners {
         let mut open = inner.open.lock();
         let (mut next, mut errors) = (BTreeMap::new(), Vec::new());
         for (name, incoming) in wanted {
-            let Incoming { listen, kind, service } = incoming;
-            let to = To { listener: name.clone(), kind, service };
+            let Incoming { listen, kind, service, hosts } = incoming;
+            let to = To { listener: name.clone(), kind, service, hosts };
             let socket = new.remove(&name);
             let before = kept(&open, &name, &listen).filter(|_| socket.is_none());
             let opened = match (before.and_then(|own| open.remove(&own)), socket) {

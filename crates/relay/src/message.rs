@@ -4,6 +4,7 @@
 //! has `X-Strait-Error`. The texts name what to do. They carry no address of the private side,
 //! no credential, and nothing of a rule but its name, unless an administrator reads them.
 
+mod connect;
 mod ended;
 mod joining;
 mod respond;
@@ -19,6 +20,7 @@ use strait_machinery::duration::human;
 use strait_runtime::units::{format_bytes, format_duration};
 use strait_types::{Classified, ErrorKind};
 
+pub use connect::ConnectError;
 pub use joining::Joining;
 pub use respond::{Reader, hint, prefers_json};
 
@@ -118,6 +120,8 @@ pub enum Failure {
     },
     /// The agent has no connection to its hub.
     HubAway,
+    /// A listener beside an agent does not answer under that name.
+    Misdirected,
     /// The hub does not offer the service to the agent.
     NotOffered,
     /// The agent is there and the service gone.
@@ -189,33 +193,6 @@ pub enum Failure {
     Internal,
 }
 
-/// Why there is no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectError {
-    /// The port takes none.
-    Refused,
-    /// No way there.
-    Unreachable,
-    /// The name has no address.
-    NameUnknown,
-    /// It took too long.
-    TimedOut,
-    /// Anything else.
-    Failed,
-}
-
-impl ConnectError {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Refused => "connection refused",
-            Self::Unreachable => "no route to it",
-            Self::NameUnknown => "its name has no address",
-            Self::TimedOut => "it took too long",
-            Self::Failed => "the connection failed",
-        }
-    }
-}
-
 impl Failure {
     /// The status of the answer.
     #[must_use]
@@ -235,6 +212,7 @@ impl Failure {
             | Self::AgentRule { .. }
             | Self::IdentityUnmapped { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::AgentOffline { .. }
             | Self::HubAway
             | Self::NotOffered
@@ -281,6 +259,7 @@ impl Failure {
             Self::NotFound => "NotFound",
             Self::AgentOffline { .. } => "AgentOffline",
             Self::HubAway => "HubAway",
+            Self::Misdirected => "Misdirected",
             Self::NotOffered => NOT_OFFERED,
             Self::ServiceWithdrawn { .. } => "ServiceWithdrawn",
             Self::ConnectFailed(ConnectError::TimedOut) => "ConnectTimeout",
@@ -374,6 +353,9 @@ impl Failure {
             ),
             Self::AgentOffline { seen: None } => format!("agent {agent} was never connected"),
             Self::HubAway => "this agent has no connection to its hub now; nothing was executed".into(),
+            Self::Misdirected => "this listener does not answer under that name: its `hosts`, in the agent's \
+                 file, lists names beside localhost"
+                .into(),
             Self::NotOffered => format!(
                 "the hub does not offer {service} to this agent: spec.incoming of its Agent names \
                  what it may call, and allow.users of the hub's services whom that is for"

@@ -9,6 +9,7 @@ mod announce;
 mod check;
 mod credential;
 mod files;
+mod hosts;
 mod listen;
 mod problems;
 mod raw;
@@ -28,6 +29,7 @@ pub use announce::{MESSAGE_MAX, announcement, settings_hash};
 pub use check::{Checked, read, read_of_hub};
 pub use credential::{Credential, CredentialError};
 pub use files::{Disk, FileState, Files};
+pub use hosts::Hosts;
 pub use listen::{InvalidListen, Listen};
 pub use reload::{Change, DRAIN, plan_reload};
 
@@ -291,6 +293,8 @@ pub struct Incoming {
     pub kind: ServiceType,
     /// The service's name.
     pub service: String,
+    /// The names under which it answers.
+    pub hosts: Hosts,
 }
 
 /// What the agent refuses, whatever the hub says.

@@ -146,8 +146,17 @@ fn at(name: &str, address: SocketAddr) -> String {
     )
 }
 
-async fn ask(mut socket: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &[u8]) -> String {
-    let head = format!("{head}\r\nHost: local\r\nConnection: close\r\n\r\n");
+async fn ask(socket: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &[u8]) -> String {
+    ask_under("localhost", socket, head, body).await
+}
+
+async fn ask_under(
+    host: &str,
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    head: &str,
+    body: &[u8],
+) -> String {
+    let head = format!("{head}\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let asked = async {
         socket.write_all(head.as_bytes()).await.unwrap();
         socket.write_all(body).await.unwrap();
@@ -277,6 +286,39 @@ async fn listeners_change_with_the_file_whole_or_not_at_all() {
     assert!(TcpStream::connect(address).await.is_err());
     ping().await;
     drop(kept);
+    scene.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_at_a_port_answers_under_its_own_names_alone() {
+    let free = listen().await;
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let named = at("tcp", address);
+    let scene = Scene::new(&named).await;
+    scene.name(NAMED).await;
+    let under = async |host: &str| {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let said = ask_under(host, socket, "GET / HTTP/1.1", b"").await;
+        said["HTTP/1.1 ".len()..].split(' ').next().unwrap().to_owned() + &said
+    };
+    for host in ["localhost", "127.0.0.1", "[::1]:1", &address.to_string()] {
+        assert!(under(host).await.starts_with("200"), "{host}");
+    }
+    for host in ["store.local", "localhost.other.example", "192.0.2.7"] {
+        let told = under(host).await;
+        assert!(told.starts_with("421"), "{host} {told}");
+        assert!(told.contains("x-strait-error: Misdirected") && told.contains("`hosts`"), "{told}");
+    }
+    // A socket is no place that a page can lead a name to.
+    let socket = scene.connect("web.sock").await;
+    let told = ask_under("store.local", socket, "GET / HTTP/1.1", b"").await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    let listed = named.replace(", service", ", hosts: [store.local], service");
+    scene.site.write(&file(&scene.site, &listed));
+    scene.until("/metrics", "config_reload_total{result=\"applied\"} 1").await;
+    assert!(under("store.local:8014").await.starts_with("200"));
+    assert!(under("other.example").await.starts_with("421"));
     scene.agent.stop().await;
 }
 

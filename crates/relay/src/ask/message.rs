@@ -65,6 +65,11 @@ impl Came {
         Ok(Self { version, method, uri, authority, length, connection, fields, body, on_upgrade })
     }
 
+    /// Whom it is for.
+    pub(crate) const fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
     /// What was asked for.
     pub(crate) fn target(&self) -> Result<Target<'_>, BadHead> {
         Target::of_head(self.version, &self.uri)

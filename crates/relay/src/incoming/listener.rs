@@ -15,7 +15,7 @@ use super::metrics::IncomingMetrics;
 use super::socket::Socket;
 use super::{Setup, is_raw, raw};
 use crate::link::Canceller;
-use crate::services::ServiceType;
+use crate::services::{Hosts, ServiceType};
 
 /// Connections at once.
 pub(super) const CONNECTIONS: u32 = 1_024;
@@ -29,6 +29,8 @@ pub(super) struct To {
     pub(super) kind: ServiceType,
     /// Its name.
     pub(super) service: String,
+    /// The names under which the listener answers.
+    pub(super) hosts: Hosts,
 }
 
 pub(super) struct Listener {

@@ -45,6 +45,9 @@ impl Listener {
         id: &str,
     ) -> Result<Response<Body>, Failure> {
         let came = Came::take(request)?;
+        if !to.hosts.has(came.authority()) {
+            return Err(Failure::Misdirected);
+        }
         let target = came.target()?;
         let target = match target.query() {
             Some(query) => format!("{}?{query}", target.path()),

@@ -185,6 +185,13 @@ fn executions() -> Vec<Row> {
         ),
         (
             0,
+            Failure::Misdirected,
+            421,
+            "Misdirected",
+            "this listener does not answer under that name: its `hosts`, in the agent's file, lists names beside localhost",
+        ),
+        (
+            0,
             Failure::TooManyRequests(3),
             429,
             "TooManyRequests",

@@ -13,8 +13,8 @@ use strait_machinery::yaml::Mistake;
 use super::announce::{ENTRY_MAX, announced_length};
 use super::files::Files;
 use super::problems::Problems;
-use super::{AgentConfig, HUB, HubConfig, Incoming, Listen, Policy, Service, ServiceLimits};
-use super::{ServiceType, Target, Transport, raw, web};
+use super::{AgentConfig, HUB, Hosts, HubConfig, Incoming, Listen, Policy, Service};
+use super::{ServiceLimits, ServiceType, Target, Transport, raw, web};
 
 /// Most bytes of the annotations of one thing.
 const ANNOTATIONS_MAX: usize = 8 << 10;
@@ -354,8 +354,39 @@ fn incoming_of(
         problems.invalid(&of.field("agent"), &agent, "only services of the hub: `agent: hub`");
     }
     let kind = service_type(&of.field("type"), &kind, problems);
-    let incoming = listen.zip(kind).map(|(listen, kind)| Incoming { listen, kind, service });
+    let incoming = listen.zip(kind).map(|(listen, kind)| {
+        let hosts = hosts(&path.field("hosts"), &raw.hosts, (&listen, &kind), problems);
+        Incoming { listen, kind, service, hosts }
+    });
     (raw.name, incoming)
+}
+
+fn hosts(
+    path: &Path,
+    listed: &[String],
+    (listen, kind): (&Listen, &ServiceType),
+    problems: &mut Problems<'_>,
+) -> Hosts {
+    let own = match listen {
+        Listen::Tcp(address) if *kind != ServiceType::Tcp => address.ip(),
+        _ => {
+            if !listed.is_empty() {
+                problems.forbidden(path.clone(), "a socket and a service of type tcp have none");
+            }
+            return Hosts::Any;
+        }
+    };
+    let mut more = Vec::new();
+    for (at, text) in listed.iter().enumerate() {
+        match Hosts::parse(text) {
+            Some(host) => more.push(host),
+            None => {
+                let why = "must be a name or an address, without a port";
+                problems.invalid(&path.index(at), text, why);
+            }
+        }
+    }
+    Hosts::Only { own, more }
 }
 
 fn policy(raw: &raw::Policy, problems: &mut Problems<'_>) -> Option<Policy> {

@@ -57,7 +57,12 @@ parts! {
         deny_paths: Vec<String>,
         users: Vec<String>,
     }
-    Incoming { name: String, listen: String, service: IncomingService }
+    Incoming {
+        name: String,
+        listen: String,
+        hosts: Vec<String>,
+        service: IncomingService,
+    }
     IncomingService { agent: String, r#type: String, name: String }
     Policy { max_token_age: String, require_identity: bool }
 }

@@ -86,7 +86,7 @@ services:
   url: https://front50
   credentials: {clientCertificate: {certFile: /s/canary.pem, keyFile: /s/canary-key.pem}}
 incoming:
-- {name: to-front50, listen: "127.0.0.1:8014", service: {agent: hub, type: front50, name: front50}}
+- {name: to-front50, listen: "127.0.0.1:8014", hosts: [Store.local], service: {agent: hub, type: front50, name: front50}}
 policy: {maxTokenAge: "0", requireIdentity: false}
 "#;
 
@@ -98,6 +98,8 @@ fn a_whole_configuration_is_understood() {
     let incoming = &config.incoming["to-front50"];
     assert_eq!(incoming.listen.to_string(), "127.0.0.1:8014");
     assert_eq!((&incoming.kind, &*incoming.service), (&ServiceType::Front50, "front50"));
+    let own = "127.0.0.1".parse().unwrap();
+    assert_eq!(incoming.hosts, Hosts::Only { own, more: vec!["store.local".to_owned()] });
     let ci = &config.services["ci"];
     assert_eq!(ci.limits.dial, Duration::from_secs(5));
     assert_eq!((ci.limits.head, ci.limits.idle), (None, Some(Duration::from_secs(300))));
@@ -139,6 +141,9 @@ incoming:
 - {name: x, listen: "127.0.0.1:1", service: {agent: hub, type: http, name: z}}
 - {name: z, listen: "127.0.0.1:1", service: {agent: hub, type: http, name: z}}
 - {name: u, listen: "unix:x", service: {agent: smith, type: ftp, name: z}}
+- {name: v, listen: "127.0.0.1:2", hosts: ["a:1"], service: {agent: hub, type: http, name: z}}
+- {name: w, listen: "unix:/x", hosts: [a], service: {agent: hub, type: http, name: z}}
+- {name: t, listen: "127.0.0.1:3", hosts: [a], service: {agent: hub, type: tcp, name: z}}
 policy: {maxTokenAge: 1y}
 "#;
     let mistakes = try_read(body, false).unwrap_err();
@@ -170,6 +175,9 @@ policy: {maxTokenAge: 1y}
         "incoming[2].listen: Invalid value: \"unix:x\": must be an address and a port",
         "incoming[2].service.agent: Invalid value: \"smith\": only services of the hub",
         "incoming[2].service.type: Unsupported value: \"ftp\"",
+        "incoming[3].hosts[0]: Invalid value: \"a:1\": must be a name or an address",
+        "incoming[4].hosts: Forbidden: a socket and a service of type tcp have none",
+        "incoming[5].hosts: Forbidden",
         "policy.maxTokenAge: Invalid value: \"1y\"",
     ];
     for expected in expected {
