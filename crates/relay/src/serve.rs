@@ -11,7 +11,7 @@
 //! here and nowhere else. What goes back names no address, no file and no credential. Nothing is
 //! sent twice that could have been executed, but what changes nothing and has no body.
 //!
-//! Limits: streams at once per service (`concurrent`), 64 resting connections for 90 s each,
+//! Limits: streams at once per service (`concurrent`), which agents share at a hub, 64 resting connections for 90 s each,
 //! heads of answers 64 KiB, 8 informational ones; bodies pass through without being kept.
 
 mod answer;
@@ -34,6 +34,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::fmt;

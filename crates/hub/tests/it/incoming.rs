@@ -242,6 +242,36 @@ async fn a_workspace_cannot_grant_itself_what_the_operator_offers_to_others() {
 }
 
 #[tokio::test]
+async fn an_agent_that_keeps_its_streams_leaves_some_for_others() {
+    let service = Beside::start().await;
+    let hub = TestHub::offering(&format!(
+        "services:\n\
+         - {{name: store, type: front50, url: '{}', concurrent: 4, allow: {{users: ['*']}}}}\n",
+        service.url
+    ))
+    .await;
+    let (workspace, mut greedy) = smith(&hub, "root:acme").await;
+    grant(&workspace, &mut greedy, NAMED, &["store"]).await;
+    let (workspace, mut other) = smith(&hub, "root:other").await;
+    grant(&workspace, &mut other, NAMED, &["store"]).await;
+    let mut kept = Vec::new();
+    let refused = loop {
+        let mut stream = ask(&greedy, "/endless");
+        match status(&mut stream).await {
+            Ok(200) => kept.push(stream),
+            other => break other,
+        }
+    };
+    assert_eq!((kept.len(), refused), (3, Err(Code::Overloaded)));
+    for _ in 0..3 {
+        assert_eq!(status(&mut ask(&other, "/")).await, Ok(200));
+    }
+    drop(kept.pop());
+    let again = async { while status(&mut ask(&greedy, "/")).await != Ok(200) {} };
+    tokio::time::timeout(PATIENCE, again).await.expect("it has less than its share");
+}
+
+#[tokio::test]
 async fn what_the_hub_offers_changes_with_its_file() {
     let service = Beside::start().await;
     let hub = hub(&service, "system:strait:agent:*").await;

@@ -168,8 +168,8 @@ async fn exchange(
         now: live.context.clock.now(),
     };
     let mut asked = decide(head, identity, &offer)?;
-    let waits = live.wait().ok_or(Stop::Full)?;
-    seen.turn = Some(until(sender, live.turn()).await?.ok_or(Stop::Full)?);
+    let waits = live.wait(identity).ok_or(Stop::Full)?;
+    seen.turn = Some(until(sender, live.turn(identity)).await?.ok_or(Stop::Full)?);
     let credential = until(sender, live.kept.credential.read()).await?;
     credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
     until(sender, seen.record()).await??;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_runtime::{Clock, Shutdown, TaskSet};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::credentials::Current;
 use super::dial::{Dialer, Place};
+use super::identity::Identity;
 use super::metrics::ServingMetrics;
 use super::pool::Pool;
 use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
+use super::turns::{Turn, Turns};
 use crate::record::Recorder;
 use crate::services::{Credentials, HUB, HttpTarget, Policy, Service, Target};
 
@@ -60,7 +62,7 @@ pub(super) struct Live {
     pub(super) policy: Policy,
     pub(super) context: Context,
     pub(super) kept: Arc<Kept>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 /// What outlives a change of rules and limits.
@@ -69,7 +71,7 @@ pub(super) struct Kept {
     pub(super) credential: Current,
     /// Asked when the service is offered no more, forced when its streams must end.
     pub(super) withdrawn: Shutdown,
-    waiting: Arc<Semaphore>,
+    waiting: Turns,
 }
 
 /// How a service is reached.
@@ -104,7 +106,7 @@ impl Live {
             Target::Tcp { .. } => Credentials::None,
         };
         let credential = Current::new(name, &credentials, clock);
-        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+        let waiting = Turns::new(WAITING_MAX);
         let kept = Arc::new(Kept { way, credential, withdrawn, waiting });
         Self::with(name, service, policy, context, kept)
     }
@@ -126,29 +128,35 @@ impl Live {
         kept: Arc<Kept>,
     ) -> Self {
         let turns = usize::try_from(service.limits.concurrent).unwrap_or(usize::MAX);
-        let turns = Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS)));
+        let turns = Turns::new(turns);
         let (service, context) = (service.clone(), context.clone());
         Self { name: name.into(), service, policy, context, kept, turns }
     }
 
     /// A place among the streams that are not accepted yet, for as long as it is held; none where
     /// too many wait.
-    pub(super) fn wait(&self) -> Option<OwnedSemaphorePermit> {
-        self.kept.waiting.clone().try_acquire_owned().ok()
+    pub(super) fn wait(&self, who: &Identity) -> Option<Turn> {
+        self.kept.waiting.try_take(self.sharing(who))
     }
 
     /// A turn among the streams of this service; none where it does not come in time.
-    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.turns.clone().try_acquire_owned() {
-            return Some(permit);
+    pub(super) async fn turn(&self, who: &Identity) -> Option<Turn> {
+        tokio::time::timeout(TURN, self.turns.take(self.sharing(who))).await.ok()?
+    }
+
+    /// Who shares the service with others: agents, of their hub. Behind an agent it is the hub
+    /// that knows people apart.
+    const fn sharing<'w>(&self, who: &'w Identity) -> Option<&'w str> {
+        match self.context.side {
+            Side::Agent(_) => None,
+            Side::Hub => Some(who.user.as_str()),
         }
-        tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// What the hub is told where a stream waits for its turn too long: how many run. Nothing was
     /// accepted, so another instance may take it.
     pub(super) fn running(&self) -> String {
-        self.service.limits.concurrent.to_string()
+        self.turns.taken().to_string()
     }
 
     /// Whether the service can be connected to, as far as was seen.

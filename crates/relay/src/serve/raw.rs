@@ -68,8 +68,8 @@ async fn connect(
     }
     let full = || Refusal(Code::Overloaded, live.running());
     // Bytes are accepted once there is a connection for them, which may take its time.
-    let _waits = live.wait().ok_or_else(full)?;
-    seen.turn = Some(until(sender, live.turn()).await?.ok_or_else(full)?);
+    let _waits = live.wait(identity).ok_or_else(full)?;
+    seen.turn = Some(until(sender, live.turn(identity)).await?.ok_or_else(full)?);
     until(sender, seen.record()).await?.map_err(|failure| {
         seen.reason = failure.reason();
         Code::Internal

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::Method;
 use strait_tunnel::{Code, OpenHead, Tlvs};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::flow::Flow;
 use super::identity::Identity;
 use super::live::Live;
 use super::metrics::Counted;
+use super::turns::Turn;
 use crate::credential::Subjects;
 use crate::http::trace::trace_id;
 use crate::message::Failure;
@@ -48,7 +48,7 @@ pub(super) struct Seen {
     /// What the stream ended with; aborted unless somebody says otherwise.
     pub(super) code: Code,
     /// Its turn among the streams of its service.
-    pub(super) turn: Option<OwnedSemaphorePermit>,
+    pub(super) turn: Option<Turn>,
     _open: Counted,
 }
 
