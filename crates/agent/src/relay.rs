@@ -141,7 +141,7 @@ impl Relay {
         let wanted = config.as_ref().map_or(&none, |config| &config.incoming);
         if let Some(listeners) = inner.listeners.get() {
             let bound = listeners.bind(wanted).map_err(|errors| reports(&errors))?;
-            listeners.serve(bound).map_err(|errors| reports(&errors))?;
+            listeners.serve(bound);
         }
         inner.hub.store(config.as_ref().map(|config| Arc::new(config.hub.clone())));
         let serving = match (inner.serving.load_full(), config) {

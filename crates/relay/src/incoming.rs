@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 use self::listener::{Listener, To};
 use self::metrics::IncomingMetrics;
-use self::socket::Socket;
+use self::socket::{Served, Socket};
 use crate::dial::Tunnel;
 use crate::link::control::Callable;
 use crate::record::Recorder;
@@ -83,12 +83,15 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// Sockets that are bound, for listeners that there are to be.
+/// What there is to be, with all of it that can fail done.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Bound {
     wanted: BTreeMap<String, Incoming>,
+    /// Sockets of listeners that are not there yet.
     new: BTreeMap<String, Socket>,
+    /// What to take connections from, of those and of listeners that are to speak something else.
+    served: BTreeMap<String, Served>,
 }
 
 impl Listeners {
@@ -102,69 +105,66 @@ impl Listeners {
     }
 
     /// Binds what these need and is not bound yet. Nothing changes before
-    /// [`serve`](Self::serve), and nothing at all where one cannot be bound.
+    /// [`serve`](Self::serve), which cannot fail, and nothing at all where one cannot be bound.
     ///
     /// # Errors
     /// Every listener that cannot be opened.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn bind(&self, wanted: &BTreeMap<String, Incoming>) -> Result<Bound, Vec<ListenError>> {
         let open = self.0.open.lock();
-        let (mut new, mut errors) = (BTreeMap::new(), Vec::new());
+        let stay: Vec<_> =
+            wanted.iter().filter_map(|(name, one)| kept(&open, name, &one.listen)).collect();
+        let leaving = open.iter().filter(|(name, _)| !stay.contains(name));
+        let leaving: Vec<_> = leaving.map(|(_, own)| &own.socket).collect();
+        let mut bound = Bound { wanted: wanted.clone(), ..Bound::default() };
+        let mut errors = Vec::new();
         for (name, incoming) in wanted {
-            let listen = &incoming.listen;
-            if kept(&open, name, listen).is_some() {
-                continue;
-            }
-            match Socket::bind(listen) {
-                Ok(socket) => drop(new.insert(name.clone(), socket)),
-                Err(source) => {
-                    let (name, listen) = (name.clone(), listen.clone());
-                    errors.push(ListenError { name, listen, source });
-                }
+            let own = kept(&open, name, &incoming.listen).and_then(|own| open.get(&own));
+            if let Err(source) = bound.add(name, incoming, own, &leaving) {
+                let (name, listen) = (name.clone(), incoming.listen.clone());
+                errors.push(ListenError { name, listen, source });
             }
         }
         if !errors.is_empty() {
-            new.values().for_each(Socket::remove);
+            bound.new.values().for_each(Socket::remove);
             return Err(errors);
         }
-        Ok(Bound { wanted: wanted.clone(), new })
+        Ok(bound)
     }
 
     /// Serves these listeners and no others. One whose address stays keeps its connections; one
     /// that is gone takes no more, and those that it has end within [`DRAIN`].
     ///
-    /// # Errors
-    /// A socket cannot be used; that listener is not served.
-    ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn serve(&self, bound: Bound) -> Result<(), Vec<ListenError>> {
-        let Bound { wanted, mut new } = bound;
+    pub fn serve(&self, bound: Bound) {
+        let Bound { wanted, mut new, mut served } = bound;
         let inner = &self.0;
         let mut open = inner.open.lock();
-        let (mut next, mut errors) = (BTreeMap::new(), Vec::new());
+        let mut next = BTreeMap::new();
         for (name, incoming) in wanted {
             let Incoming { listen, kind, service, hosts } = incoming;
             let to = To { listener: name.clone(), kind, service, hosts };
             let socket = new.remove(&name);
             let before = kept(&open, &name, &listen).filter(|_| socket.is_none());
-            let opened = match (before.and_then(|own| open.remove(&own)), socket) {
-                (Some(own), _) if own.listener.is_raw() == is_raw(&to.kind) => {
+            let before = before.and_then(|own| open.remove(&own));
+            let opened = match (before, socket, served.remove(&name)) {
+                (Some(own), _, None) => {
                     own.listener.aim(to);
-                    Ok(own)
+                    own
                 }
                 // What is spoken on it changes: the same socket, served anew.
-                (Some(own), _) => {
-                    let again = own.socket.again();
+                (Some(own), _, Some(served)) => {
                     inner.end(&own);
-                    again.and_then(|socket| inner.start(socket, listen.clone(), to))
+                    inner.start((own.socket, served), listen, to)
                 }
-                (None, Some(socket)) => inner.start(socket, listen.clone(), to),
-                (None, None) => continue,
+                (None, Some(socket), Some(served)) => inner.start((socket, served), listen, to),
+                // Closed meanwhile, and so is all.
+                (None, ..) => continue,
             };
-            match opened {
-                Ok(opened) => drop(next.insert(name, opened)),
-                Err(source) => errors.push(ListenError { name, listen, source }),
-            }
+            next.insert(name, opened);
         }
         for gone in std::mem::replace(&mut *open, next).into_values() {
             gone.socket.remove();
@@ -172,7 +172,6 @@ impl Listeners {
         }
         drop(open);
         inner.changed.send_replace(());
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Where each listener is.
@@ -216,15 +215,14 @@ impl Listeners {
 }
 
 impl Inner {
-    fn start(&self, socket: Socket, listen: Listen, to: To) -> io::Result<Open> {
+    fn start(&self, (socket, served): (Socket, Served), listen: Listen, to: To) -> Open {
         let stop = self.context.shutdown.child();
-        let served = socket.again()?;
         let place = socket.place().unwrap_or_else(|| listen.clone());
         tracing::info!(incoming = to.listener, %place, service = to.service, "listening");
         let listener =
             Listener::new(self.setup.clone(), self.context.clone(), self.metrics.clone(), to);
-        listener.clone().serve(served, &stop)?;
-        Ok(Open { listen, socket, listener, stop })
+        listener.clone().serve(served, &stop);
+        Open { listen, socket, listener, stop }
     }
 
     fn end(&self, gone: &Open) {
@@ -234,6 +232,30 @@ impl Inner {
             tokio::time::sleep(DRAIN).await;
             listener.cut();
         });
+    }
+}
+
+impl Bound {
+    /// Makes what a listener needs; `own` is the one that is open at its place.
+    fn add(
+        &mut self,
+        name: &str,
+        incoming: &Incoming,
+        own: Option<&Open>,
+        leaving: &[&Socket],
+    ) -> io::Result<()> {
+        let served = match own {
+            Some(own) if own.listener.is_raw() == is_raw(&incoming.kind) => return Ok(()),
+            Some(own) => own.socket.served()?,
+            None => {
+                let socket = Socket::bind_beside(&incoming.listen, leaving)?;
+                let served = socket.served();
+                self.new.insert(name.to_owned(), socket);
+                served?
+            }
+        };
+        self.served.insert(name.to_owned(), served);
+        Ok(())
     }
 }
 

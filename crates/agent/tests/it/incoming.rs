@@ -290,6 +290,45 @@ async fn listeners_change_with_the_file_whole_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_takes_another_address_or_protocol_at_its_port_in_one_reload() {
+    let (free, taken) = (listen().await, listen().await);
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let scene = Scene::new(&at("tcp", address)).await;
+    scene.name(NAMED).await;
+    let wide = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    let answers = async || {
+        let socket = TcpStream::connect(address).await.unwrap();
+        ask(socket, "GET / HTTP/1.1", b"").await.starts_with("HTTP/1.1 200 OK")
+    };
+    assert!(answers().await);
+    // Nothing of a file holds that asks for a port that is taken as well.
+    let both = at("tcp", wide) + &at("more", taken.local_addr().unwrap());
+    scene.site.write(&file(&scene.site, &both));
+    scene.until("/metrics", "config_reload_total{result=\"rejected\"} 1").await;
+    let from_all = TcpStream::connect(("127.0.0.2", address.port())).await;
+    assert!(answers().await && from_all.is_err());
+    let bytes = at("tcp", address).replace("type: http, name: web", "type: tcp, name: echo");
+    for (count, extra) in [at("tcp", wide), at("tcp", address), bytes].iter().enumerate() {
+        scene.site.write(&file(&scene.site, extra));
+        let line = format!("config_reload_total{{result=\"applied\"}} {}", count + 1);
+        scene.until("/metrics", &line).await;
+        let from_all = TcpStream::connect(("127.0.0.2", address.port())).await;
+        assert_eq!(from_all.is_ok(), count == 0, "{extra}");
+        if count < 2 {
+            assert!(answers().await, "{extra}");
+        }
+    }
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(b"ping").await.unwrap();
+    let mut four = [0; 4];
+    tokio::time::timeout(PATIENCE, socket.read_exact(&mut four)).await.unwrap().unwrap();
+    assert_eq!(&four, b"ping");
+    drop(socket);
+    scene.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_at_a_port_answers_under_its_own_names_alone() {
     let free = listen().await;
     let address = free.local_addr().unwrap();

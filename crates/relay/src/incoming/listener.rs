@@ -1,7 +1,6 @@
 //! One listener: what comes in, and where it goes.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,10 +8,9 @@ use parking_lot::Mutex;
 use strait_net::{Limits, Server, handler};
 use strait_runtime::{Context, Shutdown};
 use strait_tunnel::{Code, Directions};
-use tokio::net::{TcpListener, UnixListener};
 
 use super::metrics::IncomingMetrics;
-use super::socket::Socket;
+use super::socket::Served;
 use super::{Setup, is_raw, raw};
 use crate::link::Canceller;
 use crate::services::{Hosts, ServiceType};
@@ -77,21 +75,15 @@ impl Listener {
     }
 
     /// Takes connections until `stop`.
-    pub(super) fn serve(self: Arc<Self>, socket: Socket, stop: &Shutdown) -> io::Result<()> {
+    pub(super) fn serve(self: Arc<Self>, socket: Served, stop: &Shutdown) {
         let Context { tasks, .. } = self.context.clone();
         if self.raw {
             let stop = stop.clone();
             match socket {
-                Socket::Tcp(listener) => {
-                    let listener = TcpListener::from_std(listener)?;
-                    tasks.spawn("incoming", raw::accept(self, listener, stop));
-                }
-                Socket::Unix(listener, _) => {
-                    let listener = UnixListener::from_std(listener)?;
-                    tasks.spawn("incoming", raw::accept(self, listener, stop));
-                }
-            }
-            return Ok(());
+                Served::Tcp(socket) => tasks.spawn("incoming", raw::accept(self, socket, stop)),
+                Served::Unix(socket) => tasks.spawn("incoming", raw::accept(self, socket, stop)),
+            };
+            return;
         }
         let server = Server {
             tls: None,
@@ -106,16 +98,9 @@ impl Listener {
             async move { listener.answer(&connection, request).await }
         });
         match socket {
-            Socket::Tcp(listener) => {
-                let listener = TcpListener::from_std(listener)?;
-                tasks.spawn("incoming", server.serve(listener, answer));
-            }
-            Socket::Unix(listener, _) => {
-                let listener = UnixListener::from_std(listener)?;
-                tasks.spawn("incoming", server.serve_unix(listener, answer));
-            }
-        }
-        Ok(())
+            Served::Tcp(socket) => tasks.spawn("incoming", server.serve(socket, answer)),
+            Served::Unix(socket) => tasks.spawn("incoming", server.serve_unix(socket, answer)),
+        };
     }
 
     /// Ends every stream.
