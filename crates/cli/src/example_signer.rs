@@ -57,14 +57,10 @@ pub(crate) fn run(args: &SignerArgs, log: &LogArgs) -> Result<Exit, Failure> {
     process::run(log, args.parent, |context| async move {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = listener.local_addr()?;
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits { connections: 64, ..Limits::default() },
-            metrics: ServerMetrics::new(&context.metrics),
-            tasks: context.tasks.clone(),
-            shutdown: context.shutdown.clone(),
-        };
+        let limits = Limits { connections: 64, ..Limits::default() };
+        let strait_runtime::Context { tasks, shutdown, .. } = context.clone();
+        let metrics = ServerMetrics::new(&context.metrics);
+        let server = Server { limits, ..Server::plain(metrics, tasks, shutdown) };
         process::announce(&format!("http://{address}"))?;
         let answer = handler(move |_, request| {
             let signer = signer.clone();

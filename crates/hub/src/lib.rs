@@ -412,15 +412,12 @@ fn serve(
     };
     let limits = Limits::default();
     let inside = Inside::new(&tls, protocol.clone(), limits, metrics.clone());
+    let Context { tasks, shutdown, .. } = context.clone();
     let server = strait_net::Server {
         tls: Some(tls),
         protocol: Some(protocol),
-        limits,
-        metrics: metrics.clone(),
-        tasks: context.tasks.clone(),
-        shutdown: context.shutdown.clone(),
+        ..strait_net::Server::plain(metrics.clone(), tasks.clone(), shutdown)
     };
-    let tasks = context.tasks.clone();
     let answer = handler(move |connection, request| {
         let (service, inside, tasks) = (service.clone(), inside.clone(), tasks.clone());
         async move {

@@ -26,11 +26,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::begun::Begun;
 use crate::connection::Connection;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::{Peers, Place};
 use crate::rest::{Activity, Exchange, LOOK};
-use crate::server::{Handler, Limits, Server};
+use crate::server::{Clear, Handler, Limits, Server};
 use crate::strict::{Strict, Turn};
 
 /// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
@@ -193,7 +194,12 @@ impl Context {
         let served = match &self.server.tls {
             None => {
                 let connection = Arc::new(Connection::new(peer, Vec::new()));
-                self.clone().http1(stream, connection).await
+                let Some((begun, is_http2)) = self.begin(stream).await else { return };
+                if is_http2 {
+                    self.clone().http2(begun, connection).await
+                } else {
+                    self.clone().http1(begun, connection).await
+                }
             }
             Some(tls) => {
                 let acceptor = TlsAcceptor::from(tls.clone());
@@ -222,6 +228,19 @@ impl Context {
             tracing::debug!(%peer, err = %strait_types::Report(&error), "connection ended");
         }
         drop(places);
+    }
+
+    /// What a connection in the clear begins with: whether that is HTTP/2. None where nothing
+    /// comes.
+    async fn begin<T: AsyncRead + Unpin>(&self, stream: T) -> Option<(Begun<T>, bool)> {
+        if self.server.clear == Clear::Http1 {
+            return Some((Begun::new(stream), false));
+        }
+        tokio::select! {
+            begun = Begun::look(stream) => begun.ok(),
+            () = self.server.shutdown.asked() => None,
+            () = tokio::time::sleep(self.server.limits.head_time) => None,
+        }
     }
 
     async fn handshake<T>(

@@ -43,14 +43,8 @@ pub async fn serve_health(
         return Err(NotLoopback::Address(address));
     }
     let probes = Arc::new(probes);
-    let server = Server {
-        tls: None,
-        protocol: None,
-        limits: Limits { connections: 64, ..Limits::default() },
-        metrics,
-        tasks,
-        shutdown,
-    };
+    let limits = Limits { connections: 64, ..Limits::default() };
+    let server = Server { limits, ..Server::plain(metrics, tasks, shutdown) };
     let answer = handler(move |_, request| {
         let probes = probes.clone();
         async move { answer(&probes, request.method(), request.uri().path()) }

@@ -7,6 +7,7 @@
 
 mod accept;
 mod address;
+mod begun;
 mod body;
 mod checks;
 mod client;
@@ -42,6 +43,6 @@ pub use metrics::ServerMetrics;
 pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Outgoing, Pool, PoolOptions, TlsSource};
 pub use resolve::{Resolve, SystemResolver};
-pub use server::{Handler, Io, Limits, Protocol, Server, Speaker, handler};
+pub use server::{Clear, Handler, Io, Limits, Protocol, Server, Speaker, handler};
 pub use span::{take_body, take_chunk};
 pub use unix::listen_unix;

@@ -103,11 +103,22 @@ impl Default for Limits {
     }
 }
 
+/// What is spoken without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clear {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 too, where a client begins with it (RFC 9113 §3.3).
+    Http1Or2,
+}
+
 /// An HTTP server, all but its listener and its handler.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// TLS; without it, HTTP/1.1 in the clear. HTTP/2 only where TLS negotiated it.
+    /// TLS, which negotiates HTTP/2 or HTTP/1.1; without it, what `clear` says.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What it speaks without TLS.
+    pub clear: Clear,
     /// What it speaks beside HTTP, over TLS.
     pub protocol: Option<Protocol>,
     /// Its limits.
@@ -121,6 +132,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// One that speaks HTTP/1.1 in the clear, within the usual limits.
+    #[must_use]
+    pub fn plain(metrics: ServerMetrics, tasks: TaskSet, shutdown: Shutdown) -> Self {
+        let (clear, limits) = (Clear::Http1, Limits::default());
+        Self { tls: None, clear, protocol: None, limits, metrics, tasks, shutdown }
+    }
+
     /// Serves until asked to shut down and the last connection ended. Requests that do not end
     /// by themselves, such as watches, are for the handler to end.
     pub async fn serve(self, listener: TcpListener, handler: Handler) {

@@ -67,6 +67,11 @@ impl Scene {
         self.start(Some(protocol), Limits::default(), handler).await
     }
 
+    /// A server without TLS.
+    pub(crate) fn plain(&self) -> Server {
+        Server::plain(self.metrics.clone(), self.tasks.clone(), self.shutdown.clone())
+    }
+
     async fn start(
         &self,
         protocol: Option<Protocol>,
@@ -82,9 +87,7 @@ impl Scene {
             tls: Some(server_config(serving, &others, clock()).unwrap()),
             protocol,
             limits,
-            metrics: self.metrics.clone(),
-            tasks: self.tasks.clone(),
-            shutdown: self.shutdown.clone(),
+            ..self.plain()
         };
         let served = self.tasks.spawn("server", server.serve(listener, handler));
         (address, served)

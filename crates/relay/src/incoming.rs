@@ -11,7 +11,7 @@
 //! the hub to say; nothing a program says of who asks goes out. At a port it is asked under its
 //! own name alone: a page of another site may lead its own name there.
 //!
-//! Limits: 1,024 connections of a listener, one request at a time on each (HTTP/1.1).
+//! Limits: 1,024 connections of a listener, one request at a time on each, or 250 (HTTP/2).
 
 mod called;
 mod listener;

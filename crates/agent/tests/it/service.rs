@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
-use strait_net::{Body, Limits, Server, ServerMetrics, handler};
+use strait_net::{Body, Server, ServerMetrics, handler};
 use strait_runtime::{Metrics, Shutdown, TaskSet};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -32,14 +32,7 @@ impl Service {
         }));
         let metrics = Metrics::new();
         let tasks = TaskSet::new(&metrics);
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&metrics),
-            tasks: tasks.clone(),
-            shutdown: Shutdown::new(),
-        };
+        let server = Server::plain(ServerMetrics::new(&metrics), tasks.clone(), Shutdown::new());
         let answering = service.clone();
         let answer = handler(move |_, request| {
             let service = answering.clone();

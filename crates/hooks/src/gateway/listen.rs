@@ -56,14 +56,8 @@ pub(super) fn server(
     metrics: &ServerMetrics,
     context: &Context,
 ) -> Server {
-    Server {
-        tls,
-        protocol: None,
-        limits,
-        metrics: metrics.clone(),
-        tasks: context.tasks.clone(),
-        shutdown: context.shutdown.clone(),
-    }
+    let Context { tasks, shutdown, .. } = context.clone();
+    Server { tls, limits, ..Server::plain(metrics.clone(), tasks, shutdown) }
 }
 
 /// Connections of those who read metrics.

@@ -10,7 +10,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use strait_audit::{Filter, list};
-use strait_net::{Body, Limits, Server, ServerMetrics, handler};
+use strait_net::{Body, Server, ServerMetrics, handler};
 use strait_relay::link::control::Callable;
 use strait_relay::link::{Part, Stream};
 use strait_runtime::{Metrics, Shutdown, TaskSet};
@@ -40,14 +40,7 @@ impl Beside {
         let service = Self { url, heads: Arc::default() };
         let metrics = Metrics::new();
         let tasks = TaskSet::new(&metrics);
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&metrics),
-            tasks: tasks.clone(),
-            shutdown: Shutdown::new(),
-        };
+        let server = Server::plain(ServerMetrics::new(&metrics), tasks.clone(), Shutdown::new());
         let heads = service.heads.clone();
         let answer = handler(move |_, request: http::Request<hyper::body::Incoming>| {
             let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();

@@ -21,6 +21,8 @@ use crate::accept::Streams;
 use crate::rest::LOOK;
 use crate::testing::{LIMITS, Scene, call, clock, get};
 
+mod clear;
+
 async fn connect_tls(mut config: ClientConfig, to: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     let stream = TcpStream::connect(to).await.unwrap();
@@ -393,14 +395,7 @@ async fn a_socket_of_this_machine_is_served_alike() {
     let scene = Scene::new();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("admin.sock");
-    let server = Server {
-        tls: None,
-        protocol: None,
-        limits: Limits::default(),
-        metrics: scene.metrics.clone(),
-        tasks: scene.tasks.clone(),
-        shutdown: scene.shutdown.clone(),
-    };
+    let server = scene.plain();
     let told =
         handler(
             |connection, _| async move { Response::new(Body::from(connection.peer().to_string())) },

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
 use strait_machinery::patch::{JsonPatch, MergePatch};
-use strait_net::{Body, BoxError, Limits, Server, ServerMetrics, handler, read_body};
+use strait_net::{Body, BoxError, Server, ServerMetrics, handler, read_body};
 use strait_reconcile::{ClientError, Clients};
 use strait_runtime::{Metrics, Shutdown, TaskSet};
 use strait_types::Uid;
@@ -70,14 +70,7 @@ impl FakeHub {
         let hub = Self(Arc::new(Inner { address, state: Mutex::new(state), changed }));
         let metrics = Metrics::new();
         let tasks = TaskSet::new(&metrics);
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&metrics),
-            tasks: tasks.clone(),
-            shutdown: Shutdown::new(),
-        };
+        let server = Server::plain(ServerMetrics::new(&metrics), tasks.clone(), Shutdown::new());
         let answering = hub.clone();
         let handler = handler(move |_, request| {
             let hub = answering.clone();

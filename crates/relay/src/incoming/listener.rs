@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use strait_net::{Limits, Server, handler};
+use strait_net::{Clear, Limits, Server, handler};
 use strait_runtime::{Context, Shutdown};
 use strait_tunnel::{Code, Directions};
 
@@ -85,14 +85,9 @@ impl Listener {
             };
             return;
         }
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits { connections: CONNECTIONS, ..Limits::default() },
-            metrics: self.setup.metrics.clone(),
-            tasks: tasks.clone(),
-            shutdown: stop.clone(),
-        };
+        let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
+        let plain = Server::plain(self.setup.metrics.clone(), tasks.clone(), stop.clone());
+        let server = Server { limits, clear: Clear::Http1Or2, ..plain };
         let answer = handler(move |connection, request| {
             let listener = self.clone();
             async move { listener.answer(&connection, request).await }

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use strait_audit::{AuditLog, Filter, Head, Mirror, list};
 use strait_machinery::json::{Value, parse};
-use strait_net::{Body, Limits, Server, ServerMetrics, handler};
+use strait_net::{Body, Server, ServerMetrics, handler};
 use strait_requests::{Controller, Dependencies, load};
 use strait_runtime::{Metrics, SeededEntropy, Shutdown, SystemClock, TaskSet};
 use strait_sandbox::exec::Launcher;
@@ -51,14 +51,7 @@ impl Service {
         }));
         let metrics = Metrics::new();
         let tasks = TaskSet::new(&metrics);
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&metrics),
-            tasks: tasks.clone(),
-            shutdown: Shutdown::new(),
-        };
+        let server = Server::plain(ServerMetrics::new(&metrics), tasks.clone(), Shutdown::new());
         let answering = service.clone();
         let answer = handler(move |_, request| {
             let service = answering.clone();

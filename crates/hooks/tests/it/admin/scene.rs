@@ -24,9 +24,7 @@ use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
 use strait_hooks::state::{self, Became, Change, State};
 use strait_hooks::{Event, Position};
-use strait_net::{
-    BoxError, CallLimits, Checks, Client, EgressPolicy, Limits, Server, ServerMetrics,
-};
+use strait_net::{BoxError, CallLimits, Checks, Client, EgressPolicy, Server, ServerMetrics};
 use strait_runtime::{ManualClock, Metrics, Shutdown, TaskSet};
 use tokio::net::TcpListener;
 
@@ -258,14 +256,8 @@ impl Scene {
     }
 
     pub(super) fn server(&self) -> Server {
-        Server {
-            tls: None,
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&Metrics::new()),
-            tasks: self.tasks.clone(),
-            shutdown: self.shutdown.clone(),
-        }
+        let metrics = ServerMetrics::new(&Metrics::new());
+        Server::plain(metrics, self.tasks.clone(), self.shutdown.clone())
     }
 
     pub(super) async fn serve_by(&self, authorizer: Arc<Authorizer>) -> Api {

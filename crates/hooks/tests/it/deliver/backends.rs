@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use strait_hooks::config::Config;
 use strait_hooks::deliver::{Deliveries, Keep, Options};
 use strait_hooks::schedule::Outcome;
-use strait_net::{Body, Limits, Resolve, ServerMetrics, handler};
+use strait_net::{Body, Resolve, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_runtime::{Shutdown, SystemClock, SystemEntropy};
 use strait_types::HubId;
@@ -162,13 +162,10 @@ async fn a_private_authority_and_a_client_certificate() {
     let names = ServerNames::new(["127.0.0.1"]).unwrap();
     let serving = ServingCertificate::new(authority.clone(), names, DAY).unwrap();
     let context = scene.context();
+    let metrics = ServerMetrics::new(&context.metrics);
     let server = strait_net::Server {
         tls: Some(server_config(serving, &[], Arc::new(SystemClock)).unwrap()),
-        protocol: None,
-        limits: Limits::default(),
-        metrics: ServerMetrics::new(&context.metrics),
-        tasks: context.tasks.clone(),
-        shutdown: Shutdown::new(),
+        ..strait_net::Server::plain(metrics, context.tasks.clone(), Shutdown::new())
     };
     let seen = Arc::new(Mutex::new(Vec::new()));
     let answer = {

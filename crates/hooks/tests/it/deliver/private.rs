@@ -17,7 +17,7 @@ use strait_hooks::deliver::{
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
 use strait_hooks::state::{Backend, Became};
-use strait_net::{Answer, Body, Limits, ServerMetrics, handler};
+use strait_net::{Answer, Body, ServerMetrics, handler};
 use strait_pki::{Authority, ServerNames, ServingCertificate, server_config};
 use strait_runtime::{Clock, Shutdown, SystemClock, SystemEntropy};
 use strait_types::HubId;
@@ -296,13 +296,10 @@ async fn hub(scene: &Scene) -> (std::net::SocketAddr, String, watch::Sender<Vec<
     let day = Duration::from_secs(86_400);
     let serving = ServingCertificate::new(authority.clone(), names, day).unwrap();
     let context = scene.context();
+    let metrics = ServerMetrics::new(&context.metrics);
     let server = strait_net::Server {
         tls: Some(server_config(serving, &[], clock).unwrap()),
-        protocol: None,
-        limits: Limits::default(),
-        metrics: ServerMetrics::new(&context.metrics),
-        tasks: scene.tasks.clone(),
-        shutdown: Shutdown::new(),
+        ..strait_net::Server::plain(metrics, scene.tasks.clone(), Shutdown::new())
     };
     let asked = watch::Sender::new(Vec::new());
     let seen = asked.clone();

@@ -156,14 +156,9 @@ impl Scene {
         ingest.serve(options.sources, options.store_only);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: listen,
-            metrics: ServerMetrics::new(&context.metrics),
-            tasks: context.tasks.clone(),
-            shutdown: context.shutdown.clone(),
-        };
+        let Context { tasks, shutdown, .. } = context.clone();
+        let metrics = ServerMetrics::new(&context.metrics);
+        let server = Server { limits: listen, ..Server::plain(metrics, tasks, shutdown) };
         context.tasks.spawn_daemon("server", server.serve(listener, ingest.handler()));
         Self { address, ingest, log, deliveries, context }
     }

@@ -1,5 +1,6 @@
 //! Programs beside an agent, on their way to services beside the hub.
 
+use std::fmt::Display;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -16,19 +17,24 @@ const LARGE: u64 = 128 << 20;
 const HEAD: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
 
 /// Listeners of the agent at a port each, and one at a socket.
-struct Way {
-    site: Site,
-    web: String,
+pub(super) struct Way {
+    pub(super) site: Site,
+    pub(super) web: String,
     bytes: String,
 }
 
 impl Way {
     fn start(origin: &Origin) -> Self {
+        Self::to(origin.address, "upgrade: true")
+    }
+
+    /// To what is at this address, both as HTTP with these options and as bytes.
+    pub(super) fn to(address: impl Display, options: &str) -> Self {
         let home = TempDir::new().unwrap();
-        let (address, users) = (origin.address, "allow: {users: ['system:strait:agent:*']}");
+        let users = "allow: {users: ['system:strait:agent:*']}";
         let services = format!(
             "{HEAD}services:\n\
-             - {{name: web, type: http, url: 'http://{address}', upgrade: true, {users}}}\n\
+             - {{name: web, type: http, url: 'http://{address}', {options}, {users}}}\n\
              - {{name: bytes, type: tcp, address: '{address}', {users}}}\n"
         );
         std::fs::write(home.path().join("services.yaml"), services).unwrap();
@@ -49,7 +55,7 @@ impl Way {
         Self { site, web: format!("http://{web}"), bytes: format!("http://{bytes}") }
     }
 
-    fn name(&self, services: &str) {
+    pub(super) fn name(&self, services: &str) {
         let patch = format!("{{\"spec\":{{\"incoming\":[{services}]}}}}");
         let arguments = ["patch", "agent", "smith", "--type", "merge", "--patch", &patch];
         self.site.hub.kubectl(&arguments).succeeded();

@@ -6,7 +6,7 @@ use http::{HeaderName, Method};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use strait_machinery::json::parse;
-use strait_net::{Body, Limits, Server, ServerMetrics, handler};
+use strait_net::{Body, Server, ServerMetrics, handler};
 use strait_runtime::{Metrics, Shutdown, SystemClock, TaskSet};
 use tokio::net::TcpListener;
 
@@ -134,14 +134,7 @@ impl Service {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let metrics = Metrics::new();
         let tasks = TaskSet::new(&metrics);
-        let server = Server {
-            tls: None,
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&metrics),
-            tasks: tasks.clone(),
-            shutdown: Shutdown::new(),
-        };
+        let server = Server::plain(ServerMetrics::new(&metrics), tasks.clone(), Shutdown::new());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let notes = asked.clone();
         let answer = handler(move |_, request| {
