@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -25,6 +26,9 @@ use crate::member::Member;
 
 /// What all connections may hold, bytes.
 const MEMORY: u64 = 64 << 20;
+
+/// Between two announcements of what came within reach or went out of it.
+const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
 
 /// The proxy that the environment names.
 #[derive(Clone, Debug, Default)]
@@ -175,11 +179,13 @@ impl Relay {
         });
     }
 
-    /// Announces again what came within reach, or went out of it.
+    /// Announces again what came within reach, or went out of it: at once, and then no more often
+    /// than every [`ANNOUNCED_EVERY`], however often a service comes and goes.
     async fn follow(self, serving: Serving) {
         let mut reached = serving.reached();
         while reached.changed().await.is_ok() {
             self.announce(&serving);
+            tokio::time::sleep(ANNOUNCED_EVERY).await;
         }
     }
 

@@ -182,8 +182,8 @@ impl Serving {
     #[must_use]
     pub fn announcement(&self, generation: i64) -> Vec<Vec<u8>> {
         let current = self.0.current.read().clone();
-        let ready = |name: &str| current.services.get(name).is_some_and(|live| live.is_ready());
-        services::announcement(&current.config, generation, ready)
+        let unreached = |name: &str| current.services.get(name)?.out_of_reach();
+        services::announcement(&current.config, generation, unreached)
     }
 
     /// Counts how often a service came within reach, or went out of it: that changes what is to be

@@ -10,6 +10,7 @@
 
 mod list;
 mod pace;
+mod unreached;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use strait_tunnel::Code;
 
 pub use list::{Lists, SERVICES_MAX, Taken};
 use pace::Pace;
+pub use unreached::Unreached;
 
 use super::{Part, Receiver, Sender, Stopped};
 use crate::services::MESSAGE_MAX;
@@ -101,6 +103,9 @@ pub struct Announced {
     /// Whether it can be reached, as far as the agent knows.
     #[serde(default)]
     pub ready: bool,
+    /// Why not, if the agent says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreached: Option<Unreached>,
     /// Whether it is bytes both ways.
     #[serde(default)]
     pub raw: bool,

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
-use crate::link::control::shown;
+use crate::link::control::{Unreached, shown};
 use crate::message::{ConnectError, Failure};
 
 /// Addresses of one host that are tried; more would only eat the time.
@@ -59,7 +59,7 @@ impl Dialer {
                 Err(Failure::ConnectTimeout(limit))
             }
         };
-        self.reach.saw(done.is_ok());
+        self.reach.saw(done.as_ref().err().map(Unreached::of));
         done
     }
 

@@ -14,6 +14,7 @@ use super::pool::Pool;
 use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
 use super::turns::{Turn, Turns};
+use crate::link::control::Unreached;
 use crate::record::Recorder;
 use crate::services::{Credentials, HUB, HttpTarget, Policy, Service, Target};
 
@@ -159,14 +160,14 @@ impl Live {
         self.turns.taken().to_string()
     }
 
-    /// Whether the service can be connected to, as far as was seen.
-    pub(super) fn is_ready(&self) -> bool {
-        self.dialer().reach.is_there()
+    /// Why the service cannot be connected to, as far as was seen; none where it can.
+    pub(super) fn out_of_reach(&self) -> Option<Unreached> {
+        self.dialer().reach.out()
     }
 
     /// Looks whether a service that was out of reach is back.
     pub(super) async fn probe(&self) {
-        if !self.is_ready() {
+        if self.out_of_reach().is_some() {
             // What is wrong was logged.
             drop(Box::pin(self.dialer().dial(Offered::Nothing, self.service.limits.dial)).await);
         }

@@ -10,6 +10,7 @@ use strait_machinery::object;
 
 use super::{AgentConfig, Credentials, HttpTarget, Protocol, Service, Target, Trust};
 use crate::http::fields::HostRule;
+use crate::link::control::Unreached;
 use crate::token::hex;
 
 /// Most bytes of one message.
@@ -30,13 +31,13 @@ pub fn settings_hash(service: &Service) -> String {
     format!("{}-{}", hex(&public[..PUBLIC]), hex(&private[..PRIVATE]))
 }
 
-/// The messages that announce all services, each at most [`MESSAGE_MAX`] bytes; `ready` says
-/// whether a service can be reached, as far as is known. `generation` counts announcements.
+/// The messages that announce all services, each at most [`MESSAGE_MAX`] bytes; `unreached` says
+/// why a service cannot be reached, if that is known. `generation` counts announcements.
 #[must_use]
 pub fn announcement(
     config: &AgentConfig,
     generation: i64,
-    ready: impl Fn(&str) -> bool,
+    unreached: impl Fn(&str) -> Option<Unreached>,
 ) -> Vec<Vec<u8>> {
     let mut all = Sha256::new();
     let mut parts: Vec<Vec<Value>> = vec![Vec::new()];
@@ -48,7 +49,11 @@ pub fn announcement(
         let mut entry = public(service);
         entry.set(&["name"], &**name);
         entry.set(&["hash"], &*hash);
-        entry.set(&["ready"], ready(name));
+        let why = unreached(name);
+        entry.set(&["ready"], why.is_none());
+        if let Some(why) = why {
+            entry.set(&["unreached"], why.as_str());
+        }
         let length = entry.to_bytes().len() + 1;
         // What stands around a list is less than a kilobyte.
         if size + length > MESSAGE_MAX - 1024 {

@@ -9,6 +9,7 @@ use strait_machinery::json;
 use strait_types::Redacted;
 
 use super::*;
+use crate::link::control::Unreached;
 
 const HEAD: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
 
@@ -240,7 +241,8 @@ fn a_reload_keeps_what_did_not_change() {
 #[test]
 fn a36_nothing_of_the_private_side_is_announced() {
     let config = config(FULL);
-    let messages = announcement(&config, 7, |name| name != "db");
+    let messages =
+        announcement(&config, 7, |name| (name == "db").then_some(Unreached::NameNotFound));
     assert_eq!(messages.len(), 1);
     let text = String::from_utf8(messages[0].clone()).unwrap();
     for secret in ["canary", "Canary", "/s/", "8443", "5432", "unix:", "acme:", "https://"] {
@@ -253,6 +255,8 @@ fn a36_nothing_of_the_private_side_is_announced() {
     assert_eq!(names, ["argo", "ci", "db", "mine", "mtls", "site"]);
     assert_eq!(list[1].at(&["methods"]).unwrap().to_string(), r#"["GET","POST"]"#);
     assert_eq!(list[2].at(&["ready"]), Some(&false.into()));
+    assert_eq!(list[2].str_at(&["unreached"]), Some("NameNotFound"));
+    assert_eq!(list[1].at(&["unreached"]), None);
     assert_eq!(list[2].at(&["raw"]), Some(&true.into()));
     assert_eq!(list[3].at(&["protocols"]).unwrap().to_string(), r#"["http1","upgrade"]"#);
 }
@@ -266,7 +270,7 @@ fn many_services_are_announced_in_parts() {
         )
     };
     let list: String = (0..200).map(service).collect();
-    let messages = announcement(&config(&format!("services:\n{list}")), 1, |_| true);
+    let messages = announcement(&config(&format!("services:\n{list}")), 1, |_| None);
     assert!(messages.len() > 1 && messages.iter().all(|message| message.len() <= MESSAGE_MAX));
     let parsed: Vec<_> = messages.iter().map(|message| json::parse(message).unwrap()).collect();
     let count: usize = parsed.iter().map(|message| message.array_at(&["list"]).len()).sum();
@@ -286,7 +290,7 @@ fn a_service_that_no_message_could_hold_is_a_mistake() {
             "services:\n- {{name: a, type: http, url: \"https://x\", allow: {{paths: [{list}]}}}}\n"
         )
     };
-    let messages = announcement(&config(&paths(32)), 1, |_| true);
+    let messages = announcement(&config(&paths(32)), 1, |_| None);
     assert!(messages.len() == 1 && messages[0].len() < MESSAGE_MAX);
     let mistakes = try_read(&paths(33), false).unwrap_err();
     assert!(mistakes[0].contains("services[0].allow: Too long"), "{mistakes:?}");

@@ -9,7 +9,7 @@ use strait_machinery::json::Value;
 use strait_machinery::object;
 
 use crate::agents::set_condition;
-use crate::link::control::Announced;
+use crate::link::control::{Announced, Unreached};
 
 /// How long a service that nobody offers any more is kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -152,24 +152,41 @@ fn offered(service: &mut Value, owner: Owner<'_>, announced: &[Given], now: Time
     let same = |one: &&Given| one.offer.hash == offer.hash;
     let disagree = announced.iter().any(|one| !same(&one));
     let ready = announced.iter().filter(same).filter(|one| one.offer.ready).count();
-    let all_ready = announced.iter().all(|one| one.offer.ready);
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let available = if ready > 0 {
-        ("True", "Ready", "")
-    } else {
-        ("False", "NotReady", "no instance of the agent can reach it")
+    let out = out_of_reach(announced);
+    let (reason, why) = out.as_ref().map_or(("NotReady", ""), |(reason, why)| (*reason, &**why));
+    let none_reaches = format!("no instance of the agent can reach it{why}");
+    let one_does_not = format!("an instance cannot reach it{why}; its log says more");
+    let available = match ready {
+        0 => ("False", "NotReady", &*none_reaches),
+        _ => ("True", "Ready", ""),
     };
     let degraded = if disagree {
         let why = "instances disagree: requests go to the newest configuration only";
         ("True", "InstancesDisagree", why)
-    } else if !all_ready {
-        ("True", "NotReady", "an instance cannot reach it; its log says why")
+    } else if out.is_some() {
+        ("True", reason, &*one_does_not)
     } else {
         ("False", "Agreed", "")
     };
     set_condition(service, "Announced", ("True", "Announced", ""), &now);
     set_condition(service, "Available", available, &now);
     set_condition(service, "Degraded", degraded, &now);
+}
+
+/// Why instances cannot reach a service: a reason, and `: ` with words where any says why; none
+/// where all can. Of what an agent says nothing but the class gets here.
+fn out_of_reach(announced: &[Given]) -> Option<(&'static str, String)> {
+    let mut out = announced.iter().filter(|one| !one.offer.ready).peekable();
+    out.peek()?;
+    let classes: BTreeSet<Unreached> = out.filter_map(|one| one.offer.unreached).collect();
+    let reason = match (classes.first(), classes.len()) {
+        (Some(one), 1) => one.as_str(),
+        _ => "NotReady",
+    };
+    let words: Vec<&str> = classes.iter().map(|one| one.text()).collect();
+    let colon = if words.is_empty() { "" } else { ": " };
+    Some((reason, format!("{colon}{}", words.join(", "))))
 }
 
 /// What becomes of a service that nobody offers.
@@ -263,6 +280,14 @@ mod tests {
     #[test]
     fn conditions_follow_from_what_instances_say() {
         let unready = |offer: &mut Announced| offer.ready = false;
+        let refused = |offer: &mut Announced| {
+            (offer.ready, offer.unreached) = (false, Some(Unreached::ConnectionRefused));
+        };
+        let late = |offer: &mut Announced| {
+            (offer.ready, offer.unreached) = (false, Some(Unreached::TimedOut));
+        };
+        // It is reached now, whatever was wrong before.
+        let back = |offer: &mut Announced| offer.unreached = Some(Unreached::TimedOut);
         let other = |offer: &mut Announced| offer.hash = "h2".into();
         let other_unready =
             |offer: &mut Announced| (offer.hash, offer.ready) = ("h2".into(), false);
@@ -270,6 +295,13 @@ mod tests {
             (vec![one("i1", 1, |_| ())], "True True/Ready False/Agreed"),
             (vec![one("i1", 1, unready)], "True False/NotReady True/NotReady"),
             (vec![one("i1", 1, |_| ()), one("i2", 1, unready)], "True True/Ready True/NotReady"),
+            (vec![one("i1", 1, refused)], "True False/NotReady True/ConnectionRefused"),
+            (
+                vec![one("i1", 1, refused), one("i2", 1, unready), one("i3", 1, |_| ())],
+                "True True/Ready True/ConnectionRefused",
+            ),
+            (vec![one("i1", 1, late), one("i2", 1, refused)], "True False/NotReady True/NotReady"),
+            (vec![one("i1", 1, back)], "True True/Ready False/Agreed"),
             (
                 vec![one("i1", 1, |_| ()), one("i2", 2, other)],
                 "True True/Ready True/InstancesDisagree",
@@ -290,6 +322,25 @@ mod tests {
         assert_eq!(conditions(&gone), "False False/AgentOffline False/AgentOffline");
         let withdrawn = written(&plan(&seen(Vec::new()), &stored(made())));
         assert_eq!(conditions(&withdrawn), "False False/Withdrawn False/Withdrawn");
+    }
+
+    #[test]
+    fn a_degraded_service_says_why_in_words_of_the_hub() {
+        let text =
+            r#"{"name":"ci","type":"jenkins","hash":"h1","unreached":"10.0.0.7: \u001b[31m"}"#;
+        let hostile: Announced = serde_json::from_str(text).unwrap();
+        for (why, expected) in [
+            (Some(Unreached::NameNotFound), "its name is not found; its log says more"),
+            (hostile.unreached, "the connection fails; its log says more"),
+        ] {
+            let given = one("i1", 1, |offer| (offer.ready, offer.unreached) = (false, why));
+            let value = written(&plan(&seen(vec![given]), &BTreeMap::new()));
+            let all = value.array_at(&["status", "conditions"]);
+            let own = all.iter().find(|own| own.str_at(&["type"]) == Some("Degraded")).unwrap();
+            let told = format!("an instance cannot reach it: {expected}");
+            assert_eq!(own.str_at(&["message"]), Some(&*told));
+            assert!(!value.to_string().contains("10.0.0.7"));
+        }
     }
 
     #[test]

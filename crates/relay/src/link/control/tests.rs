@@ -57,7 +57,9 @@ fn an_agents_own_announcement_is_understood() {
     let source = strait_api::private::Source { file: "f", text };
     let read = crate::services::read(&source, &crate::services::Disk, false);
     let config = read.unwrap().unwrap().config;
-    let messages = crate::services::announcement(&config, 3, |name| name == "ci");
+    let messages = crate::services::announcement(&config, 3, |name| {
+        (name == "db").then_some(Unreached::TimedOut)
+    });
     let framed: Vec<u8> = messages.iter().flat_map(|one| frame(one).unwrap()).collect();
     let mut messages = decode(&framed).unwrap();
     let Some(Message::Services(services)) = messages.pop() else { panic!("{messages:?}") };
@@ -71,6 +73,7 @@ fn an_agents_own_announcement_is_understood() {
         ("ci", true, false, &["GET".to_owned()][..])
     );
     assert_eq!((&*db.r#type, db.ready, db.raw, &*db.annotations["a"]), ("tcp", false, true, "b"));
+    assert_eq!((ci.unreached, db.unreached), (None, Some(Unreached::TimedOut)));
 }
 
 #[test]

@@ -265,7 +265,10 @@ async fn a_service_out_of_reach_is_announced_as_that_until_it_is_back() {
     let ready = || {
         let message = rig.serving.announcement(1).remove(0);
         let message = strait_machinery::json::parse(&message).unwrap();
-        message.array_at(&["list"])[0].at(&["ready"]).and_then(|own| own.as_bool())
+        let web = &message.array_at(&["list"])[0];
+        let ready = web.at(&["ready"]).and_then(|own| own.as_bool());
+        assert_eq!(web.str_at(&["unreached"]).is_none(), ready == Some(true));
+        ready
     };
     let mut reached = rig.serving.reached();
     assert_eq!(ready(), Some(true));
