@@ -8,8 +8,8 @@ use libfuzzer_sys::fuzz_target;
 use strait_tunnel::{Config, Connection, Event, Out, Read, Role, Side, StreamId};
 
 /// Preface and HELLO of an agent with the default limits.
-const GREETING: &[u8] = b"\x89STRAIT\n\0\x01\0\x01\0\0\0\0\x01\0\0\x1d\0\0\0\0\0\x01\0\x01\x01\
-    \0\x03\0\x14\0\0\x3f\xf8\0\0\x80\0\0\0\0\0\0\x04\0\0\0\0\x08\0";
+const GREETING: &[u8] = b"\x89STRAIT\n\0\x01\0\x01\0\0\0\0\x01\0\0\x29\0\0\0\0\0\x01\0\x01\x01\
+    \0\x03\0\x14\0\0\x3f\xf8\0\0\x80\0\0\0\0\0\0\x04\0\0\0\0\x08\0\0\x06\0\x08\0\0\0\0\0\0\0\x27";
 
 fuzz_target!(|input: (bool, bool, Vec<Vec<u8>>)| {
     let (greeted, reads, parts) = input;

@@ -29,7 +29,7 @@ use self::transmit::{Block, Slots};
 use crate::code::Code;
 use crate::decode::Decoder;
 use crate::event::{Close, Drain, Draining, Event, Incoming};
-use crate::hello::Peer;
+use crate::hello::{EXTENDED_HEADS, Peer};
 use crate::limits::{Config, Side};
 use crate::liveness::Liveness;
 use crate::preface;
@@ -270,6 +270,11 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref()
+    }
+
+    /// Whether heads may begin with extensions: both sides read them.
+    fn extends_heads(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.capabilities & EXTENDED_HEADS != 0)
     }
 
     /// The smallest round trip of the last 5 to 10 s, if one was measured.

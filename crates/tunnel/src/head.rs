@@ -55,7 +55,7 @@ pub enum HeadError {
     /// Control characters, or blanks at its ends.
     #[error("a field's value is not valid")]
     Value,
-    /// The extensions of a request are wrong, or one that must be understood is not known.
-    #[error("an extension of the request is not valid or not known")]
+    /// The extensions of a head are wrong, or one that must be understood is not known.
+    #[error("an extension of the head is not valid or not known")]
     Extension,
 }

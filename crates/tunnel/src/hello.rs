@@ -23,8 +23,11 @@ const LABEL: u16 = 12;
 /// Bytes of a text that is shown at most.
 const SHOWN: usize = 64;
 
-/// What this crate can do: raw streams (1), upgrades (2), trailers (4).
-pub(crate) const CAPABILITIES: u64 = 1 | 2 | 4;
+/// What this crate can do: raw streams (1), upgrades (2), trailers (4), extended heads.
+pub(crate) const CAPABILITIES: u64 = 1 | 2 | 4 | EXTENDED_HEADS;
+
+/// Heads may begin with extensions.
+pub(crate) const EXTENDED_HEADS: u64 = 32;
 
 /// What an endpoint is. Its name comes from its certificate, never from HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -171,7 +171,8 @@ pub(crate) struct SendHalf {
     pub(crate) state: SendState,
     pub(crate) stage: Stage,
     pub(crate) opening: Option<Bytes>,
-    pub(crate) heads: VecDeque<Bytes>,
+    /// Each with whether it begins with extensions.
+    pub(crate) heads: VecDeque<(Bytes, bool)>,
     pub(crate) data: Chunks,
     pub(crate) trailers: Option<Bytes>,
     /// Bytes taken from the application since the start.
@@ -395,12 +396,13 @@ impl Stream {
 
     /// Bytes of memory that it takes.
     pub(crate) fn memory(&self) -> usize {
-        let blocks = self.send.heads.iter().chain(&self.send.opening).chain(&self.send.trailers);
+        let heads = self.send.heads.iter().map(|(block, _)| block);
+        let blocks = heads.chain(&self.send.opening).chain(&self.send.trailers);
         let sending: usize = blocks.map(Bytes::len).sum();
         size_of::<Self>()
             + sending
             + self.opened_with.as_ref().map_or(0, OpenHead::len)
-            + self.send.heads.capacity() * size_of::<Bytes>()
+            + self.send.heads.capacity() * size_of::<(Bytes, bool)>()
             + self.send.data.memory()
             + self.recv.heads.capacity() * size_of::<Response>()
             + self.recv.head_bytes()

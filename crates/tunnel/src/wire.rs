@@ -21,6 +21,8 @@ pub(crate) const OPEN_PREFIX: usize = 8;
 pub(crate) const END: u8 = 1;
 /// The block goes on in the next frame.
 pub(crate) const MORE: u8 = 2;
+/// The block of a HEAD begins with extensions; counts in its first frame.
+pub(crate) const EXTENDED: u8 = 4;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,9 @@ use crate::stream::{
     Stage, Step, Stream, StreamId,
 };
 use crate::window::Window;
-use crate::wire::{self, BLOCK, END, FrameType, Header, MORE, OPEN_PREFIX, Reader, Violation};
+use crate::wire::{
+    self, BLOCK, END, EXTENDED, FrameType, Header, MORE, OPEN_PREFIX, Reader, Violation,
+};
 
 /// A stream that the peer resets sooner was hardly meant.
 const QUICK: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ pub(super) struct Assembly {
     id: StreamId,
     kind: FrameType,
     prefix: [u8; OPEN_PREFIX],
+    /// The first frame says that it begins with extensions.
+    extended: bool,
     bytes: BytesMut,
     parts: u32,
     /// Nobody will read it.
@@ -41,6 +45,13 @@ impl Assembly {
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity()
     }
+}
+
+/// A block whose parts have all come.
+struct Whole {
+    prefix: [u8; OPEN_PREFIX],
+    extended: bool,
+    block: Bytes,
 }
 
 /// The fixed part of an OPEN.
@@ -96,7 +107,9 @@ impl Connection {
             }
         }
         match self.collect(header, prefix, &part, dropped, region)? {
-            Some((prefix, block)) => self.opened(id, &Opening::parse(prefix), block, header),
+            Some(Whole { prefix, block, .. }) => {
+                self.opened(id, &Opening::parse(prefix), block, header)
+            }
             None => Ok(()),
         }
     }
@@ -137,16 +150,18 @@ impl Connection {
         part: &Bytes,
         dropped: bool,
         region: usize,
-    ) -> Result<Option<([u8; OPEN_PREFIX], Bytes)>, Violation> {
-        let more = header.has(MORE);
+    ) -> Result<Option<Whole>, Violation> {
+        let (more, extended) = (header.has(MORE), header.has(EXTENDED));
         if self.assembly.is_none() && !more {
-            return Ok((!dropped).then(|| (prefix, compact(part, region))));
+            let whole = || Whole { prefix, extended, block: compact(part, region) };
+            return Ok((!dropped).then(whole));
         }
         let parts_max = wire_parts(self.config.limits.frame);
         let mut assembly = self.assembly.take().unwrap_or_else(|| Assembly {
             id: StreamId(header.stream),
             kind: header.kind,
             prefix,
+            extended,
             bytes: BytesMut::new(),
             parts: 0,
             dropped,
@@ -165,7 +180,9 @@ impl Connection {
             self.assembly = Some(assembly);
             return Ok(None);
         }
-        Ok((!assembly.dropped).then(|| (assembly.prefix, assembly.bytes.freeze())))
+        let Assembly { prefix, extended, .. } = assembly;
+        let whole = || Whole { prefix, extended, block: assembly.bytes.freeze() };
+        Ok((!assembly.dropped).then(whole))
     }
 
     fn opened(
@@ -233,8 +250,10 @@ impl Connection {
         }
         let dropped = self.streams.get(id).is_none_or(|stream| stream.end.is_some());
         let collected = self.collect(header, [0; OPEN_PREFIX], payload, dropped, region)?;
-        let Some((_, block)) = collected else { return Ok(()) };
-        match self.take_head(id, block, header.has(END)) {
+        let Some(Whole { block, extended, .. }) = collected else { return Ok(()) };
+        // A flag that means nothing between these two is ignored.
+        let extended = extended && self.extends_heads();
+        match self.take_head(id, (block, extended), header.has(END)) {
             Ok(()) if header.has(END) => self.receive_end(id),
             Ok(()) => {}
             Err((code, text)) => self.reset(id, Directions::Both, code, text),
@@ -246,7 +265,7 @@ impl Connection {
     fn take_head(
         &mut self,
         id: StreamId,
-        block: Bytes,
+        (block, extended): (Bytes, bool),
         end: bool,
     ) -> Result<(), (Code, &'static str)> {
         let Some(stream) = self.streams.find(id) else { return Ok(()) };
@@ -257,8 +276,11 @@ impl Connection {
         if stream.recv.is_over() {
             return broken("HEAD after the end");
         }
-        let length = block.len();
-        let Ok(head) = Head::parse(block) else { return broken("a malformed head") };
+        let Ok(head) = Head::parse(block, extended) else { return broken("a malformed head") };
+        let length = match &head {
+            Head::Response(response) => response.block().len(),
+            Head::Trailers(trailers) => trailers.block().len(),
+        };
         let step = match &head {
             Head::Response(response) => Step::of(response),
             Head::Trailers(_) => Step::Trailers,

@@ -118,10 +118,10 @@ impl Connection {
     /// # Errors
     /// The stream is over, or the head cannot come now.
     pub fn send_head(&mut self, id: StreamId, head: &Response, end: bool) -> Result<(), SendError> {
-        let step = Step::of(head);
+        let (step, extended) = (Step::of(head), self.extends_heads());
         let (stream, stage) = self.step(id, step, end)?;
         stream.send.stage = stage;
-        stream.send.heads.push_back(head.block().clone());
+        stream.send.heads.push_back(head.block_for(extended));
         if end {
             stream.send.state = SendState::Finishing;
         }

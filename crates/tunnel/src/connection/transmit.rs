@@ -10,7 +10,7 @@ use crate::limits::{CONTROL, QUEUES};
 use crate::out::Out;
 use crate::schedule::Place;
 use crate::stream::{Class, Directions, Kind, SendState, StreamId};
-use crate::wire::{self, END, FrameType, HEADER, MORE, OPEN_PREFIX, TEXT};
+use crate::wire::{self, END, EXTENDED, FrameType, HEADER, MORE, OPEN_PREFIX, TEXT};
 
 /// DATA is not cut shorter than this to fill a batch.
 const DATA_MIN: usize = 4 << 10;
@@ -42,6 +42,8 @@ pub(super) struct Block {
     kind: FrameType,
     prefix: Option<[u8; OPEN_PREFIX]>,
     rest: Bytes,
+    /// Flags of its first frame alone.
+    flags: u8,
     end: bool,
 }
 
@@ -321,18 +323,19 @@ impl Connection {
     fn begin_block(&mut self, out: &mut Out, id: StreamId) -> Fit {
         let Some(stream) = self.streams.find(id) else { return Fit::Full };
         let half = &mut stream.send;
-        let next = half.opening.iter().chain(&half.heads).chain(&half.trailers).next();
+        let heads = half.heads.iter().map(|(block, _)| block);
+        let next = half.opening.iter().chain(heads).chain(&half.trailers).next();
         let first = next.map_or(0, Bytes::len) + OPEN_PREFIX;
         if out.room() < HEADER + first.min(wire::FRAME as usize) {
             return Fit::Full;
         }
-        let (kind, prefix, rest) = if let Some(block) = half.opening.take() {
+        let (kind, prefix, (rest, extended)) = if let Some(block) = half.opening.take() {
             let granted = u32::try_from(stream.recv.window.granted()).unwrap_or(u32::MAX);
-            (FrameType::Open, Some(open_prefix(stream.kind, stream.class, granted)), block)
+            (FrameType::Open, Some(open_prefix(stream.kind, stream.class, granted)), (block, false))
         } else if let Some(block) = half.heads.pop_front() {
             (FrameType::Head, None, block)
         } else if let Some(block) = half.trailers.take() {
-            (FrameType::Head, None, block)
+            (FrameType::Head, None, (block, false))
         } else {
             return Fit::Sent;
         };
@@ -340,7 +343,8 @@ impl Connection {
             stream.send.heads = std::collections::VecDeque::new();
         }
         let end = stream.send.is_last();
-        self.block = Some(Block { id, kind, prefix, rest, end });
+        let flags = if extended { EXTENDED } else { 0 };
+        self.block = Some(Block { id, kind, prefix, rest, flags, end });
         self.put_block(out);
         Fit::Sent
     }
@@ -355,12 +359,14 @@ impl Connection {
                 return Fit::Full;
             }
             let more = length < block.rest.len();
-            let flags = if more { MORE } else { 0 } | if block.end && !more { END } else { 0 };
+            let flags = block.flags
+                | if more { MORE } else { 0 }
+                | if block.end && !more { END } else { 0 };
             let header = wire::header(block.kind, flags, prefix.len() + length, block.id.0);
             out.put_slice(&header);
             out.put_slice(prefix);
             out.put(block.rest.split_to(length));
-            block.prefix = None;
+            (block.prefix, block.flags) = (None, 0);
             if !more {
                 let id = block.id;
                 self.block = None;

@@ -72,8 +72,8 @@ pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
     }
 }
 
-/// Appends a field; blanks around its value are left out.
-pub(super) fn put(out: &mut BytesMut, field: Field<'_>) -> Result<(), HeadError> {
+/// Appends a field to a block that begins at `from`; blanks around its value are left out.
+pub(super) fn put(out: &mut BytesMut, from: usize, field: Field<'_>) -> Result<(), HeadError> {
     let value = field.value.trim_ascii();
     if !is_name(field.name) {
         return Err(HeadError::Name);
@@ -92,7 +92,7 @@ pub(super) fn put(out: &mut BytesMut, field: Field<'_>) -> Result<(), HeadError>
     out.put_u8(if field.sensitive { SENSITIVE } else { 0 });
     out.put_u16(u16::try_from(value.len()).map_err(|_| HeadError::TooLarge)?);
     out.put_slice(value);
-    if out.len() > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(()) }
+    if out.len() - from > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(()) }
 }
 
 /// Takes a field off the front; what it says is not looked at but for its form.

@@ -233,7 +233,7 @@ impl Request {
                 if usize::from(count) == super::MAX_FIELDS {
                     return Err(HeadError::TooManyFields);
                 }
-                field::put(out, one)?;
+                field::put(out, 0, one)?;
                 count += 1;
             }
             Ok(Some(count))

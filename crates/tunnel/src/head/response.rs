@@ -1,17 +1,26 @@
 //! Responses and trailers.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::field::{self, Field, Fields};
 use super::{HeadError, MAX_BLOCK};
+use crate::tlv;
+use crate::wire::Reader;
 
 /// Bytes before the fields.
 const PREFIX: usize = 2;
+/// TLV: how long the service took for this head, u32 microseconds.
+const TOOK: u16 = 2;
 
-/// A response's head: u16 status, fields.
+/// A response's head: u16 status, fields. Before it stand its extensions, if it has any: u16
+/// length of TLVs, TLVs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     block: Bytes,
+    /// Where the status is: bytes of the extensions.
+    at: usize,
 }
 
 impl Response {
@@ -23,20 +32,73 @@ impl Response {
         status: u16,
         fields: impl IntoIterator<Item = Field<'a>>,
     ) -> Result<Self, HeadError> {
+        Self::encoded(BytesMut::with_capacity(256), status, fields)
+    }
+
+    /// The same, which says how long the service took for it: to a peer that can read that, and as
+    /// far as there is room.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn timed<'a>(
+        status: u16,
+        fields: impl IntoIterator<Item = Field<'a>>,
+        took: Duration,
+    ) -> Result<Self, HeadError> {
+        let mut out = BytesMut::with_capacity(256);
+        out.put_u16(8);
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        tlv::put(&mut out, TOOK, &micros.to_be_bytes()).ok_or(HeadError::Extension)?;
+        Self::encoded(out, status, fields)
+    }
+
+    fn encoded<'a>(
+        mut out: BytesMut,
+        status: u16,
+        fields: impl IntoIterator<Item = Field<'a>>,
+    ) -> Result<Self, HeadError> {
         if !is_status(status) {
             return Err(HeadError::Status);
         }
-        Ok(Self { block: encode(status, fields)? })
+        let at = out.len();
+        encode(&mut out, status, fields)?;
+        let block = out.freeze();
+        Ok(match block.len() > MAX_BLOCK {
+            true => Self { block: block.slice(at..), at: 0 },
+            false => Self { block, at },
+        })
     }
 
     pub(crate) fn block(&self) -> &Bytes {
         &self.block
     }
 
+    /// Its block, and whether that begins with extensions; `extended`: the peer can read those.
+    pub(crate) fn block_for(&self, extended: bool) -> (Bytes, bool) {
+        match self.at {
+            0 => (self.block.clone(), false),
+            at if !extended => (self.block.slice(at..), false),
+            _ => (self.block.clone(), true),
+        }
+    }
+
+    /// How long the service took for it, if the peer says so. It may say anything.
+    ///
+    /// # Panics
+    /// Never: the block was checked.
+    #[must_use]
+    pub fn took(&self) -> Option<Duration> {
+        let extensions = self.block[..self.at].get(2..)?;
+        let mut took = None;
+        let read = tlv::read(extensions, |kind, value| extension(kind, value, &mut took));
+        read.expect("they were checked");
+        took
+    }
+
     /// 100–599.
     #[must_use]
     pub fn status(&self) -> u16 {
-        u16::from_be_bytes([self.block[0], self.block[1]])
+        u16::from_be_bytes([self.block[self.at], self.block[self.at + 1]])
     }
 
     /// Whether another head follows: 1xx but 101.
@@ -48,7 +110,7 @@ impl Response {
     /// In the order of the message.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
-        Fields::checked(&self.block[PREFIX..])
+        Fields::checked(&self.block[self.at + PREFIX..])
     }
 
     /// A part of this head as bytes of its own, without a copy.
@@ -73,7 +135,9 @@ impl Trailers {
     /// # Errors
     /// What the fields break; see [`HeadError`].
     pub fn new<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> Result<Self, HeadError> {
-        Ok(Self { block: encode(0, fields)? })
+        let mut out = BytesMut::with_capacity(256);
+        encode(&mut out, 0, fields)?;
+        Ok(Self { block: out.freeze() })
     }
 
     pub(crate) fn block(&self) -> &Bytes {
@@ -104,22 +168,42 @@ pub(crate) enum Head {
 }
 
 impl Head {
-    /// Checks a block from the peer.
-    pub(crate) fn parse(block: Bytes) -> Result<Self, HeadError> {
+    /// Checks a block from the peer; `extended`: it begins with extensions.
+    pub(crate) fn parse(block: Bytes, extended: bool) -> Result<Self, HeadError> {
         if block.len() > MAX_BLOCK {
             return Err(HeadError::TooLarge);
         }
-        let status = block.first_chunk::<PREFIX>().ok_or(HeadError::Length)?;
+        let at = if extended { check_extensions(&block)? } else { 0 };
+        let status = block[at..].first_chunk::<PREFIX>().ok_or(HeadError::Length)?;
         let status = u16::from_be_bytes(*status);
         if status != 0 && !is_status(status) {
             return Err(HeadError::Status);
         }
-        field::check(&block[PREFIX..], None)?;
+        field::check(&block[at + PREFIX..], None)?;
         Ok(match status {
-            0 => Self::Trailers(Trailers { block }),
-            _ => Self::Response(Response { block }),
+            0 => Self::Trailers(Trailers { block: block.slice(at..) }),
+            _ => Self::Response(Response { block, at }),
         })
     }
+}
+
+/// Bytes of the extensions that a block begins with.
+fn check_extensions(block: &[u8]) -> Result<usize, HeadError> {
+    let mut rest = Reader(block);
+    let length = rest.u16().ok_or(HeadError::Length)?;
+    let extensions = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
+    tlv::read(extensions, |kind, value| extension(kind, value, &mut None))
+        .map_err(|_| HeadError::Extension)?;
+    Ok(2 + extensions.len())
+}
+
+fn extension(kind: u16, value: &[u8], took: &mut Option<Duration>) -> Result<bool, ()> {
+    if kind != TOOK {
+        return Ok(false);
+    }
+    let micros = u32::from_be_bytes(value.try_into().map_err(|_| ())?);
+    *took = Some(Duration::from_micros(micros.into()));
+    Ok(true)
 }
 
 fn is_status(status: u16) -> bool {
@@ -127,18 +211,19 @@ fn is_status(status: u16) -> bool {
 }
 
 fn encode<'a>(
+    out: &mut BytesMut,
     status: u16,
     fields: impl IntoIterator<Item = Field<'a>>,
-) -> Result<Bytes, HeadError> {
-    let mut out = BytesMut::with_capacity(256);
+) -> Result<(), HeadError> {
+    let before = out.len();
     out.put_u16(status);
     for (count, one) in fields.into_iter().enumerate() {
         if count == super::MAX_FIELDS {
             return Err(HeadError::TooManyFields);
         }
-        field::put(&mut out, one)?;
+        field::put(out, before, one)?;
     }
-    Ok(out.freeze())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -146,7 +231,7 @@ mod tests {
     use super::*;
 
     fn parse(bytes: &[u8]) -> Result<Head, HeadError> {
-        Head::parse(Bytes::copy_from_slice(bytes))
+        Head::parse(Bytes::copy_from_slice(bytes), false)
     }
 
     #[test]
@@ -158,6 +243,7 @@ mod tests {
         ];
         let response = Response::new(200, fields).unwrap();
         let Ok(Head::Response(read)) = parse(response.block()) else { panic!() };
+        assert_eq!(read.took(), None);
         assert_eq!(read.status(), 200);
         let values: Vec<_> = read.fields().map(|field| (field.name, field.value)).collect();
         let expected: [(&str, &[u8]); 3] =
@@ -169,6 +255,61 @@ mod tests {
 
         let trailers = Trailers::new([Field::new("grpc-status", b"0")]).unwrap();
         assert_eq!(parse(trailers.block()), Ok(Head::Trailers(trailers)));
+    }
+
+    #[test]
+    fn a_head_says_how_long_the_service_took_where_the_peer_reads_that() {
+        let fields = || [Field::new("age", b"1")];
+        let plain = Response::new(200, fields()).unwrap();
+        for (took, expected) in [
+            (Duration::from_micros(1_234), Duration::from_micros(1_234)),
+            (Duration::MAX, Duration::from_micros(u32::MAX.into())),
+        ] {
+            let timed = Response::timed(200, fields(), took).unwrap();
+            assert_eq!((timed.status(), timed.fields().count()), (200, 1));
+            let (block, extended) = timed.block_for(true);
+            assert!(extended);
+            let Ok(Head::Response(read)) = Head::parse(block, true) else { panic!() };
+            assert_eq!((read.took(), &read), (Some(expected), &timed));
+            assert_eq!(timed.block_for(false), (plain.block().clone(), false));
+            assert_eq!(plain.block_for(true), (plain.block().clone(), false));
+        }
+        // Where there is no room for it, it is left out.
+        let value = vec![b'v'; 32_760];
+        let long = || [Field::new("age", &value), Field::new("age", &value)];
+        assert_eq!(MAX_BLOCK - Response::new(200, long()).unwrap().block().len(), 6);
+        assert_eq!(
+            Response::timed(200, long(), Duration::ZERO).unwrap(),
+            Response::new(200, long()).unwrap()
+        );
+    }
+
+    /// An even extension is skipped where it is not known; an odd one breaks the head, as does one
+    /// that cannot be.
+    #[test]
+    fn extensions_of_a_head_are_checked() {
+        let broken = |error| (None, Some(error));
+        let table: [(&[u8], (Option<Option<u64>>, Option<HeadError>)); 9] = [
+            (&[0, 0, 0, 200], (Some(None), None)),
+            (&[0, 8, 0, 2, 0, 4, 0, 0, 0, 7, 0, 200], (Some(Some(7)), None)),
+            (&[0, 4, 0, 4, 0, 0, 0, 200], (Some(None), None)),
+            (&[0, 4, 0, 3, 0, 0, 0, 200], broken(HeadError::Extension)),
+            (&[0, 7, 0, 2, 0, 3, 0, 0, 7, 0, 200], broken(HeadError::Extension)),
+            (&[0, 8, 0, 4, 0, 0, 0, 4, 0, 0, 0, 200], broken(HeadError::Extension)),
+            (&[0, 9, 0, 200], broken(HeadError::Length)),
+            (&[0], broken(HeadError::Length)),
+            (&[0, 0], broken(HeadError::Length)),
+        ];
+        for (bytes, expected) in table {
+            let read = match Head::parse(Bytes::copy_from_slice(bytes), true) {
+                Ok(Head::Response(head)) => {
+                    (Some(head.took().map(|took| u64::try_from(took.as_micros()).unwrap())), None)
+                }
+                Ok(Head::Trailers(_)) => panic!("{bytes:?}"),
+                Err(error) => (None, Some(error)),
+            };
+            assert_eq!(read, expected, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -152,6 +152,42 @@ fn mistakes_of_a_stream_end_the_stream() {
     }
 }
 
+/// Extensions of a head are read where both sides said so, and mistakes in them end the stream.
+#[test]
+fn extensions_that_cannot_be_end_the_stream() {
+    const EXTENDED: u8 = 4;
+    let capable: &[u8] = &[0, 6, 0, 8, 0, 0, 0, 0, 0, 0, 0, 32];
+    let timed: &[u8] = &[0, 8, 0, 2, 0, 4, 0xff, 0xff, 0xff, 0xff, 0, 200];
+    let took = Some(Some(Duration::from_micros(u32::MAX.into())));
+    let table: [(&str, &[u8], u8, &[u8], Option<Option<Duration>>); 8] = [
+        ("a time", capable, EXTENDED, timed, took),
+        ("one that is not known", capable, EXTENDED, &[0, 4, 0, 4, 0, 0, 0, 200], Some(None)),
+        ("no flag, so a status of 8", capable, 0, timed, None),
+        ("a flag that means nothing here", b"", EXTENDED, timed, None),
+        ("the same, ignored", b"", EXTENDED, &[0, 200], Some(None)),
+        ("one that must be known", capable, EXTENDED, &[0, 4, 0, 3, 0, 0, 0, 200], None),
+        ("a time of three bytes", capable, EXTENDED, &[0, 7, 0, 2, 0, 3, 0, 0, 0, 0, 200], None),
+        ("longer than the head", capable, EXTENDED, &[0xff, 0xff, 0, 200], None),
+    ];
+    for (name, said, flags, head, expected) in table {
+        let mut raw = Raw::fresh(Side::Acceptor);
+        raw.send(&greeting(1, said));
+        assert!(matches!(raw.connection.poll_event(), Some(Event::Ready(_))));
+        raw.bytes();
+        let asked = crate::streams::request("POST", Tlvs::default());
+        let id = raw.connection.open(raw.now, &asked, Class::Normal, false).unwrap();
+        raw.bytes();
+        raw.send(&frame(HEAD, flags, 2, head));
+        let read = match raw.connection.read(id) {
+            Read::Head(head) => Some((head.status(), head.took())),
+            _ => None,
+        };
+        assert_eq!(read, expected.map(|took| (200, took)), "{name}");
+        let resets = raw.frames().iter().filter(|frame| frame.kind == RESET).count();
+        assert_eq!(resets, usize::from(expected.is_none()), "{name}");
+    }
+}
+
 /// A body that is longer or shorter than was said is never whole.
 #[test]
 fn a_body_has_the_length_that_was_announced() {

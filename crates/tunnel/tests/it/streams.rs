@@ -60,6 +60,33 @@ fn closed(events: &[Event]) -> Option<(Code, bool)> {
 }
 
 #[test]
+fn how_long_a_service_took_is_told_to_a_peer_that_reads_it() {
+    let long = vec![b'v'; 40_000];
+    let took = Duration::from_micros(1_500);
+    for (agents, hubs, value, expected) in [
+        (u64::MAX, u64::MAX, &b"v"[..], Some(took)),
+        // In several frames.
+        (u64::MAX, u64::MAX, &long, Some(took)),
+        (u64::MAX, 7, b"v", None),
+        (7, u64::MAX, &long, None),
+    ] {
+        let (mut agent, mut hub) = (crate::net::agent(), crate::net::hub());
+        agent.capabilities &= agents;
+        hub.capabilities &= hubs;
+        let mut net = Net::with(Line::default(), 1, agent, hub);
+        quiet(&mut net);
+        let id = arrive(&mut net, &request("GET", Tlvs::default()), true);
+        let head = Response::timed(200, [Field::new("server", value)], took).unwrap();
+        net.ends[DIALLER].connection.send_head(id, &head, true).unwrap();
+        net.carry();
+        let read = reads(&mut net, ACCEPTOR, id);
+        let [Read::Head(head), Read::End] = &read[..] else { panic!("{read:?}") };
+        let fields: Vec<_> = head.fields().map(|field| field.value.len()).collect();
+        assert_eq!((head.status(), head.took(), fields), (200, expected, vec![value.len()]));
+    }
+}
+
+#[test]
 fn an_exchange_has_heads_bytes_and_trailers_in_their_order() {
     let mut net = Net::ready(Line::default(), 1);
     quiet(&mut net);

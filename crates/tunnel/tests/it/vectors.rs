@@ -114,12 +114,16 @@ fn play() -> String {
     pair.carry("a request without a body, from the acceptor: OPEN with END");
     pair.drop_events();
     pair.agent.accept(id);
-    pair.agent.send_head(id, &response(200), false).unwrap();
+    let fields = [Field::new("content-type", b"text/plain")];
+    let head = Response::timed(200, fields, Duration::from_micros(1_500)).unwrap();
+    pair.agent.send_head(id, &head, false).unwrap();
     pair.agent.write(id, &mut Bytes::from_static(b"hello"));
     pair.agent
         .send_trailers(id, &Trailers::new([Field::new("grpc-status", b"0")]).unwrap())
         .unwrap();
-    pair.carry("its answer: ACCEPT, HEAD, DATA, trailers with END");
+    pair.carry(
+        "its answer: ACCEPT, HEAD that says how long the service took, DATA, trailers with END",
+    );
     while !matches!(pair.hub.read(id), Read::End) {}
     pair.drop_events();
     pair.agent.release(id);
