@@ -6,6 +6,8 @@ mod message;
 mod pump;
 mod upload;
 
+use std::time::Duration;
+
 use http::StatusCode;
 use strait_tunnel::{Code, End, OpenError};
 
@@ -16,8 +18,9 @@ pub(crate) use upload::Upload;
 
 /// Hears what passes on a stream. Dropped before it heard of an end, the client left.
 pub(crate) trait Meter: Send + Sync + Unpin + 'static {
-    /// The head of the answer came.
-    fn answered(&self, status: StatusCode);
+    /// The head of the answer came; `inner`: how long the service took for it, as whoever serves
+    /// it says.
+    fn answered(&self, status: StatusCode, inner: Option<Duration>);
     /// Bytes from the service.
     fn brought(&self, bytes: usize);
     /// All the bytes to the service so far.

@@ -364,6 +364,22 @@ async fn streams_are_counted_by_service_as_long_as_there_is_one() {
     };
     let text = tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
     assert!(text.contains("strait_relay_refused_total{reason=\"NotFound\"} 1"), "{text}");
+    // An agent may say anything of its service's time: what is left is nothing, or all of it.
+    for took in [Duration::MAX, Duration::ZERO] {
+        let serve = async {
+            let stream = agent.next().await;
+            let head = Response::timed(200, [], took).unwrap();
+            stream.sender.send_head(&head, true).unwrap();
+            stream
+        };
+        assert_eq!(tokio::join!(acme.alice.get(CI), serve).0.status, 200);
+    }
+    let text = root.get("/metrics").await.text();
+    let added = format!("strait_relay_added_seconds_count{{{own},service=\"ci\",class=\"2xx\"}} 2");
+    assert!(text.contains(&added), "{text}");
+    let sum = lines(text, &added.replace("_count{", "_sum{").replace(" 2", " ")).pop().unwrap();
+    let sum: f64 = sum.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(sum > 0.0 && sum < PATIENCE.as_secs_f64(), "{sum}");
     agent.leave().await;
     let gone = async { while !lines(root.get("/metrics").await.text(), &own).is_empty() {} };
     tokio::time::timeout(PATIENCE, gone).await.expect("nothing is said of who is gone");

@@ -42,7 +42,7 @@ pub(crate) fn respond(
 ) -> Result<Response<Body>, Failure> {
     let message = question.message;
     let status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
-    live.answered(status);
+    live.answered(status, head.took());
     let mut fields = fields_of(head.fields(), |value| head.bytes_of(value))?;
     // The other side did the same, and may be another tenant's.
     remove_connection(&mut fields);

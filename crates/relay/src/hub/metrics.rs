@@ -5,6 +5,7 @@
 //! stream of it is open. Labels come from objects; beyond [`SERIES_MAX`] lines of services what is
 //! new is counted as `other`.
 
+mod durations;
 mod scraped;
 
 use std::collections::HashMap;
@@ -21,16 +22,27 @@ use strait_runtime::{Label, Metrics};
 use strait_tunnel::Code;
 use strait_types::ClusterName;
 
+use durations::{Bounds, Durations, LINES as HISTOGRAM_LINES};
 pub(super) use scraped::Scraped;
 
 /// Most lines of services that a scrape has, those of `other` aside.
 const SERIES_MAX: usize = 10_000;
 
-/// Bounds of durations, seconds.
-const SECONDS: [f64; 9] = [0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0, 3600.0];
+/// Bounds of how long streams take, microseconds.
+const TOOK: Bounds = [
+    5_000,
+    25_000,
+    100_000,
+    500_000,
+    2_500_000,
+    10_000_000,
+    60_000_000,
+    600_000_000,
+    3_600_000_000,
+];
 
-/// Lines of a histogram: its bounds, infinity, sum and count.
-const HISTOGRAM_LINES: usize = SECONDS.len() + 3;
+/// Bounds of what the relay adds to a service's own time, microseconds.
+const ADDED: Bounds = [500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
 
 /// What streams are counted under: the hundreds of a status, and none.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -39,7 +51,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const OTHER: &str = "other";
 
 type Labels<const N: usize> = [(&'static str, String); N];
-type Histograms = Family<Labels<4>, Histogram, fn() -> Histogram>;
+type Histograms = Family<Labels<4>, Durations, fn() -> Durations>;
 
 /// The hub's numbers of streams.
 #[derive(Debug)]
@@ -47,6 +59,7 @@ pub(super) struct RelayMetrics {
     open: Family<Labels<3>, Gauge>,
     ended: Family<Labels<4>, Counter>,
     seconds: Histograms,
+    added: Histograms,
     bytes: Family<Labels<4>, Counter>,
     resets: Family<Label, Counter>,
     refused: Family<Label, Counter>,
@@ -68,7 +81,8 @@ pub(super) struct Series {
     open: OnceLock<Slot<Gauge>>,
     stalled: OnceLock<Slot<Counter>>,
     bytes: [OnceLock<Slot<Counter>>; 2],
-    seconds: [OnceLock<Slot<Histogram>>; CLASSES.len()],
+    seconds: [OnceLock<Slot<Durations>>; CLASSES.len()],
+    added: [OnceLock<Slot<Durations>>; CLASSES.len()],
     /// By code; the last is for those without a name.
     ended: [OnceLock<Slot<Counter>>; Code::ALL.len() + 1],
 }
@@ -82,11 +96,11 @@ struct Slot<M> {
 
 impl RelayMetrics {
     pub(super) fn new(metrics: &Metrics) -> Arc<Self> {
-        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
         let new = Self {
             open: Family::default(),
             ended: Family::default(),
-            seconds: Family::new_with_constructor(histogram),
+            seconds: Family::new_with_constructor(|| Durations::new(&TOOK)),
+            added: Family::new_with_constructor(|| Durations::new(&ADDED)),
             bytes: Family::default(),
             resets: Family::default(),
             refused: Family::default(),
@@ -102,6 +116,9 @@ impl RelayMetrics {
         metrics.register("strait_relay_streams", help, new.ended.clone());
         let help = "From a stream's beginning to its end, by the class of its status";
         metrics.register("strait_relay_request_seconds", help, new.seconds.clone());
+        let help = "What a request took until its answer's head beyond the time that its agent \
+                    gives the service, by the class of its status";
+        metrics.register("strait_relay_added_seconds", help, new.added.clone());
         let help = "Bytes of bodies and upgraded connections, to and from services";
         metrics.register("strait_relay_bytes", help, new.bytes.clone());
         let help = "Streams that did not end well, by code";
@@ -134,6 +151,7 @@ impl RelayMetrics {
             stalled: OnceLock::new(),
             bytes: Default::default(),
             seconds: Default::default(),
+            added: Default::default(),
             ended: std::array::from_fn(|_| OnceLock::new()),
         });
         known.insert(key, Arc::downgrade(&series));
@@ -191,6 +209,14 @@ impl Series {
         self.metric(&self.stalled, 1, &self.metrics.stalled, || self.labels()).inc();
     }
 
+    /// The head of an answer is there, so much later than it was at the agent's.
+    pub(super) fn added(&self, status: u16, time: Duration) {
+        let class = class_of(status);
+        let labels = || self.with("class", CLASSES[class]);
+        let slot = &self.added[class];
+        self.metric(slot, HISTOGRAM_LINES, &self.metrics.added, labels).observe(time);
+    }
+
     /// A stream that began is over.
     pub(super) fn ended(&self, code: Code, status: u16, took: Duration, [up, down]: [u64; 2]) {
         let metrics = &*self.metrics;
@@ -198,10 +224,10 @@ impl Series {
         let at = usize::from(code.to_wire()).min(Code::ALL.len());
         let labels = || self.with("code", code.as_str());
         self.metric(&self.ended[at], 1, &metrics.ended, labels).inc();
-        let class = usize::from(status / 100).min(CLASSES.len() - 1);
+        let class = class_of(status);
         let labels = || self.with("class", CLASSES[class]);
         let seconds = self.metric(&self.seconds[class], HISTOGRAM_LINES, &metrics.seconds, labels);
-        seconds.observe(took.as_secs_f64());
+        seconds.observe(took);
         for (at, count) in [up, down].into_iter().enumerate() {
             let labels = || self.with("direction", DIRECTIONS[at]);
             self.metric(&self.bytes[at], 1, &metrics.bytes, labels).inc_by(count);
@@ -241,6 +267,10 @@ impl Series {
     }
 }
 
+fn class_of(status: u16) -> usize {
+    usize::from(status / 100).min(CLASSES.len() - 1)
+}
+
 /// Of bytes: to services, and from them.
 const DIRECTIONS: [&str; 2] = ["in", "out"];
 
@@ -262,6 +292,10 @@ impl Drop for Series {
         for (slot, class) in self.seconds.iter().zip(CLASSES) {
             let labels = self.with("class", class);
             metrics.forget(slot, HISTOGRAM_LINES, is_last, &metrics.seconds, &labels);
+        }
+        for (slot, class) in self.added.iter().zip(CLASSES) {
+            let labels = self.with("class", class);
+            metrics.forget(slot, HISTOGRAM_LINES, is_last, &metrics.added, &labels);
         }
         for (slot, direction) in self.bytes.iter().zip(DIRECTIONS) {
             metrics.forget(slot, 1, is_last, &metrics.bytes, &self.with("direction", direction));
@@ -287,6 +321,7 @@ mod tests {
         let (first, second) = (metrics.of(at), metrics.of(at));
         first.opened();
         second.opened();
+        first.added(204, Duration::from_micros(700));
         first.ended(Code::None, 204, Duration::from_millis(30), [7, 9]);
         let own = "{workspace=\"root\",agent=\"smith\",service=\"ci\"";
         for line in [
@@ -299,6 +334,8 @@ mod tests {
         }
         let bucket = "strait_relay_request_seconds_bucket{le=\"0.1\",workspace";
         assert!(lines(&all, bucket).iter().any(|line| line.ends_with(" 1")), "{}", all.encode());
+        let added = format!("strait_relay_added_seconds_sum{own},class=\"2xx\"}} 0.0007");
+        assert_eq!(lines(&all, "added_seconds_sum"), [added]);
         drop(first);
         second.ended(Code::Revoked, 0, Duration::ZERO, [0, 0]);
         assert_eq!(

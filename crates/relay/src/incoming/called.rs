@@ -141,7 +141,7 @@ pub(super) fn failure_of(end: &End) -> Failure {
 }
 
 impl Meter for Called {
-    fn answered(&self, status: StatusCode) {
+    fn answered(&self, status: StatusCode, _: Option<Duration>) {
         self.status.store(status.as_u16(), Relaxed);
     }
 

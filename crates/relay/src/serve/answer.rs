@@ -1,5 +1,7 @@
 //! What a service answers, as it goes to the hub. Pure.
 
+use std::time::Duration;
+
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use strait_tunnel::{Field, HeadError, Response, Trailers};
@@ -37,7 +39,7 @@ impl Question {
     }
 }
 
-/// The head of an answer, and whether the connection speaks another protocol from here on.
+/// The head of an answer that the service took so long for, and whether the connection speaks another protocol from here on.
 ///
 /// # Errors
 /// It is not an answer to this question, or cannot be carried.
@@ -46,7 +48,7 @@ pub(super) fn head(
     http: &HttpTarget,
     service: &str,
     version: Version,
-    status: StatusCode,
+    (status, took): (StatusCode, Duration),
     mut fields: HeaderMap,
 ) -> Result<(Response, bool), Failure> {
     let broken = |_: BadHead| Failure::UpstreamProtocol;
@@ -71,7 +73,8 @@ pub(super) fn head(
     if let Some(hint) = hint(status, service) {
         fields.insert(HINT, hint);
     }
-    Ok((response(status, &fields).map_err(|_| Failure::UpstreamProtocol)?, switched))
+    let head = Response::timed(status.as_u16(), to_fields(&fields), took);
+    Ok((head.map_err(|_| Failure::UpstreamProtocol)?, switched))
 }
 
 /// An informational head; none for what cannot be carried.

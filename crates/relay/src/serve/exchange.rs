@@ -178,7 +178,7 @@ async fn exchange(
     drop(waits);
     let question = Question::of(&asked, offer.prefix(parts.tlvs.prefix));
     let flow = seen.flow.clone();
-    let work = Work { live, http, pool, question: &question, flow: &flow };
+    let work = Work { live, http, pool, question: &question, flow: &flow, began: flow.now() };
     let failure = tokio::select! {
         biased;
         done = async {
@@ -211,6 +211,8 @@ struct Work<'a> {
     pool: &'a Pool,
     question: &'a Question,
     flow: &'a Arc<Flow>,
+    /// When the service's own time began.
+    began: Duration,
 }
 
 impl Work<'_> {
@@ -441,8 +443,9 @@ impl Work<'_> {
         let (parts, mut body) = response.into_parts();
         let (version, status) = (parts.version, parts.status);
         let name = &*self.live.name;
+        let said = (status, self.flow.now().saturating_sub(self.began));
         let (head, switched) =
-            answer::head(self.question, self.http, name, version, status, parts.headers)?;
+            answer::head(self.question, self.http, name, version, said, parts.headers)?;
         let empty = !switched && body.is_end_stream();
         sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;
         seen.status = status.as_u16();

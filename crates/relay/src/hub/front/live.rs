@@ -320,8 +320,15 @@ impl Entry {
 }
 
 impl Meter for Entry {
-    fn answered(&self, status: StatusCode) {
-        self.open.status.store(status.as_u16(), Relaxed);
+    /// What an agent says of its service's time can make the rest nothing or all of the time,
+    /// and no more.
+    fn answered(&self, status: StatusCode, inner: Option<Duration>) {
+        let status = status.as_u16();
+        self.open.status.store(status, Relaxed);
+        if let (Some(inner), Some(series)) = (inner, self.open.series.get()) {
+            let now = self.front.context.clock.monotonic();
+            series.added(status, now.saturating_sub(self.open.since).saturating_sub(inner));
+        }
     }
 
     fn brought(&self, bytes: usize) {

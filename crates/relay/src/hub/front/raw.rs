@@ -31,7 +31,7 @@ pub(super) fn respond(
     let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    live.answered(StatusCode::SWITCHING_PROTOCOLS);
+    live.answered(StatusCode::SWITCHING_PROTOCOLS, None);
     let fields = response.headers_mut();
     crossing.head.raw.clone().ok_or(Failure::Internal)?.put(fields);
     if let Ok(id) = HeaderValue::from_str(crossing.id) {

@@ -1,14 +1,16 @@
 //! Reloads, rotation, kept connections, TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use strait_pki::{Authority, ServerNames, ServingCertificate, server_config};
 use strait_runtime::{SeededEntropy, SystemClock};
-use strait_tunnel::Code;
+use strait_tunnel::{Code, Tlvs};
 use strait_types::HubId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::rig::{Answer, Ask, Rig, config, head_of, listen, scripted, write};
@@ -68,7 +70,7 @@ async fn a_removed_service_ends_its_streams_in_half_a_minute() {
     inner.write_all(b"HTTP/1.1 200 OK\r\n\r\ndata").await.unwrap();
     assert!(matches!(stream.receiver.next().await, Part::Head(_)));
     assert_eq!(stream.receiver.next().await, Part::Data(Bytes::from_static(b"data")));
-    let before = tokio::time::Instant::now();
+    let before = Instant::now();
     let changes = rig.serving.apply(config("services: []\n"));
     assert_eq!(changes["web"], Change::Removed);
     let mut late = rig.ask(&Ask::default());
@@ -125,7 +127,7 @@ fn authority(seed: u64) -> Arc<Authority> {
 
 fn tls_of(authority: &Arc<Authority>, alpn: &[&[u8]]) -> TlsAcceptor {
     let names = ServerNames::new(["ci.example"]).unwrap();
-    let day = std::time::Duration::from_secs(86_400);
+    let day = Duration::from_secs(86_400);
     let serving = ServingCertificate::new(authority.clone(), names, day).unwrap();
     let mut config = server_config(serving, &[], Arc::new(SystemClock)).unwrap();
     Arc::make_mut(&mut config).alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -231,7 +233,7 @@ async fn a_request_ends_with_its_own_time() {
     let (listener, url) = listen().await;
     let rig = Rig::new(&format!("services:\n- {{name: web, type: http, url: {url}}}\n")).await;
     let ask = Ask::default();
-    let tlvs = strait_tunnel::Tlvs { deadline_ms: Some(50), ..ask.tlvs };
+    let tlvs = Tlvs { deadline_ms: Some(50), ..ask.tlvs };
     let mut stream = rig.ask(&Ask { tlvs, ..ask });
     assert_eq!(Answer::read(&mut stream.receiver).await.code(), Code::Timeout);
     let (socket, _) = listener.accept().await.unwrap();
@@ -253,6 +255,34 @@ async fn bytes_that_stand_still_are_ended_with_how_long_they_did() {
     let end = Answer::read(&mut stream.receiver).await.end;
     let Part::Broken(end) = end else { panic!("{end:?}") };
     assert_eq!((end.code, &*end.text), (Code::Timeout, "50ms"));
+}
+
+#[tokio::test]
+async fn what_the_service_took_is_told_and_nothing_of_an_answer_in_its_place() {
+    let (listener, url) = listen().await;
+    let rig = Rig::new(&format!(
+        "services:\n- {{name: web, type: http, url: '{url}'}}\n\
+         - {{name: dead, type: http, url: 'http://127.0.0.1:1'}}\n"
+    ))
+    .await;
+    let asked = Instant::now();
+    let serve = async {
+        let mut socket = BufReader::new(listener.accept().await.unwrap().0);
+        head_of(&mut socket).await.unwrap();
+        write(socket.get_mut(), OK).await.unwrap();
+        socket
+    };
+    let (answer, _socket) = tokio::join!(rig.get("/"), serve);
+    let took = answer.took.unwrap();
+    assert!(took > Duration::ZERO && took <= asked.elapsed(), "{took:?}");
+    for (service, path, status) in [("dead", "/", 502), ("web", crate::serve::HEARTBEAT_PATH, 204)]
+    {
+        let ask = Ask { path, ..Ask::default() };
+        let tlvs = Tlvs { service, ..ask.tlvs };
+        let mut stream = rig.ask(&Ask { tlvs, ..ask });
+        let answer = Answer::read(&mut stream.receiver).await;
+        assert_eq!((answer.status, answer.took), (status, None), "{service}");
+    }
 }
 
 #[tokio::test]

@@ -171,6 +171,8 @@ impl Ask<'_> {
 pub(super) struct Answer {
     pub(super) informed: Vec<u16>,
     pub(super) status: u16,
+    /// What the agent says that the service took.
+    pub(super) took: Option<Duration>,
     pub(super) fields: HeaderMap,
     pub(super) body: Vec<u8>,
     pub(super) trailers: Option<Trailers>,
@@ -183,6 +185,7 @@ impl Answer {
         let mut answer = Self {
             informed: Vec::new(),
             status: 0,
+            took: None,
             fields: HeaderMap::new(),
             body: Vec::new(),
             trailers: None,
@@ -196,6 +199,7 @@ impl Answer {
                     }
                     Part::Head(head) => {
                         answer.status = head.status();
+                        answer.took = head.took();
                         answer.fields = to_map(head.fields());
                     }
                     Part::Data(bytes) => answer.body.extend_from_slice(&bytes),
