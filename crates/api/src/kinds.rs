@@ -35,6 +35,9 @@ pub const RELAY: [KindFile; 3] = kinds![
     "certificaterequests.relay.strait.dev",
 ];
 
+/// What is open, served beside the kinds of `relay.strait.dev` and stored nowhere.
+pub const STREAMS: KindFile = kinds!["streams.relay.strait.dev"][0];
+
 /// Kinds of the export `requests.strait.dev`.
 pub const REQUESTS: [KindFile; 1] = kinds!["requestclassviews.requests.strait.dev"];
 
@@ -72,7 +75,7 @@ mod tests {
 
     #[test]
     fn every_kind_compiles_under_its_name() {
-        for file in SYSTEM.iter().chain(&TENANCY).chain(&RELAY).chain(&REQUESTS) {
+        for file in SYSTEM.iter().chain(&TENANCY).chain(&RELAY).chain([&STREAMS]).chain(&REQUESTS) {
             schema(file);
             let spec = yaml(file.text);
             let text = |path: &[&str]| spec.str_at(path).unwrap().to_owned();

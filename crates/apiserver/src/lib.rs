@@ -31,6 +31,7 @@ mod request;
 pub mod respond;
 mod select;
 mod server;
+mod unstored;
 mod view;
 
 pub use body::ResponseBody;
@@ -42,4 +43,5 @@ pub use request::{ResourceTarget, Target, Verb};
 pub use respond::ApiResponse;
 pub use select::Selection;
 pub use server::{ApiRequest, Recheck, Server, forbidden};
+pub use unstored::Unstored;
 pub use view::{Reach, View, WriteKind};

@@ -16,7 +16,7 @@ use crate::process;
 use cut::CutArgs;
 use row::STREAMS;
 
-/// Shows streams to services that are open, and cuts them
+/// Shows streams to services and from agents that are open, and cuts them
 #[derive(Args, Debug)]
 pub(crate) struct StreamArgs {
     #[command(subcommand)]
@@ -35,7 +35,7 @@ enum StreamCommand {
 /// Lists the streams that are open now, the oldest first
 #[derive(Args, Debug)]
 struct StreamListArgs {
-    /// Those to this agent
+    /// Those to this agent, and from it
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
 

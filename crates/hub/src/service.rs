@@ -19,7 +19,8 @@ use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Inside, Io, read_body};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
-    Answer, Certified, Credentials, Front, JoinRequest, Joining, RenewRequest, StreamsPath, Tunnels,
+    Answer, Certified, Credentials, Front, JoinRequest, Joining, RenewRequest, StreamsAsked,
+    StreamsPath, Tunnels,
 };
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, TaskSet, random_16};
@@ -156,13 +157,14 @@ impl Service {
             Ok(routed) => {
                 let query = Query::parse(request.uri().query().unwrap_or_default());
                 if let Some(streams) = StreamsPath::of(&routed.path) {
-                    let asked = (&streams, &query);
-                    let view = &*routed.view;
-                    let answer = self.front.streams(view, &user, request.method(), asked).await;
-                    return match answer {
-                        Ok(value) => respond::value(StatusCode::OK, &value, Format::JSON),
-                        Err(status) => respond::status(&status, Format::JSON),
+                    let asked = StreamsAsked {
+                        method: request.method(),
+                        path: &streams,
+                        query: &query,
+                        headers: request.headers(),
                     };
+                    let answer = self.front.streams(&*routed.view, &user, &asked).await;
+                    return answer.unwrap_or_else(|status| respond::status(&status, Format::JSON));
                 }
                 let recheck = self.recheck(connection, &path, query);
                 match read(request, routed.path).await {

@@ -4,6 +4,7 @@ mod approvals;
 mod audited;
 mod behaviour;
 mod call;
+mod calls;
 pub mod carriage;
 mod connections;
 mod credentials;
@@ -25,7 +26,8 @@ pub use call::{Call, CallFailed, CallTarget, Called};
 pub use connections::Connections;
 pub use credentials::{Caller, Credentials};
 pub use front::{
-    Certificate, Certified, Front, Live, LiveStream, Recorded, Recorder, STREAMS_PATH, StreamsPath,
+    Certificate, Certified, Front, Live, Recorded, Recorder, STREAMS_PATH, StreamsAsked,
+    StreamsPath,
 };
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;

@@ -57,10 +57,11 @@ pub use metrics::ServingMetrics;
 pub use peer::Peer;
 
 use self::flow::Flow;
+pub(crate) use self::flow::Progress;
 pub(crate) use self::identity::OF_PEOPLE;
 use self::live::{Context, Live, Side};
 use self::seen::Seen;
-pub(crate) use self::seen::{NOT_OFFERED, RULES};
+pub(crate) use self::seen::{NOT_OFFERED, RULES, clipped};
 use crate::link::{Acceptor, Canceller, Sender, Stream};
 use crate::record::Recorder;
 use crate::services::{self, AgentConfig, Change, DRAIN, Target, plan_reload};
@@ -221,16 +222,20 @@ impl Serving {
         probes.for_each(|()| std::future::ready(())).await;
     }
 
-    /// Takes a stream that a peer opens in its own name, until `taken_away`: then it ends.
-    pub fn accept_from(
+    /// Takes a stream that a peer opens in its own name. Where it is for a service that there is,
+    /// `enter` hears of it and says until when it may go on: then it ends with that code and text.
+    /// What `enter` returns lives as long as the stream is served.
+    pub(crate) fn accept_from<F>(
         &self,
         peer: &Peer<'_>,
         stream: Stream,
         said: &OpenHead,
-        taken_away: impl Future<Output = ()> + Send + 'static,
-    ) {
+        enter: impl FnOnce(Progress) -> F,
+    ) where
+        F: Future<Output = (Code, &'static str)> + Send + 'static,
+    {
         match peer.head(said) {
-            Ok(head) => self.take(stream, head, taken_away),
+            Ok(head) => self.take(stream, head, enter),
             Err(_) => stream.sender.reset(Directions::Both, Code::TooLarge, ""),
         }
     }
@@ -249,7 +254,7 @@ impl Serving {
 
     /// Gives a stream to its service.
     fn accept(&self, stream: Stream, head: OpenHead) {
-        self.take(stream, head, std::future::pending());
+        self.take(stream, head, |_| std::future::pending());
     }
 
     /// The service that a stream is for, and what kind of stream that is.
@@ -267,21 +272,20 @@ impl Serving {
         (is_type && is_kind).then_some((live, kind, tlvs))
     }
 
-    fn take(
-        &self,
-        stream: Stream,
-        head: OpenHead,
-        taken_away: impl Future<Output = ()> + Send + 'static,
-    ) {
+    fn take<F>(&self, stream: Stream, head: OpenHead, enter: impl FnOnce(Progress) -> F)
+    where
+        F: Future<Output = (Code, &'static str)> + Send + 'static,
+    {
         let Some((live, kind, tlvs)) = self.find(&head) else {
             stream.sender.reset(Directions::Both, Code::NoService, "");
             return;
         };
         let context = &self.0.context;
         let flow = Flow::new(context.clock.clone());
+        let away = enter(Progress(flow.clone()));
         let seen = Seen::new(&live, flow, kind, &tlvs);
         let withdrawn = live.kept.withdrawn.clone();
-        let taken = Taken { canceller: stream.sender.canceller(), away: taken_away };
+        let taken = Taken { canceller: stream.sender.canceller(), away };
         match head {
             OpenHead::Http(head) => context.tasks.spawn("relay.stream", async move {
                 let serve = pin!(exchange::serve(live, stream, head, seen));
@@ -306,7 +310,7 @@ impl fmt::Debug for Serving {
 /// How a stream ends that may be taken away from whoever asked.
 struct Taken<F> {
     canceller: Canceller,
-    /// Resolves when it is to end.
+    /// Resolves when it is to end, and how.
     away: F,
 }
 
@@ -315,14 +319,15 @@ struct Taken<F> {
 async fn unless_ended(
     mut serve: Pin<&mut impl Future<Output = ()>>,
     withdrawn: &Shutdown,
-    taken: Taken<impl Future<Output = ()>>,
+    taken: Taken<impl Future<Output = (Code, &'static str)>>,
 ) {
-    tokio::select! {
+    let mut away = pin!(taken.away);
+    let (code, text) = tokio::select! {
         () = &mut serve => return,
         () = withdrawn.forced() => return,
-        () = taken.away => {}
-    }
-    taken.canceller.reset(Directions::Both, Code::Revoked, "not offered any more");
+        how = &mut away => how,
+    };
+    taken.canceller.reset(Directions::Both, code, text);
     // Whoever serves it hears of that.
     drop(tokio::time::timeout(END_WITHIN, serve).await);
 }

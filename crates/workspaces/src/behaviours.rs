@@ -51,7 +51,7 @@ pub(crate) fn system_resources(context: &Context) -> Vec<Arc<Resource>> {
             "apibindings.apis.kcp.io" => Arc::new(apis::Bindings::new(context.clone())),
             _ => Arc::new(apis::Slices::new(context.clone())),
         };
-        let extras = Extras { behaviour, subresources: &[] };
+        let extras = Extras { behaviour, ..Extras::none() };
         resources(&spec_of(file), "", &extras, false).expect("the files are read by tests")
     });
     builtin.chain(own).collect()
@@ -60,7 +60,7 @@ pub(crate) fn system_resources(context: &Context) -> Vec<Arc<Resource>> {
 /// The hooks of the kinds of the export `tenancy.kcp.io`.
 pub(crate) fn tenancy_extras(context: &Context) -> HashMap<GroupResource, Extras> {
     let named = |resource: &str| GroupResource::new("tenancy.kcp.io", resource);
-    let extras = |behaviour: Arc<dyn Behaviour>| Extras { behaviour, subresources: &[] };
+    let extras = |behaviour: Arc<dyn Behaviour>| Extras { behaviour, ..Extras::none() };
     HashMap::from([
         (named("workspaces"), extras(Arc::new(workspace::Workspaces::new(context.clone())))),
         (named("workspacetypes"), extras(Arc::new(workspace::Types::new(context.clone())))),

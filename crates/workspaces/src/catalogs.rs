@@ -19,7 +19,7 @@ use strait_types::{ClusterName, GroupResource, Revision};
 
 use crate::binding::Binding;
 use crate::ids::bound_schemas;
-use crate::kind::{Extras, resources};
+use crate::kind::{Extras, beside, resources};
 use crate::parsed::Parsed;
 use crate::tenancy::Tenancy;
 
@@ -197,7 +197,7 @@ impl Catalogs {
         let extras = self.extras.get(&name).filter(|_| own).cloned().unwrap_or_else(Extras::none);
         let spec = schema.get("spec").unwrap_or(&Value::Null);
         match resources(spec, identity, &extras, crossing) {
-            Ok(resources) => resources.into(),
+            Ok(resources) => resources.into_iter().chain(beside(&extras, identity)).collect(),
             Err(errors) => {
                 let errors = strait_machinery::field::aggregate(&errors);
                 tracing::error!(schema = %name, errors, "a stored schema does not compile");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strait_api::kinds::KindFile;
 use strait_apiserver::behaviour::Behaviour;
 use strait_apiserver::catalog::{CustomKind, Definition, Resource};
 use strait_machinery::builtin;
@@ -11,6 +12,7 @@ use strait_machinery::json::{Path, Value};
 use strait_machinery::names::NameRule;
 use strait_machinery::schema;
 use strait_machinery::table::{CustomColumn, Printer};
+use strait_machinery::yaml;
 use strait_store::ResourceId;
 use strait_types::GroupVersionKind;
 
@@ -28,13 +30,25 @@ pub struct Extras {
     pub behaviour: Arc<dyn Behaviour>,
     /// Subresources that the hooks answer, with their verbs.
     pub subresources: &'static [(&'static str, &'static [&'static str])],
+    /// Kinds that are served wherever this one is, are stored nowhere, and answered by others.
+    pub beside: &'static [Beside],
+}
+
+/// A kind whose objects are stored nowhere, for discovery.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside {
+    /// What it looks like.
+    pub kind: KindFile,
+    /// What can be done, in the order in which it is published.
+    pub verbs: &'static [&'static str],
 }
 
 impl Extras {
     /// Nothing.
     #[must_use]
     pub fn none() -> Self {
-        Self { behaviour: Arc::new(strait_apiserver::behaviour::Ordinary), subresources: &[] }
+        let behaviour = Arc::new(strait_apiserver::behaviour::Ordinary);
+        Self { behaviour, subresources: &[], beside: &[] }
     }
 }
 
@@ -65,6 +79,25 @@ pub fn resources(
         }
     }
     if errors.is_empty() { Ok(resources) } else { Err(errors) }
+}
+
+/// The kinds beside a kind that is stored under an identity.
+///
+/// # Panics
+/// If the kind's own file does not compile.
+pub(crate) fn beside(extras: &Extras, identity: &str) -> Vec<Arc<Resource>> {
+    let mut all = Vec::new();
+    for Beside { kind, verbs } in extras.beside {
+        let spec = yaml::parse(kind.text).expect("a kind's own file is YAML").remove(0).value;
+        let path = Path::of(&["spec", "versions"]);
+        for version in spec.array_at(&["versions"]) {
+            let made = version_of(&spec, version, identity, &Extras::none(), &path);
+            let mut resource = made.expect("a kind's own file compiles");
+            resource.served.verbs = verbs.iter().map(|verb| (*verb).into()).collect();
+            all.push(Arc::new(resource));
+        }
+    }
+    all
 }
 
 fn version_of(

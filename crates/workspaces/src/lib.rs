@@ -47,7 +47,7 @@ use strait_types::{ClusterName, GroupResource};
 pub use catalogs::{Catalogs, ExportCatalog, WorkspaceCatalog};
 pub use front::{Routed, not_permitted};
 pub use ids::Ids;
-pub use kind::{Extras, resources};
+pub use kind::{Beside, Extras, resources};
 pub use policies::{Check, Policies};
 pub use tenancy::{LogicalCluster, Phase, Tenancy};
 

@@ -24,7 +24,7 @@ pub(super) struct CutArgs {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// All to an agent
+    /// All to an agent, and from it
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
 }

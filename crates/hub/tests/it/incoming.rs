@@ -10,7 +10,9 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use strait_audit::{Filter, list};
+use strait_machinery::json::Value;
 use strait_net::{Body, Server, ServerMetrics, handler};
+use strait_relay::hub::STREAMS_PATH;
 use strait_relay::link::control::Callable;
 use strait_relay::link::{Part, Stream};
 use strait_runtime::{Metrics, Shutdown, TaskSet};
@@ -182,6 +184,86 @@ async fn an_agent_calls_what_its_object_names_in_its_own_name() {
     let tlvs = Tlvs { service_type: "tcp", service: "store", ..Tlvs::default() };
     let mut raw = agent.call(&OpenHead::Raw(RawHead::new(&tlvs).unwrap()));
     assert_eq!(status(&mut raw).await, Err(Code::NoService));
+}
+
+#[tokio::test]
+async fn what_agents_opened_is_listed_and_cut_in_their_workspace_alone() {
+    let service = Beside::start().await;
+    let hub = hub(&service, "system:strait:agent:*").await;
+    let (acme, mut agent) = smith(&hub, "root:acme").await;
+    grant(&acme, &mut agent, NAMED, &["store", "db"]).await;
+    let mut stream = ask(&agent, "/endless?canary=1");
+    assert_eq!(status(&mut stream).await, Ok(200));
+    assert_eq!(stream.receiver.next().await, Part::Data("first".into()));
+    let tlvs = Tlvs { service_type: "tcp", service: "db", ..Tlvs::default() };
+    let mut raw = agent.call(&OpenHead::Raw(RawHead::new(&tlvs).unwrap()));
+    tokio::time::timeout(PATIENCE, raw.receiver.accepted()).await.unwrap();
+
+    let (other, mut others) = smith(&hub, "root:other").await;
+    grant(&other, &mut others, NAMED, &["store", "db"]).await;
+    let mut theirs = ask(&others, "/endless");
+    assert_eq!(status(&mut theirs).await, Ok(200));
+
+    let all = acme.get(STREAMS_PATH).await.expect(200);
+    let [first, second] = all.array_at(&["items"]) else { panic!("{all}") };
+    let cluster = crate::credentials::cluster(&acme).await;
+    let user = format!("system:strait:agent:{cluster}:smith");
+    for (path, expected) in [
+        (&["spec", "direction"][..], "FromAgent"),
+        (&["spec", "agent"], "smith"),
+        (&["spec", "service"], "store"),
+        (&["spec", "user"], &user),
+        (&["spec", "method"], "GET"),
+        (&["spec", "path"], "/endless"),
+        (&["spec", "requestID"], "r-1"),
+        (&["metadata", "annotations", "kcp.io/cluster"], &cluster),
+    ] {
+        assert_eq!(first.str_at(path), Some(expected), "{first}");
+    }
+    assert_eq!(first.at(&["status", "code"]), Some(&200.into()));
+    assert_eq!(first.at(&["status", "bytesOut"]), Some(&5.into()));
+    assert_eq!(
+        (second.str_at(&["spec", "service"]), second.str_at(&["spec", "method"])),
+        (Some("db"), Some("CONNECT"))
+    );
+    assert!(!all.to_string().contains("canary"), "{all}");
+
+    // Another tenant sees its own, and cuts nothing else.
+    let name = |stream: &Value| stream.str_at(&["metadata", "name"]).unwrap().to_owned();
+    let one = format!("{STREAMS_PATH}/{}", name(first));
+    let seen = other.get(STREAMS_PATH).await.expect(200);
+    assert_eq!(seen.array_at(&["items"]).len(), 1, "{seen}");
+    other.get(&one).await.refused(404, "NotFound");
+    other.delete(&one).await.refused(404, "NotFound");
+    let of_smith = format!("{STREAMS_PATH}?fieldSelector=spec.agent%3Dsmith");
+    other.delete(&of_smith).await.expect(200);
+    assert_eq!(code_of(&mut theirs).await, Code::Aborted);
+    assert_eq!(acme.get(STREAMS_PATH).await.expect(200).array_at(&["items"]).len(), 2);
+
+    acme.delete(&one).await.expect(200);
+    assert_eq!(code_of(&mut stream).await, Code::Aborted);
+    let log = list(&hub.directory().join("audit"), Filter::default()).unwrap();
+    let cuts = log.map(|line| line.unwrap().record.outcome);
+    let own = format!("relay.stream.cut {} of {user}", name(first));
+    assert!(cuts.filter(|outcome| *outcome == own).count() == 1, "{own}");
+    acme.delete(&of_smith).await.expect(200);
+    assert_eq!(code_of(&mut raw).await, Code::Aborted);
+    let over = async {
+        while !acme.get(STREAMS_PATH).await.expect(200).array_at(&["items"]).is_empty() {}
+    };
+    tokio::time::timeout(PATIENCE, over).await.expect("what is over is not listed");
+}
+
+/// The code that a stream ends with, in time.
+async fn code_of(stream: &mut Stream) -> Code {
+    let end = async {
+        loop {
+            if let Part::Broken(end) = stream.receiver.next().await {
+                return end.code;
+            }
+        }
+    };
+    tokio::time::timeout(GONE_WITHIN, end).await.expect("it ends")
 }
 
 #[tokio::test]

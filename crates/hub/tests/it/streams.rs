@@ -88,6 +88,7 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
     for (path, expected) in [
         (&["spec", "user"][..], "alice"),
         (&["spec", "agent"], "smith"),
+        (&["spec", "direction"], "ToAgent"),
         (&["spec", "service"], "ci"),
         (&["spec", "path"], "/job"),
         (&["kind"], "Stream"),
@@ -100,6 +101,8 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
     assert_eq!(alice.get(&one).await.expect(200).at(&["spec"]), stream.at(&["spec"]));
 
     let other = acme.hub.workspace("root:other").await;
+    other.get(STREAMS_PATH).await.refused(404, "NotFound");
+    other.bind("relay", "root", "relay.strait.dev").await;
     assert!(streams(&other).await.is_empty());
     other.get(&one).await.refused(404, "NotFound");
     other.delete(&one).await.refused(404, "NotFound");
@@ -126,6 +129,62 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
     assert!(begun.elapsed() < CUT_WITHIN, "{:?}", begun.elapsed());
     assert!(streams(alice).await.is_empty());
     alice.delete(&one).await.refused(404, "NotFound");
+}
+
+#[tokio::test]
+async fn streams_are_a_kind_of_each_workspace_with_agents() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let group = "/apis/relay.strait.dev/v1alpha1";
+    let listed = acme.alice.get(group).await.expect(200);
+    let found = listed.array_at(&["resources"]).iter();
+    let found = found.clone().find(|own| own.str_at(&["name"]) == Some("streams")).unwrap();
+    assert_eq!(found.at(&["verbs"]).unwrap().to_string(), r#"["delete","get","list"]"#);
+    assert_eq!(
+        (found.str_at(&["kind"]), found.str_at(&["singularName"])),
+        (Some("Stream"), Some("stream"))
+    );
+    let schema = acme.alice.get(&format!("/openapi/v3{group}")).await.expect(200);
+    assert!(schema.to_string().contains("It is stored nowhere"), "kubectl explain");
+    acme.hub.workspace("root:plain").await.get(group).await.refused(404, "NotFound");
+
+    let open = stay(&acme.alice, &mut agent, CI).await;
+    let accept = |text| acme.alice.header("accept", text);
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let table = accept(table).get(STREAMS_PATH).await.expect(200);
+    let names = table.array_at(&["columnDefinitions"]).iter();
+    let names: Vec<_> = names.map(|column| column.str_at(&["name"]).unwrap()).collect();
+    assert_eq!(names[..5], ["Name", "Direction", "User", "Agent", "Service"]);
+    let row = &table.array_at(&["rows"])[0];
+    let cells: Vec<_> = row.array_at(&["cells"])[1..7].iter().map(ToString::to_string).collect();
+    assert_eq!(cells, [r#""ToAgent""#, r#""alice""#, r#""smith""#, r#""ci""#, r#""GET""#, "200"]);
+    let name = row.array_at(&["cells"])[0].as_str().unwrap();
+    assert_eq!(row.str_at(&["object", "kind"]), Some("PartialObjectMetadata"));
+    let one = format!("{STREAMS_PATH}/{name}");
+    let yaml = accept("application/yaml").get(&one).await.text();
+    assert!(yaml.contains("\nkind: Stream\n"), "{yaml}");
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let partial = accept(partial).get(&format!("{STREAMS_PATH}/")).await.expect(200);
+    assert_eq!(partial.str_at(&["kind"]), Some("PartialObjectMetadataList"));
+    for (query, count) in [
+        ("labelSelector=a%3Db", 0),
+        ("labelSelector=!a", 1),
+        (&*format!("fieldSelector=metadata.name%3D{name}"), 1),
+        ("fieldSelector=metadata.name%3D0", 0),
+    ] {
+        let list = acme.alice.get(&format!("{STREAMS_PATH}?{query}")).await.expect(200);
+        assert_eq!(list.array_at(&["items"]).len(), count, "{query}");
+    }
+    for (path, code, reason) in [
+        ("?watch=true", 405, "MethodNotAllowed"),
+        ("?labelSelector=%21%21", 400, "BadRequest"),
+        ("/7/status", 404, "NotFound"),
+    ] {
+        acme.alice.get(&format!("{STREAMS_PATH}{path}")).await.refused(code, reason);
+    }
+    acme.alice.create(STREAMS_PATH, &Value::object()).await.refused(405, "MethodNotAllowed");
+    acme.alice.delete(&one).await.expect(200);
+    assert_cut(open).await;
 }
 
 #[tokio::test]

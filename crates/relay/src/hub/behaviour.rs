@@ -10,7 +10,7 @@ use strait_machinery::json::{Path, Value};
 use strait_machinery::status::Status;
 use strait_store::{Key, ObjectName};
 use strait_types::{GroupResource, is_dns1123_label};
-use strait_workspaces::{Extras, agents};
+use strait_workspaces::{Beside, Extras, agents};
 
 use super::{Credentials, Joining};
 use crate::services::HUB;
@@ -25,6 +25,10 @@ const OF_SERVICES: [(&str, &[&str]); 2] =
 
 /// Subresources of requests to join.
 const OF_REQUESTS: [(&str, &[&str]); 1] = [("approval", &["create"])];
+
+/// What is open; [`Front::streams`](super::Front::streams) answers.
+const STREAMS: Beside =
+    Beside { kind: strait_api::kinds::STREAMS, verbs: &["delete", "get", "list"] };
 
 /// Who answers what is asked of agents and services beyond data.
 pub struct Handlers {
@@ -44,19 +48,19 @@ pub fn extras(handlers: &Arc<OnceLock<Handlers>>) -> HashMap<GroupResource, Extr
     HashMap::from([
         (
             GroupResource::new("relay.strait.dev", "certificaterequests"),
-            Extras { behaviour: requests, subresources: &OF_REQUESTS },
+            Extras { behaviour: requests, subresources: &OF_REQUESTS, beside: &[] },
         ),
         (
             GroupResource::new("relay.strait.dev", "agents"),
-            Extras { behaviour: agents, subresources: &OF_AGENTS },
+            Extras { behaviour: agents, subresources: &OF_AGENTS, beside: &[STREAMS] },
         ),
         (
             GroupResource::new("relay.strait.dev", "services"),
-            Extras { behaviour: services, subresources: &OF_SERVICES },
+            Extras { behaviour: services, subresources: &OF_SERVICES, beside: &[] },
         ),
         (
             GroupResource::new("requests.strait.dev", "requestclassviews"),
-            Extras { behaviour: Arc::new(ClassViewKind), subresources: &[] },
+            Extras { behaviour: Arc::new(ClassViewKind), ..Extras::none() },
         ),
     ])
 }

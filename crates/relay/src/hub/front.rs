@@ -42,8 +42,8 @@ use crate::serve::{OF_PEOPLE, RULES};
 
 use head::Head;
 use live::Entry;
-pub use live::{Live, LiveStream};
-pub use streams::{STREAMS_PATH, StreamsPath};
+pub use live::Live;
+pub use streams::{STREAMS_PATH, StreamsAsked, StreamsPath};
 use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.
@@ -103,7 +103,7 @@ impl Front {
         tunnels: Arc<Tunnels>,
         recorder: Recorder,
     ) -> Arc<Self> {
-        let live = Live::new(STREAMS_MAX);
+        let live = Live::new(STREAMS_MAX, tunnels.calls().numbers().clone());
         let (cut, clock) = (Arc::downgrade(&live), context.clock.clone());
         credentials.on_revocation(Box::new(move |revocation| {
             if let Some(live) = cut.upgrade() {

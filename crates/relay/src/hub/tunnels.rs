@@ -17,6 +17,7 @@ use strait_tunnel::{Config, Drain, Role};
 use strait_types::ClusterName;
 use tokio::sync::watch;
 
+use super::calls::Calls;
 use super::metrics::{RelayMetrics, Scraped, Series};
 use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
@@ -84,6 +85,7 @@ pub struct Tunnels {
     presence: Arc<dyn Presence>,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    calls: Arc<Calls>,
     own: OnceLock<Serving>,
 }
 
@@ -169,8 +171,9 @@ impl Tunnels {
         let instance = random_16(&*context.entropy);
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
         let (metrics, registry) = (RelayMetrics::new(&context.metrics), context.metrics.clone());
+        let calls = Calls::new(context.clock.clone(), metrics.clone());
         let own = OnceLock::new();
-        let new = Self { context, instance, memory, metrics, presence, state, changed, own };
+        let new = Self { context, instance, memory, metrics, presence, state, changed, calls, own };
         let new = Arc::new(new);
         registry.register_collector(Scraped(Arc::downgrade(&new)));
         new
@@ -206,6 +209,11 @@ impl Tunnels {
 
     pub(super) const fn metrics(&self) -> &Arc<RelayMetrics> {
         &self.metrics
+    }
+
+    /// Streams that agents opened to services of the hub's own.
+    pub(super) const fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     pub(super) const fn memory(&self) -> &Arc<Memory> {

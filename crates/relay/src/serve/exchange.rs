@@ -449,7 +449,7 @@ impl Work<'_> {
         let empty = !switched && body.is_end_stream();
         sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;
         seen.status = status.as_u16();
-        self.flow.answered();
+        self.flow.answered(status.as_u16());
         if switched {
             return Ok(Next::Switched);
         }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,7 +40,31 @@ pub(super) struct Flow {
     down: AtomicU64,
     upload: AtomicU8,
     answered: AtomicBool,
+    /// Of the service's answer; 0 before there is one.
+    status: AtomicU16,
     gate: AtomicWaker,
+}
+
+/// What has passed on a stream that is served, for whoever lists it.
+#[derive(Clone)]
+pub(crate) struct Progress(pub(super) Arc<Flow>);
+
+impl Progress {
+    /// Bytes to the service, and from it.
+    pub(crate) fn bytes(&self) -> [u64; 2] {
+        self.0.bytes().into()
+    }
+
+    /// The status of the service's answer; 0 before there is one.
+    pub(crate) fn status(&self) -> u16 {
+        self.0.status.load(Ordering::Relaxed)
+    }
+
+    /// How long nothing has moved.
+    pub(crate) fn idle(&self) -> Duration {
+        let moved = self.0.moved.load(Ordering::Relaxed);
+        self.0.now().saturating_sub(Duration::from_millis(moved))
+    }
 }
 
 impl Flow {
@@ -52,6 +76,7 @@ impl Flow {
             down: AtomicU64::new(0),
             upload: AtomicU8::new(Upload::Done as u8),
             answered: AtomicBool::new(false),
+            status: AtomicU16::new(0),
             gate: AtomicWaker::new(),
         };
         flow.touch();
@@ -84,8 +109,10 @@ impl Flow {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
     }
 
-    /// The service has answered: from here on only silence is too long.
-    pub(super) fn answered(&self) {
+    /// The service has answered, with a status if it speaks HTTP: from here on only silence is too
+    /// long.
+    pub(super) fn answered(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
         self.touch();
     }

@@ -152,6 +152,9 @@ fn mistakes_of_a_stream_end_the_stream() {
     }
 }
 
+/// What it is, what the peer's HELLO has, flags, a head, and what is read: none if it is broken.
+type Said<'a> = (&'a str, &'a [u8], u8, &'a [u8], Option<Option<Duration>>);
+
 /// Extensions of a head are read where both sides said so, and mistakes in them end the stream.
 #[test]
 fn extensions_that_cannot_be_end_the_stream() {
@@ -159,7 +162,7 @@ fn extensions_that_cannot_be_end_the_stream() {
     let capable: &[u8] = &[0, 6, 0, 8, 0, 0, 0, 0, 0, 0, 0, 32];
     let timed: &[u8] = &[0, 8, 0, 2, 0, 4, 0xff, 0xff, 0xff, 0xff, 0, 200];
     let took = Some(Some(Duration::from_micros(u32::MAX.into())));
-    let table: [(&str, &[u8], u8, &[u8], Option<Option<Duration>>); 8] = [
+    let table: [Said<'_>; 8] = [
         ("a time", capable, EXTENDED, timed, took),
         ("one that is not known", capable, EXTENDED, &[0, 4, 0, 4, 0, 0, 0, 200], Some(None)),
         ("no flag, so a status of 8", capable, 0, timed, None),

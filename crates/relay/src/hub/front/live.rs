@@ -16,6 +16,7 @@ use super::{Crossing, Front};
 use crate::access::Streams;
 use crate::ask::Meter;
 use crate::credential::{self, Revocation};
+use crate::hub::calls::Numbers;
 use crate::hub::metrics::Series;
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
@@ -25,12 +26,12 @@ use crate::record::Recorded;
 /// All streams of this hub.
 pub struct Live {
     limits: [usize; 3],
+    numbers: Numbers,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    next: u64,
     streams: BTreeMap<u64, Arc<Open>>,
     by: credential::Live,
     counts: HashMap<Of, usize>,
@@ -77,25 +78,6 @@ struct Way {
     cut: Option<(Duration, Failure)>,
 }
 
-/// What people see of an open stream.
-#[derive(Clone, Debug)]
-pub struct LiveStream {
-    /// Its number.
-    pub id: u64,
-    /// Who has it, and what for.
-    pub recorded: Recorded,
-    /// The installation that serves it; empty before there is one.
-    pub instance: String,
-    /// How long it has been open.
-    pub age: Duration,
-    /// How long nothing passed.
-    pub idle: Duration,
-    /// The status of its answer; 0 before there is one.
-    pub status: u16,
-    /// Bytes to the service, and from it.
-    pub bytes: [u64; 2],
-}
-
 /// A stream's place among those that are open; dropped, the stream is over.
 pub(super) struct Entry {
     front: Arc<Front>,
@@ -106,8 +88,8 @@ pub(super) struct Entry {
 }
 
 impl Live {
-    pub(super) fn new(limits: [usize; 3]) -> Arc<Self> {
-        Arc::new(Self { limits, state: Mutex::default() })
+    pub(super) fn new(limits: [usize; 3], numbers: Numbers) -> Arc<Self> {
+        Arc::new(Self { limits, numbers, state: Mutex::default() })
     }
 
     /// Enters a stream, before anything of it is sent.
@@ -140,8 +122,8 @@ impl Live {
         });
         let mut state = self.state.lock();
         state.check(&open, self.limits, &crossing.caller.limits(), now)?;
-        state.next += 1;
-        let id = state.next;
+        // Under the lock: they grow in the order in which streams are entered.
+        let id = self.numbers.fetch_add(1, Relaxed) + 1;
         for key in &open.of {
             *state.counts.entry(key.clone()).or_default() += 1;
         }
@@ -184,12 +166,12 @@ impl Live {
     /// The streams that are to be decided again at `now`, at most `limit`.
     pub(super) fn due(&self, now: Duration, limit: usize) -> Vec<(u64, Arc<Open>)> {
         let mut state = self.state.lock();
-        let State { streams, again, looked_at, next, .. } = &mut *state;
+        let State { streams, again, looked_at, .. } = &mut *state;
         for (id, open) in streams.range(*looked_at + 1..) {
             open.again.store(true, Relaxed);
             again.decided(*id, open.since, open.caller.ends);
         }
-        *looked_at = *next;
+        *looked_at = self.numbers.load(Relaxed);
         let due = again.due(now, limit);
         due.into_iter().filter_map(|id| Some((id, streams.get(&id)?.clone()))).collect()
     }
@@ -209,12 +191,6 @@ impl Live {
 
     pub(super) fn find(&self, id: u64) -> Option<Arc<Open>> {
         self.state.lock().streams.get(&id).cloned()
-    }
-
-    /// The streams, in the order in which they were opened.
-    #[must_use]
-    pub fn list(&self, now: Duration) -> Vec<LiveStream> {
-        self.all().iter().map(|(id, open)| open.shown(*id, now)).collect()
     }
 
     /// How many there are.
@@ -268,20 +244,25 @@ impl Open {
         }
     }
 
-    pub(super) fn shown(&self, id: u64, now: Duration) -> LiveStream {
+    /// The installation that serves it; empty before there is one.
+    pub(super) fn instance(&self) -> String {
         let way = self.way.lock();
-        let instance = way.taken.as_ref().map(|(instance, _)| instance.clone());
-        drop(way);
+        way.taken.as_ref().map(|(instance, _)| instance.clone()).unwrap_or_default()
+    }
+
+    /// How long it has been open, and how long nothing passed.
+    pub(super) fn times(&self, now: Duration) -> [Duration; 2] {
         let idle = millis(now).saturating_sub(self.passed.load(Relaxed));
-        LiveStream {
-            id,
-            recorded: self.recorded.clone(),
-            instance: instance.unwrap_or_default(),
-            age: now.saturating_sub(self.since),
-            idle: Duration::from_millis(idle),
-            status: self.status.load(Relaxed),
-            bytes: [self.up.load(Relaxed), self.down.load(Relaxed)],
-        }
+        [now.saturating_sub(self.since), Duration::from_millis(idle)]
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status.load(Relaxed)
+    }
+
+    /// Bytes to the service, and from it.
+    pub(super) fn bytes(&self) -> [u64; 2] {
+        [self.up.load(Relaxed), self.down.load(Relaxed)]
     }
 }
 
@@ -363,8 +344,7 @@ impl Drop for Entry {
             return;
         }
         let took = now.saturating_sub(self.open.since);
-        let status = self.open.status.load(Relaxed);
-        let bytes = [self.open.up.load(Relaxed), self.open.down.load(Relaxed)];
+        let (status, bytes) = (self.open.status(), self.open.bytes());
         if let Some(series) = self.open.series.get() {
             series.ended(code, status, took, bytes);
         }

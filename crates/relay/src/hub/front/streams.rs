@@ -1,21 +1,25 @@
-//! The resource `streams`: what is open in a workspace, to be seen and to be cut. It is stored
-//! nowhere.
+//! The resource `streams`: what is open in a workspace, to services behind agents and from agents
+//! to services of the hub, to be seen and to be cut. It is stored nowhere.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
-use strait_apiserver::{Query, Reach, View, forbidden};
+use strait_apiserver::{ApiResponse, Query, Reach, Unstored, View, forbidden, respond};
 use strait_auth::{Attributes, ResourceRequest, User};
 use strait_machinery::json::Value;
 use strait_machinery::object;
-use strait_machinery::selector::FieldSelector;
+use strait_machinery::selector::{FieldSelector, LabelSelector};
 use strait_machinery::status::Status;
+use strait_machinery::table::ListMeta;
 use strait_types::GroupResource;
 
 use super::Front;
-use super::live::{LiveStream, Open};
+use super::live::Open;
+use crate::hub::calls::Calling;
+use crate::message::Failure;
+use crate::record::Recorded;
 
 const GROUP: &str = "relay.strait.dev";
 const VERSION: &str = "v1alpha1";
@@ -38,11 +42,64 @@ impl StreamsPath {
     /// Whether a path, below a workspace, is one of streams.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
         let rest = path.strip_prefix(STREAMS_PATH)?;
         match rest.strip_prefix('/') {
             Some(name) if !name.is_empty() && !name.contains('/') => Some(Self(Some(name.into()))),
             None if rest.is_empty() => Some(Self(None)),
             _ => None,
+        }
+    }
+}
+
+/// What is asked of streams.
+pub struct StreamsAsked<'a> {
+    /// How.
+    pub method: &'a Method,
+    /// Of which.
+    pub path: &'a StreamsPath,
+    /// Selectors and the like.
+    pub query: &'a Query,
+    /// What the client takes.
+    pub headers: &'a HeaderMap,
+}
+
+/// A stream that is open, whoever opened it.
+#[derive(Clone)]
+enum Found {
+    /// A client, to a service behind an agent.
+    ToAgent(Arc<Open>),
+    /// An agent, to a service of the hub.
+    FromAgent(Arc<Calling>),
+}
+
+impl Found {
+    fn recorded(&self) -> &Recorded {
+        match self {
+            Self::ToAgent(open) => &open.recorded,
+            Self::FromAgent(calling) => &calling.recorded,
+        }
+    }
+
+    /// The agent at its other end.
+    fn agent(&self) -> &str {
+        match self {
+            Self::ToAgent(open) => &open.recorded.agent,
+            Self::FromAgent(calling) => &calling.agent,
+        }
+    }
+
+    fn is_in(&self, view: &dyn View) -> bool {
+        match view.reach() {
+            Reach::All => true,
+            Reach::Cluster(cluster) => cluster.as_str() == self.recorded().cluster,
+        }
+    }
+
+    fn cut(&self, now: Duration) {
+        match self {
+            Self::ToAgent(open) => open.cut(now, Failure::Aborted, "cut by an operator"),
+            Self::FromAgent(calling) => calling.cut(now),
         }
     }
 }
@@ -57,11 +114,12 @@ impl Front {
         &self,
         view: &dyn View,
         user: &User,
-        method: &Method,
-        (path, query): (&StreamsPath, &Query),
-    ) -> Result<Value, Status> {
-        let name = path.0.as_deref();
-        let verb = match (method, name) {
+        asked: &StreamsAsked<'_>,
+    ) -> Result<ApiResponse, Status> {
+        let (name, query) = (asked.path.0.as_deref(), asked.query);
+        let verb = match (asked.method, name) {
+            // What is open changes with each byte that passes: there is nothing to follow.
+            (&Method::GET, None) if query.flag("watch") => return Err(Status::method_not_allowed()),
             (&Method::GET, None) => "list",
             (&Method::GET, Some(_)) => "get",
             (&Method::DELETE, _) => "delete",
@@ -80,6 +138,9 @@ impl Front {
         if !decision.is_allowed() {
             return Err(forbidden(user, &attributes, ""));
         }
+        let resource = view.catalog().find(GROUP, VERSION, RESOURCE)?;
+        let (wall, now) = (self.context.clock.now(), self.context.clock.monotonic());
+        let unstored = Unstored::choose(resource, (query, asked.headers), wall)?;
         let mut streams = match name {
             Some(name) => vec![self.stream(view, name)?],
             None => self.selected(view, query, verb == "delete")?,
@@ -88,30 +149,26 @@ impl Front {
         if verb == "delete" {
             self.cut(user, &streams).await?;
         }
-        let (wall, now) = (self.context.clock.now(), self.context.clock.monotonic());
-        let shown = |(id, open): (u64, Arc<Open>)| value_of(&open.shown(id, now), wall);
+        let mut shown: Vec<Value> =
+            streams.iter().map(|(id, found)| value_of(*id, found, now, wall)).collect();
         if name.is_some()
-            && let Some(stream) = streams.pop()
+            && let Some(stream) = shown.pop()
         {
-            return Ok(shown(stream));
+            return unstored.one(&stream);
         }
-        let mut metadata = Value::object();
-        if let Some(next) = next {
-            metadata.set(&["continue"], next.to_string());
-        }
-        Ok(object! {
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": "StreamList",
-            "metadata": metadata,
-            "items": streams.into_iter().map(shown).collect::<Vec<_>>(),
-        })
+        let continue_token = next.map(|next| next.to_string()).unwrap_or_default();
+        let metadata = ListMeta { continue_token, ..ListMeta::default() };
+        Ok(respond::compress(unstored.list(&metadata, shown)?, asked.headers))
     }
 
-    fn stream(&self, view: &dyn View, name: &str) -> Result<(u64, Arc<Open>), Status> {
+    fn stream(&self, view: &dyn View, name: &str) -> Result<(u64, Found), Status> {
         let id = name.parse().ok().filter(|id: &u64| id.to_string() == name);
-        let found = id.and_then(|id| Some((id, self.live.find(id)?)));
+        let find = |id| {
+            let called = || self.tunnels.calls().find(id).map(Found::FromAgent);
+            Some((id, self.live.find(id).map(Found::ToAgent).or_else(called)?))
+        };
         let missing = || Status::not_found(&GroupResource::new(GROUP, RESOURCE), name);
-        found.filter(|(_, open)| is_in(view, open)).ok_or_else(missing)
+        id.and_then(find).filter(|(_, found)| found.is_in(view)).ok_or_else(missing)
     }
 
     fn selected(
@@ -119,7 +176,9 @@ impl Front {
         view: &dyn View,
         query: &Query,
         must_select: bool,
-    ) -> Result<Vec<(u64, Arc<Open>)>, Status> {
+    ) -> Result<Vec<(u64, Found)>, Status> {
+        let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default());
+        let labels = labels.map_err(|error| Status::bad_request(error.to_string()))?;
         let text = query.get("fieldSelector").unwrap_or_default();
         let selector =
             FieldSelector::parse(text).map_err(|e| Status::bad_request(e.to_string()))?;
@@ -132,38 +191,41 @@ impl Front {
             let why = format!("field label not supported: {}", term.field);
             return Err(Status::bad_request(why));
         }
-        let mut streams = self.live.all();
-        streams.retain(|(id, open)| {
-            let (id, recorded) = (id.to_string(), &open.recorded);
+        let to = self.live.all().into_iter().map(|(id, open)| (id, Found::ToAgent(open)));
+        let from = self.tunnels.calls().all().into_iter();
+        let from = from.map(|(id, calling)| (id, Found::FromAgent(calling)));
+        let mut streams: Vec<_> = to.chain(from).collect();
+        streams.retain(|(id, found)| {
+            let (id, recorded) = (id.to_string(), found.recorded());
             let is_meant = selector.matches(|field| match field {
-                "spec.agent" => &recorded.agent,
+                "spec.agent" => found.agent(),
                 "spec.service" => &recorded.service,
                 "spec.user" => &recorded.user,
                 _ => &id,
             });
-            is_meant && is_in(view, open)
+            // No stream has labels.
+            is_meant && labels.matches(&[]) && found.is_in(view)
         });
+        streams.sort_unstable_by_key(|(id, _)| *id);
         Ok(streams)
     }
 
-    async fn cut(&self, user: &User, streams: &[(u64, Arc<Open>)]) -> Result<(), Status> {
+    async fn cut(&self, user: &User, streams: &[(u64, Found)]) -> Result<(), Status> {
         for batch in streams.chunks(BATCH) {
-            let recorded = batch.iter().map(|(id, open)| (*id, &open.recorded));
+            let recorded = batch.iter().map(|(id, found)| (*id, found.recorded()));
             self.recorder.cuts(user, recorded).await.map_err(|_| {
                 let why = "this cannot be recorded now, so it was not done";
                 Status::unavailable(why).retry_after(1)
             })?;
             let now = self.context.clock.monotonic();
-            for (_, open) in batch {
-                open.cut(now, crate::message::Failure::Aborted, "cut by an operator");
-            }
+            batch.iter().for_each(|(_, found)| found.cut(now));
         }
         Ok(())
     }
 }
 
 /// Keeps one page; the stream that it ends with, if there are more.
-fn page(streams: &mut Vec<(u64, Arc<Open>)>, query: &Query) -> Result<Option<u64>, Status> {
+fn page(streams: &mut Vec<(u64, Found)>, query: &Query) -> Result<Option<u64>, Status> {
     if let Some(after) = query.get("continue").filter(|after| !after.is_empty()) {
         let unknown = |_| Status::bad_request("continue key is not valid");
         let after: u64 = after.parse().map_err(unknown)?;
@@ -177,30 +239,34 @@ fn page(streams: &mut Vec<(u64, Arc<Open>)>, query: &Query) -> Result<Option<u64
     Ok(streams.last().map(|(id, _)| *id))
 }
 
-fn is_in(view: &dyn View, open: &Open) -> bool {
-    match view.reach() {
-        Reach::All => true,
-        Reach::Cluster(cluster) => cluster.as_str() == open.recorded.cluster,
-    }
-}
-
-fn value_of(stream: &LiveStream, now: Timestamp) -> Value {
-    let LiveStream { recorded, .. } = stream;
+fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
+    let recorded = found.recorded();
+    let (direction, instance, [age, idle], status, bytes) = match found {
+        Found::ToAgent(open) => {
+            ("ToAgent", open.instance(), open.times(now), open.status(), open.bytes())
+        }
+        Found::FromAgent(calling) => {
+            let (since, progress) = (calling.since, &calling.progress);
+            let times = [now.saturating_sub(since), progress.idle()];
+            ("FromAgent", calling.instance.clone(), times, progress.status(), progress.bytes())
+        }
+    };
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let since = now.saturating_sub(stream.age).unwrap_or(now);
+    let since = wall.saturating_sub(age).unwrap_or(wall);
     object! {
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Stream",
         "metadata": object! {
-            "name": stream.id.to_string(),
+            "name": id.to_string(),
             "creationTimestamp": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "annotations": object! {"kcp.io/cluster": recorded.cluster.as_str()},
         },
         "spec": object! {
+            "direction": direction,
             "user": &*recorded.user,
             "credential": &*recorded.subjects.credential,
-            "agent": recorded.agent.as_str(),
+            "agent": found.agent(),
             "service": recorded.service.as_str(),
             "method": recorded.method.as_str(),
             "path": recorded.path.as_str(),
@@ -208,12 +274,12 @@ fn value_of(stream: &LiveStream, now: Timestamp) -> Value {
             "requestID": recorded.id.as_str(),
         },
         "status": object! {
-            "instance": stream.instance.as_str(),
-            "code": i64::from(stream.status),
-            "ageSeconds": seconds(stream.age),
-            "idleSeconds": seconds(stream.idle),
-            "bytesIn": number(stream.bytes[0]),
-            "bytesOut": number(stream.bytes[1]),
+            "instance": instance,
+            "code": i64::from(status),
+            "ageSeconds": seconds(age),
+            "idleSeconds": seconds(idle),
+            "bytesIn": number(bytes[0]),
+            "bytesOut": number(bytes[1]),
         },
     }
 }
@@ -228,8 +294,9 @@ mod tests {
         for (path, expected) in [
             ("", all),
             ("/7", Some(StreamsPath(Some("7".into())))),
-            ("/", None),
-            ("/7/", None),
+            ("/", Some(StreamsPath(None))),
+            ("/7/", Some(StreamsPath(Some("7".into())))),
+            ("//7", None),
             ("/7/status", None),
             ("s", None),
         ] {

@@ -114,7 +114,16 @@ impl Offered {
         if !self.lists.borrow().names(&service) {
             return own.refuse(&peer, &stream, head);
         }
-        own.accept_from(&peer, stream, head, taken_away(self.lists.subscribe(), service));
+        own.accept_from(&peer, stream, head, |progress| {
+            let place = self.tunnels.calls().enter(&self.identity, head, progress);
+            let lists = self.lists.subscribe();
+            async move {
+                tokio::select! {
+                    () = taken_away(lists, service) => (Code::Revoked, "not offered any more"),
+                    () = place.cut() => (Code::Aborted, "cut by an operator"),
+                }
+            }
+        });
     }
 }
 
