@@ -11,9 +11,11 @@
 //! the hub to say; nothing a program says of who asks goes out. At a port it is asked under its
 //! own name alone: a page of another site may lead its own name there.
 //!
-//! Limits: 1,024 connections of a listener, one request at a time on each, or 250 (HTTP/2).
+//! Limits: 1,024 connections of a listener, one request at a time on each, or 250 (HTTP/2); more
+//! are closed and counted.
 
 mod called;
+mod full;
 mod listener;
 mod metrics;
 mod raw;

@@ -13,6 +13,7 @@ pub(super) struct IncomingMetrics {
     streams: Family<Pair, Counter>,
     open: Family<[(&'static str, String); 1], Gauge>,
     bytes: Family<Pair, Counter>,
+    closed: Family<[(&'static str, String); 1], Counter>,
 }
 
 impl IncomingMetrics {
@@ -33,6 +34,11 @@ impl IncomingMetrics {
             "Bytes of bodies and raw streams, to and from services of the hub",
             this.bytes.clone(),
         );
+        metrics.register(
+            "strait_relay_incoming_closed",
+            "Connections to listeners of bytes that were closed since there were too many",
+            this.closed.clone(),
+        );
         this
     }
 
@@ -40,6 +46,11 @@ impl IncomingMetrics {
         let gauge = self.open.get_or_create_owned(&[("incoming", listener.to_owned())]);
         gauge.inc();
         Counted(gauge)
+    }
+
+    /// A connection was closed since there were as many as may be.
+    pub(super) fn closed(&self, listener: &str) {
+        self.closed.get_or_create_owned(&[("incoming", listener.to_owned())]).inc();
     }
 
     pub(super) fn ended(&self, listener: &str, code: &str, [up, down]: [u64; 2]) {

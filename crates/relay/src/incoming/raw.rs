@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::called::{Called, failure_of, name_of, new_id};
+use super::full::Full;
 use super::listener::{CONNECTIONS, Listener};
 use crate::ask::{Broken, Meter as _, ending_of, pump, refused};
 use crate::choice::{Ending, RETRIES_MAX};
@@ -61,6 +62,7 @@ impl Accept for UnixListener {
 /// Takes connections until `stop`.
 pub(super) async fn accept<A: Accept>(listener: Arc<Listener>, socket: A, stop: Shutdown) {
     let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let mut full = Full::default();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -76,6 +78,12 @@ pub(super) async fn accept<A: Accept>(listener: Arc<Listener>, socket: A, stop: 
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             A::breaks(&stream);
+            let incoming = &*listener.to().listener;
+            listener.metrics.closed(incoming);
+            if let Some(closed) = full.closed(listener.context.clock.monotonic()) {
+                let limit = CONNECTIONS;
+                tracing::warn!(incoming, limit, closed, "too many connections: they are closed");
+            }
             continue;
         };
         let listener = listener.clone();
