@@ -288,26 +288,23 @@ mod tests {
     /// that cannot be.
     #[test]
     fn extensions_of_a_head_are_checked() {
-        let broken = |error| (None, Some(error));
-        let table: [(&[u8], (Option<Option<u64>>, Option<HeadError>)); 9] = [
-            (&[0, 0, 0, 200], (Some(None), None)),
-            (&[0, 8, 0, 2, 0, 4, 0, 0, 0, 7, 0, 200], (Some(Some(7)), None)),
-            (&[0, 4, 0, 4, 0, 0, 0, 200], (Some(None), None)),
-            (&[0, 4, 0, 3, 0, 0, 0, 200], broken(HeadError::Extension)),
-            (&[0, 7, 0, 2, 0, 3, 0, 0, 7, 0, 200], broken(HeadError::Extension)),
-            (&[0, 8, 0, 4, 0, 0, 0, 4, 0, 0, 0, 200], broken(HeadError::Extension)),
-            (&[0, 9, 0, 200], broken(HeadError::Length)),
-            (&[0], broken(HeadError::Length)),
-            (&[0, 0], broken(HeadError::Length)),
+        let timed = |micros| Ok(Some(Duration::from_micros(micros)));
+        let table: [(&[u8], Result<Option<Duration>, HeadError>); 9] = [
+            (&[0, 0, 0, 200], Ok(None)),
+            (&[0, 8, 0, 2, 0, 4, 0, 0, 0, 7, 0, 200], timed(7)),
+            (&[0, 4, 0, 4, 0, 0, 0, 200], Ok(None)),
+            (&[0, 4, 0, 3, 0, 0, 0, 200], Err(HeadError::Extension)),
+            (&[0, 7, 0, 2, 0, 3, 0, 0, 7, 0, 200], Err(HeadError::Extension)),
+            (&[0, 8, 0, 4, 0, 0, 0, 4, 0, 0, 0, 200], Err(HeadError::Extension)),
+            (&[0, 9, 0, 200], Err(HeadError::Length)),
+            (&[0], Err(HeadError::Length)),
+            (&[0, 0], Err(HeadError::Length)),
         ];
         for (bytes, expected) in table {
-            let read = match Head::parse(Bytes::copy_from_slice(bytes), true) {
-                Ok(Head::Response(head)) => {
-                    (Some(head.took().map(|took| u64::try_from(took.as_micros()).unwrap())), None)
-                }
-                Ok(Head::Trailers(_)) => panic!("{bytes:?}"),
-                Err(error) => (None, Some(error)),
-            };
+            let read = Head::parse(Bytes::copy_from_slice(bytes), true).map(|head| match head {
+                Head::Response(head) => head.took(),
+                Head::Trailers(_) => panic!("{bytes:?}"),
+            });
             assert_eq!(read, expected, "{bytes:?}");
         }
     }

@@ -46,7 +46,7 @@ impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
         #[expect(clippy::cast_precision_loss, reason = "a sum is no exact number")]
         let seconds = |micros: u64| micros as f64 / 1e6;
-        let bounds = self.0.bounds.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let bounds = self.0.bounds.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         let counts = self.0.counts.iter().map(|count| count.load(Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
