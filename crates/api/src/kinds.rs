@@ -35,8 +35,10 @@ pub const RELAY: [KindFile; 3] = kinds![
     "certificaterequests.relay.strait.dev",
 ];
 
-/// What is open, served beside the kinds of `relay.strait.dev` and stored nowhere.
-pub const STREAMS: KindFile = kinds!["streams.relay.strait.dev"][0];
+/// Kinds that are served beside those of `relay.strait.dev` and stored nowhere: what is open, and
+/// what agents' connections carry.
+pub const RELAY_LIVE: [KindFile; 2] =
+    kinds!["streams.relay.strait.dev", "agentmetrics.relay.strait.dev"];
 
 /// Kinds of the export `requests.strait.dev`.
 pub const REQUESTS: [KindFile; 1] = kinds!["requestclassviews.requests.strait.dev"];
@@ -75,7 +77,8 @@ mod tests {
 
     #[test]
     fn every_kind_compiles_under_its_name() {
-        for file in SYSTEM.iter().chain(&TENANCY).chain(&RELAY).chain([&STREAMS]).chain(&REQUESTS) {
+        for file in SYSTEM.iter().chain(&TENANCY).chain(&RELAY).chain(&RELAY_LIVE).chain(&REQUESTS)
+        {
             schema(file);
             let spec = yaml(file.text);
             let text = |path: &[&str]| spec.str_at(path).unwrap().to_owned();

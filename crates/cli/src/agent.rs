@@ -7,6 +7,7 @@ mod objects;
 mod settings;
 mod status;
 mod token;
+mod top;
 
 use clap::{Args, Subcommand};
 use strait_agent::AgentError;
@@ -23,6 +24,7 @@ use check::CheckArgs;
 use manifest::ManifestArgs;
 use status::StatusArgs;
 use token::TokenArgs;
+use top::TopArgs;
 
 pub(crate) use objects::AGENTS;
 pub(crate) use token::make;
@@ -45,6 +47,7 @@ enum AgentCommand {
     List(AgentListArgs),
     #[command(visible_alias = "get")]
     Show(AgentShowArgs),
+    Top(AgentTopArgs),
     Approve(ApproveArgs),
     Deny(DenyArgs),
     Manifest(ManifestArgs),
@@ -66,6 +69,16 @@ struct AgentListArgs {
 struct AgentShowArgs {
     #[command(flatten)]
     show: ShowArgs,
+
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Shows what agents carry now: connections, streams, requests and bytes a second
+#[derive(Args, Debug)]
+struct AgentTopArgs {
+    #[command(flatten)]
+    top: TopArgs,
 
     #[command(flatten)]
     client: ClientArgs,
@@ -134,6 +147,10 @@ pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Result<Exit, Failure> {
                 approve::tell_of_waiting(&workspace, None).await;
             }
             list(&AGENTS, &args.list, &workspace).await
+        }),
+        Some(AgentCommand::Top(args)) => process::call(async {
+            let workspace = Workspace::open(&args.client).await?;
+            top::run(&args.top, &workspace).await
         }),
         Some(AgentCommand::Show(args)) => process::call(async {
             let workspace = Workspace::open(&args.client).await?;

@@ -19,8 +19,8 @@ use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Inside, Io, read_body};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
-    Answer, Certified, Credentials, Front, JoinRequest, Joining, RenewRequest, StreamsAsked,
-    StreamsPath, Tunnels,
+    Answer, Certified, Credentials, Front, JoinRequest, Joining, LiveAsked, LivePath, RenewRequest,
+    Tunnels,
 };
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, TaskSet, random_16};
@@ -156,14 +156,14 @@ impl Service {
         match self.system.route(&user, &path) {
             Ok(routed) => {
                 let query = Query::parse(request.uri().query().unwrap_or_default());
-                if let Some(streams) = StreamsPath::of(&routed.path) {
-                    let asked = StreamsAsked {
+                if let Some(live) = LivePath::of(&routed.path) {
+                    let asked = LiveAsked {
                         method: request.method(),
-                        path: &streams,
+                        path: &live,
                         query: &query,
                         headers: request.headers(),
                     };
-                    let answer = self.front.streams(&*routed.view, &user, &asked).await;
+                    let answer = self.front.live_objects(&*routed.view, &user, &asked).await;
                     return answer.unwrap_or_else(|status| respond::status(&status, Format::JSON));
                 }
                 let recheck = self.recheck(connection, &path, query);

@@ -26,8 +26,7 @@ pub use call::{Call, CallFailed, CallTarget, Called};
 pub use connections::Connections;
 pub use credentials::{Caller, Credentials};
 pub use front::{
-    Certificate, Certified, Front, Live, Recorded, Recorder, STREAMS_PATH, StreamsAsked,
-    StreamsPath,
+    Certificate, Certified, Front, Live, LiveAsked, LivePath, Recorded, Recorder, STREAMS_PATH,
 };
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;

@@ -68,6 +68,18 @@ struct State {
     waiting: HashMap<StreamId, Waiting>,
     driver: Option<Waker>,
     traffic: Traffic,
+    carried: Carried,
+}
+
+/// What a connection has carried since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Streams that either side opened, control streams aside.
+    pub streams: u64,
+    /// Bytes to the peer, frames and all.
+    pub sent: u64,
+    /// Bytes from it.
+    pub received: u64,
 }
 
 /// Who waits for a stream, and what was told of it that does not come by reading.
@@ -107,7 +119,8 @@ impl Link {
     {
         let connection = Connection::new(side, config, clock.monotonic());
         let (waiting, traffic) = (HashMap::new(), Traffic::default());
-        let state = State { connection, waiting, driver: None, traffic };
+        let carried = Carried::default();
+        let state = State { connection, waiting, driver: None, traffic, carried };
         let life = watch::Sender::new(Life::default());
         let shared = Arc::new(Shared { clock, state: Mutex::new(state), life });
         (Self(shared.clone()), Driver::new(transport, shared, acceptor))
@@ -189,6 +202,7 @@ impl Link {
             let place = share.map(|share| share.take(room).ok_or(OpenError::TooManyWaiting));
             let place = place.transpose()?;
             let id = state.connection.open(now, head, class, end)?;
+            state.carried.count(head);
             state.waiting.insert(id, Waiting { place, ..Waiting::default() });
             Ok(id)
         })?;
@@ -230,11 +244,26 @@ impl Link {
         self.0.state.lock().connection.usage()
     }
 
+    /// What the connection has carried.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        self.0.state.lock().carried
+    }
+
     /// The smallest round trip of the last seconds, if one was measured.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         let now = self.0.clock.monotonic();
         self.0.state.lock().connection.round_trip(now)
+    }
+}
+
+impl Carried {
+    /// A stream was opened.
+    const fn count(&mut self, head: &OpenHead) {
+        if !matches!(head, OpenHead::Control) {
+            self.streams += 1;
+        }
     }
 }
 

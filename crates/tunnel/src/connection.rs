@@ -65,6 +65,8 @@ pub struct Usage {
     pub heads: usize,
     /// Streams, closed ones included that are still to be told or released.
     pub streams: usize,
+    /// Streams that are open, control streams aside.
+    pub open: usize,
 }
 
 /// A stream that holds memory.
@@ -303,6 +305,7 @@ impl Connection {
             queued: self.queued,
             heads: self.heads,
             streams: self.streams.len(),
+            open: self.streams.live as usize,
         }
     }
 

@@ -30,5 +30,6 @@ mod routing;
 mod services;
 mod streams;
 mod tenants;
+mod usage;
 mod views;
 mod workspaces_lifecycle;

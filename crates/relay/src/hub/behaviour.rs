@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
+use strait_api::kinds::RELAY_LIVE;
 use strait_apiserver::behaviour::{Admission, Behaviour};
 use strait_machinery::field::FieldError;
 use strait_machinery::json::{Path, Value};
@@ -26,9 +27,11 @@ const OF_SERVICES: [(&str, &[&str]); 2] =
 /// Subresources of requests to join.
 const OF_REQUESTS: [(&str, &[&str]); 1] = [("approval", &["create"])];
 
-/// What is open; [`Front::streams`](super::Front::streams) answers.
-const STREAMS: Beside =
-    Beside { kind: strait_api::kinds::STREAMS, verbs: &["delete", "get", "list"] };
+/// What is stored nowhere; [`Front::live_objects`](super::Front::live_objects) answers.
+const BESIDE: [Beside; 2] = [
+    Beside { kind: RELAY_LIVE[0], verbs: &["delete", "get", "list"] },
+    Beside { kind: RELAY_LIVE[1], verbs: &["get", "list"] },
+];
 
 /// Who answers what is asked of agents and services beyond data.
 pub struct Handlers {
@@ -52,7 +55,7 @@ pub fn extras(handlers: &Arc<OnceLock<Handlers>>) -> HashMap<GroupResource, Extr
         ),
         (
             GroupResource::new("relay.strait.dev", "agents"),
-            Extras { behaviour: agents, subresources: &OF_AGENTS, beside: &[STREAMS] },
+            Extras { behaviour: agents, subresources: &OF_AGENTS, beside: &BESIDE },
         ),
         (
             GroupResource::new("relay.strait.dev", "services"),

@@ -12,6 +12,8 @@ mod long;
 mod rates;
 mod raw;
 mod streams;
+mod unstored;
+mod usage;
 mod who;
 
 use std::sync::Arc;
@@ -43,7 +45,8 @@ use crate::serve::{OF_PEOPLE, RULES};
 use head::Head;
 use live::Entry;
 pub use live::Live;
-pub use streams::{STREAMS_PATH, StreamsAsked, StreamsPath};
+pub use streams::STREAMS_PATH;
+pub use unstored::{LiveAsked, LivePath};
 use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.

@@ -113,6 +113,8 @@ struct Connection {
     /// It has said what it offers.
     has_said: bool,
     instance: String,
+    since: Timestamp,
+    peer: SocketAddr,
     link: Link,
     services: HashMap<String, Offer>,
 }
@@ -134,6 +136,18 @@ pub(super) struct ConnectedAgent {
     /// Bytes that wait to be sent to it.
     pub(super) queued: usize,
     pub(super) round_trip: Option<Duration>,
+}
+
+/// One connection of an agent, and what it carries.
+pub(super) struct Carrying {
+    pub(super) cluster: ClusterName,
+    pub(super) agent: String,
+    pub(super) instance: String,
+    /// No other one gets its number.
+    pub(super) serial: u64,
+    pub(super) since: Timestamp,
+    pub(super) peer: SocketAddr,
+    pub(super) link: Link,
 }
 
 /// A connection that takes a stream for a service.
@@ -236,6 +250,25 @@ impl Tunnels {
         drop(state);
         agents.sort_unstable_by(|a, b| (&a.cluster, &a.name).cmp(&(&b.cluster, &b.name)));
         agents
+    }
+
+    /// The connections that there are to agents of a cluster, or of all.
+    pub(super) fn carrying(&self, of: Option<&ClusterName>) -> Vec<Carrying> {
+        let state = self.state.lock();
+        let agents = state.agents.iter();
+        let agents = agents.filter(|((cluster, _), _)| of.is_none_or(|of| of == cluster));
+        let carrying = agents.flat_map(|((cluster, agent), known)| {
+            known.connections.iter().map(|one| Carrying {
+                cluster: cluster.clone(),
+                agent: agent.clone(),
+                instance: one.instance.clone(),
+                serial: one.serial,
+                since: one.since,
+                peer: one.peer,
+                link: one.link.clone(),
+            })
+        });
+        carrying.collect()
     }
 
     pub(super) const fn changed(&self) -> &watch::Sender<u64> {

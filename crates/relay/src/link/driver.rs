@@ -106,6 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let bytes = self.buffer.split().freeze();
         let mut state = self.shared.state.lock();
         state.traffic.add(now, count);
+        state.carried.received += count as u64;
         if self.phase == Phase::Open {
             state.connection.receive(now, bytes);
         }
@@ -134,7 +135,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             state.connection.expire(now);
             state.connection.poll_transmit(now, &mut self.out);
         }
-        state.traffic.add(now, self.out.remaining().saturating_sub(before));
+        let sent = self.out.remaining().saturating_sub(before);
+        state.traffic.add(now, sent);
+        state.carried.sent += sent as u64;
         let deadline = if due { state.connection.deadline() } else { deadline };
         state.look(&mut self.found);
         let closed = state.connection.is_closed();
@@ -319,6 +322,7 @@ impl State {
             match event {
                 Event::Incoming(id, incoming) => {
                     self.waiting.insert(id, super::Waiting::default());
+                    self.carried.count(&incoming.head);
                     found.incoming.push_back((id, incoming.class, incoming.head));
                 }
                 Event::Accepted(id) => self.note(found, id, |waiting| {

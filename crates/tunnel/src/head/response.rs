@@ -284,12 +284,15 @@ mod tests {
         );
     }
 
+    /// The time of a head, or why it is none.
+    type Read = Result<Option<Duration>, HeadError>;
+
     /// An even extension is skipped where it is not known; an odd one breaks the head, as does one
     /// that cannot be.
     #[test]
     fn extensions_of_a_head_are_checked() {
         let timed = |micros| Ok(Some(Duration::from_micros(micros)));
-        let table: [(&[u8], Result<Option<Duration>, HeadError>); 9] = [
+        let table: [(&[u8], Read); 9] = [
             (&[0, 0, 0, 200], Ok(None)),
             (&[0, 8, 0, 2, 0, 4, 0, 0, 0, 7, 0, 200], timed(7)),
             (&[0, 4, 0, 4, 0, 0, 0, 200], Ok(None)),

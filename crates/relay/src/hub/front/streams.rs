@@ -1,29 +1,23 @@
 //! The resource `streams`: what is open in a workspace, to services behind agents and from agents
-//! to services of the hub, to be seen and to be cut. It is stored nowhere.
+//! to services of the hub, to be seen and to be cut.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
 use jiff::Timestamp;
-use strait_apiserver::{ApiResponse, Query, Reach, Unstored, View, forbidden, respond};
-use strait_auth::{Attributes, ResourceRequest, User};
+use strait_apiserver::{Query, Reach, View};
+use strait_auth::User;
 use strait_machinery::json::Value;
 use strait_machinery::object;
-use strait_machinery::selector::{FieldSelector, LabelSelector};
 use strait_machinery::status::Status;
-use strait_machinery::table::ListMeta;
 use strait_types::GroupResource;
 
 use super::Front;
 use super::live::Open;
+use super::unstored::{GROUP, VERSION, Wanted};
 use crate::hub::calls::Calling;
 use crate::message::Failure;
 use crate::record::Recorded;
-
-const GROUP: &str = "relay.strait.dev";
-const VERSION: &str = "v1alpha1";
-const RESOURCE: &str = "streams";
 
 /// Where the streams of a workspace are found, below the workspace.
 pub const STREAMS_PATH: &str = "/apis/relay.strait.dev/v1alpha1/streams";
@@ -33,36 +27,6 @@ const FIELDS: [&str; 4] = ["metadata.name", "spec.agent", "spec.service", "spec.
 
 /// Cuts that are recorded at once.
 const BATCH: usize = 256;
-
-/// Streams of a view: all, or one by its number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamsPath(Option<String>);
-
-impl StreamsPath {
-    /// Whether a path, below a workspace, is one of streams.
-    #[must_use]
-    pub fn of(path: &str) -> Option<Self> {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let rest = path.strip_prefix(STREAMS_PATH)?;
-        match rest.strip_prefix('/') {
-            Some(name) if !name.is_empty() && !name.contains('/') => Some(Self(Some(name.into()))),
-            None if rest.is_empty() => Some(Self(None)),
-            _ => None,
-        }
-    }
-}
-
-/// What is asked of streams.
-pub struct StreamsAsked<'a> {
-    /// How.
-    pub method: &'a Method,
-    /// Of which.
-    pub path: &'a StreamsPath,
-    /// Selectors and the like.
-    pub query: &'a Query,
-    /// What the client takes.
-    pub headers: &'a HeaderMap,
-}
 
 /// A stream that is open, whoever opened it.
 #[derive(Clone)]
@@ -105,42 +69,17 @@ impl Found {
 }
 
 impl Front {
-    /// Answers what is asked of streams: GET shows them, DELETE cuts them, once that is recorded.
-    /// A view of a workspace has the streams of that workspace only.
+    /// The streams that are asked for, and what the page ends with. Those to be deleted are cut,
+    /// once that is recorded.
     ///
     /// # Errors
-    /// It is not allowed, there is no such stream, or it cannot be recorded.
-    pub async fn streams(
+    /// There is no such stream, or it cannot be recorded.
+    pub(super) async fn streams(
         &self,
         view: &dyn View,
         user: &User,
-        asked: &StreamsAsked<'_>,
-    ) -> Result<ApiResponse, Status> {
-        let (name, query) = (asked.path.0.as_deref(), asked.query);
-        let verb = match (asked.method, name) {
-            // What is open changes with each byte that passes: there is nothing to follow.
-            (&Method::GET, None) if query.flag("watch") => return Err(Status::method_not_allowed()),
-            (&Method::GET, None) => "list",
-            (&Method::GET, Some(_)) => "get",
-            (&Method::DELETE, _) => "delete",
-            _ => return Err(Status::method_not_allowed()),
-        };
-        let attributes = Attributes::Resource(ResourceRequest {
-            verb,
-            group: GROUP,
-            version: VERSION,
-            resource: RESOURCE,
-            subresource: "",
-            namespace: "",
-            name: name.unwrap_or_default(),
-        });
-        let decision = view.authorize(user, &attributes);
-        if !decision.is_allowed() {
-            return Err(forbidden(user, &attributes, ""));
-        }
-        let resource = view.catalog().find(GROUP, VERSION, RESOURCE)?;
-        let (wall, now) = (self.context.clock.now(), self.context.clock.monotonic());
-        let unstored = Unstored::choose(resource, (query, asked.headers), wall)?;
+        (verb, name, query): (&str, Option<&str>, &Query),
+    ) -> Result<(Vec<Value>, Option<u64>), Status> {
         let mut streams = match name {
             Some(name) => vec![self.stream(view, name)?],
             None => self.selected(view, query, verb == "delete")?,
@@ -149,16 +88,9 @@ impl Front {
         if verb == "delete" {
             self.cut(user, &streams).await?;
         }
-        let mut shown: Vec<Value> =
-            streams.iter().map(|(id, found)| value_of(*id, found, now, wall)).collect();
-        if name.is_some()
-            && let Some(stream) = shown.pop()
-        {
-            return unstored.one(&stream);
-        }
-        let continue_token = next.map(|next| next.to_string()).unwrap_or_default();
-        let metadata = ListMeta { continue_token, ..ListMeta::default() };
-        Ok(respond::compress(unstored.list(&metadata, shown)?, asked.headers))
+        let (wall, now) = (self.context.clock.now(), self.context.clock.monotonic());
+        let shown = streams.iter().map(|(id, found)| value_of(*id, found, now, wall));
+        Ok((shown.collect(), next))
     }
 
     fn stream(&self, view: &dyn View, name: &str) -> Result<(u64, Found), Status> {
@@ -167,7 +99,7 @@ impl Front {
             let called = || self.tunnels.calls().find(id).map(Found::FromAgent);
             Some((id, self.live.find(id).map(Found::ToAgent).or_else(called)?))
         };
-        let missing = || Status::not_found(&GroupResource::new(GROUP, RESOURCE), name);
+        let missing = || Status::not_found(&GroupResource::new(GROUP, "streams"), name);
         id.and_then(find).filter(|(_, found)| found.is_in(view)).ok_or_else(missing)
     }
 
@@ -177,18 +109,9 @@ impl Front {
         query: &Query,
         must_select: bool,
     ) -> Result<Vec<(u64, Found)>, Status> {
-        let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default());
-        let labels = labels.map_err(|error| Status::bad_request(error.to_string()))?;
-        let text = query.get("fieldSelector").unwrap_or_default();
-        let selector =
-            FieldSelector::parse(text).map_err(|e| Status::bad_request(e.to_string()))?;
-        if must_select && selector.is_everything() {
+        let wanted = Wanted::parse(query, &FIELDS)?;
+        if must_select && wanted.is_everything() {
             let why = "which streams? a fieldSelector of spec.user, spec.agent or spec.service";
-            return Err(Status::bad_request(why));
-        }
-        let known = |field: &str| FIELDS.contains(&field);
-        if let Some(term) = selector.terms().iter().find(|term| !known(&term.field)) {
-            let why = format!("field label not supported: {}", term.field);
             return Err(Status::bad_request(why));
         }
         let to = self.live.all().into_iter().map(|(id, open)| (id, Found::ToAgent(open)));
@@ -197,14 +120,13 @@ impl Front {
         let mut streams: Vec<_> = to.chain(from).collect();
         streams.retain(|(id, found)| {
             let (id, recorded) = (id.to_string(), found.recorded());
-            let is_meant = selector.matches(|field| match field {
+            let is_meant = wanted.has(|field| match field {
                 "spec.agent" => found.agent(),
                 "spec.service" => &recorded.service,
                 "spec.user" => &recorded.user,
                 _ => &id,
             });
-            // No stream has labels.
-            is_meant && labels.matches(&[]) && found.is_in(view)
+            is_meant && found.is_in(view)
         });
         streams.sort_unstable_by_key(|(id, _)| *id);
         Ok(streams)
@@ -281,27 +203,5 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
             "bytesIn": number(bytes[0]),
             "bytesOut": number(bytes[1]),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn streams_have_one_path_each() {
-        let all = Some(StreamsPath(None));
-        for (path, expected) in [
-            ("", all),
-            ("/7", Some(StreamsPath(Some("7".into())))),
-            ("/", Some(StreamsPath(None))),
-            ("/7/", Some(StreamsPath(Some("7".into())))),
-            ("//7", None),
-            ("/7/status", None),
-            ("s", None),
-        ] {
-            assert_eq!(StreamsPath::of(&format!("{STREAMS_PATH}{path}")), expected, "{path}");
-        }
-        assert_eq!(StreamsPath::of("/apis/relay.strait.dev/v1/streams"), None);
     }
 }

@@ -195,6 +195,8 @@ impl Tunnels {
             serial,
             has_said: false,
             instance: instance.clone(),
+            since,
+            peer,
             link: link.clone(),
             services: std::collections::HashMap::new(),
         });

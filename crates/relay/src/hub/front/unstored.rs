@@ -1,0 +1,180 @@
+//! Kinds of a workspace that are stored nowhere: streams that are open, and what the connections
+//! of agents carry. A view of a workspace has those of that workspace only.
+
+use http::{HeaderMap, Method};
+use strait_apiserver::{ApiResponse, Query, Unstored, View, forbidden, respond};
+use strait_auth::{Attributes, ResourceRequest, User};
+use strait_machinery::selector::{FieldSelector, LabelSelector};
+use strait_machinery::status::Status;
+use strait_machinery::table::ListMeta;
+
+use super::Front;
+
+pub(super) const GROUP: &str = "relay.strait.dev";
+pub(super) const VERSION: &str = "v1alpha1";
+
+/// Objects of such a kind: all, or one by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePath {
+    kind: Kind,
+    name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Streams,
+    AgentMetrics,
+}
+
+impl Kind {
+    const fn resource(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::AgentMetrics => "agentmetrics",
+        }
+    }
+}
+
+impl LivePath {
+    /// Whether a path, below a workspace, is one of these kinds.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let rest = path.strip_prefix("/apis/")?.strip_prefix(GROUP)?;
+        let rest = rest.strip_prefix('/')?.strip_prefix(VERSION)?.strip_prefix('/')?;
+        let (resource, name) = match rest.split_once('/') {
+            Some((_, name)) if name.is_empty() || name.contains('/') => return None,
+            Some((resource, name)) => (resource, Some(name.to_owned())),
+            None => (rest, None),
+        };
+        let kinds = [Kind::Streams, Kind::AgentMetrics];
+        let kind = kinds.into_iter().find(|kind| kind.resource() == resource)?;
+        Some(Self { kind, name })
+    }
+}
+
+/// What is asked of such a kind.
+pub struct LiveAsked<'a> {
+    /// How.
+    pub method: &'a Method,
+    /// Of which.
+    pub path: &'a LivePath,
+    /// Selectors and the like.
+    pub query: &'a Query,
+    /// What the client takes.
+    pub headers: &'a HeaderMap,
+}
+
+impl Front {
+    /// Answers what is asked of these kinds: GET shows objects, DELETE cuts streams.
+    ///
+    /// # Errors
+    /// It is not allowed, there is no such object, or a cut cannot be recorded.
+    pub async fn live_objects(
+        &self,
+        view: &dyn View,
+        user: &User,
+        asked: &LiveAsked<'_>,
+    ) -> Result<ApiResponse, Status> {
+        let LiveAsked { path: LivePath { kind, name }, query, headers, .. } = *asked;
+        let verb = match (asked.method, name, kind) {
+            // They change with each byte that passes: there is nothing to follow.
+            (&Method::GET, None, _) if query.flag("watch") => {
+                return Err(Status::method_not_allowed());
+            }
+            (&Method::GET, None, _) => "list",
+            (&Method::GET, Some(_), _) => "get",
+            (&Method::DELETE, _, Kind::Streams) => "delete",
+            _ => return Err(Status::method_not_allowed()),
+        };
+        let attributes = Attributes::Resource(ResourceRequest {
+            verb,
+            group: GROUP,
+            version: VERSION,
+            resource: kind.resource(),
+            subresource: "",
+            namespace: "",
+            name: name.as_deref().unwrap_or_default(),
+        });
+        if !view.authorize(user, &attributes).is_allowed() {
+            return Err(forbidden(user, &attributes, ""));
+        }
+        let resource = view.catalog().find(GROUP, VERSION, kind.resource())?;
+        let now = self.context.clock.now();
+        let unstored = Unstored::choose(resource, (query, headers), now)?;
+        let (mut found, next) = match kind {
+            Kind::Streams => self.streams(view, user, (verb, name.as_deref(), query)).await?,
+            Kind::AgentMetrics => (self.agent_metrics(view, name.as_deref(), query)?, None),
+        };
+        if name.is_some()
+            && let Some(one) = found.pop()
+        {
+            return unstored.one(&one);
+        }
+        let continue_token = next.map(|next| next.to_string()).unwrap_or_default();
+        let metadata = ListMeta { continue_token, ..ListMeta::default() };
+        Ok(respond::compress(unstored.list(&metadata, found)?, headers))
+    }
+}
+
+/// Which objects a client wants. None of them has labels.
+pub(super) struct Wanted {
+    fields: FieldSelector,
+    labels: LabelSelector,
+}
+
+impl Wanted {
+    /// Reads a query whose fields may be these.
+    ///
+    /// # Errors
+    /// 400 for a selector that does not parse, or is about another field.
+    pub(super) fn parse(query: &Query, known: &[&str]) -> Result<Self, Status> {
+        let text = |key| query.get(key).unwrap_or_default();
+        let fields = FieldSelector::parse(text("fieldSelector"));
+        let fields = fields.map_err(|error| Status::bad_request(error.to_string()))?;
+        let labels = LabelSelector::parse(text("labelSelector"));
+        let labels = labels.map_err(|error| Status::bad_request(error.to_string()))?;
+        if let Some(term) = fields.terms().iter().find(|term| !known.contains(&&*term.field)) {
+            let why = format!("field label not supported: {}", term.field);
+            return Err(Status::bad_request(why));
+        }
+        Ok(Self { fields, labels })
+    }
+
+    /// Whether nothing is said of the fields.
+    pub(super) fn is_everything(&self) -> bool {
+        self.fields.is_everything()
+    }
+
+    /// Whether an object with these fields is wanted.
+    pub(super) fn has<'a>(&self, value_of: impl FnMut(&str) -> &'a str) -> bool {
+        self.fields.matches(value_of) && self.labels.matches(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_path_for_all_and_one_for_each() {
+        let of = |kind, name: Option<&str>| Some(LivePath { kind, name: name.map(str::to_owned) });
+        for (path, expected) in [
+            ("streams", of(Kind::Streams, None)),
+            ("streams/", of(Kind::Streams, None)),
+            ("streams/7", of(Kind::Streams, Some("7"))),
+            ("streams/7/", of(Kind::Streams, Some("7"))),
+            ("agentmetrics", of(Kind::AgentMetrics, None)),
+            ("agentmetrics/smith.q4", of(Kind::AgentMetrics, Some("smith.q4"))),
+            ("streams//7", None),
+            ("streams/7/status", None),
+            ("streamss", None),
+            ("agents", None),
+            ("", None),
+        ] {
+            let path = format!("/apis/relay.strait.dev/v1alpha1/{path}");
+            assert_eq!(LivePath::of(&path), expected, "{path}");
+        }
+        assert_eq!(LivePath::of("/apis/relay.strait.dev/v1/streams"), None);
+    }
+}
