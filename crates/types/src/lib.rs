@@ -9,6 +9,7 @@ mod name;
 mod redacted;
 mod resource;
 mod revision;
+mod trace;
 
 pub use error::{Classified, ErrorKind, Report};
 pub use id::{HubId, InstanceId, InvalidId, Uid};
@@ -22,3 +23,4 @@ pub use resource::{
     InvalidGroupVersion,
 };
 pub use revision::{InvalidRevision, Revision};
+pub use trace::{InvalidSampler, Sampler, SpanId, TraceContext, TraceId, is_tracestate};
