@@ -86,7 +86,7 @@ impl Hub {
     /// # Blocking
     /// Opens files and makes keys.
     pub async fn start(config: &Config, context: Context) -> Result<Self, StartError> {
-        let Context { clock, entropy, metrics, tasks, shutdown } = context.clone();
+        let Context { clock, entropy, metrics, tasks, shutdown, tracer: _ } = context.clone();
         let directory = directory::open(&config.data_dir, &*entropy)?;
         // Bound first: a port in use is the likeliest mistake, and the cheapest to find.
         let listener = TcpListener::bind(config.listen)

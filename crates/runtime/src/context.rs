@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Clock, Entropy, Metrics, Shutdown, SystemClock, SystemEntropy, TaskSet};
+use crate::{Clock, Entropy, Metrics, Shutdown, SystemClock, SystemEntropy, TaskSet, Tracer};
 
 /// What a role runs in: nothing below `main` reaches for any of it by itself.
 #[derive(Clone)]
@@ -17,10 +17,12 @@ pub struct Context {
     pub tasks: TaskSet,
     /// When to end.
     pub shutdown: Shutdown,
+    /// What begins spans.
+    pub tracer: Tracer,
 }
 
 impl Context {
-    /// The machine's own clock and randomness, and nothing running yet.
+    /// The machine's own clock and randomness, nothing running yet, and no traces.
     #[must_use]
     pub fn of_system() -> Self {
         let metrics = Metrics::new();
@@ -30,6 +32,7 @@ impl Context {
             tasks: TaskSet::new(&metrics),
             metrics,
             shutdown: Shutdown::new(),
+            tracer: Tracer::off(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How any Strait process runs: clock, entropy, tasks, shutdown, telemetry, files.
+//! How any Strait process runs: clock, entropy, tasks, shutdown, telemetry, traces, files.
 //!
 //! Everything here is passed down from `main`; nothing is global but the log subscriber and the
 //! panic hook, of which a process has one.
@@ -18,6 +18,7 @@ mod reload;
 mod shutdown;
 mod tasks;
 pub mod telemetry;
+pub mod trace;
 pub mod units;
 
 pub use backoff::Backoff;
@@ -32,3 +33,4 @@ pub use parent::{ParentError, die_with_parent};
 pub use reload::{Apply, Marks, Reload};
 pub use shutdown::Shutdown;
 pub use tasks::{Task, TaskError, TaskSet, Unfinished};
+pub use trace::{Span, SpanKind, Tracer};

@@ -14,7 +14,7 @@ use strait_hooks::log::{self, Log};
 use strait_hooks::signature::Scheme;
 use strait_hooks::state::State;
 use strait_hooks::{Event, Position};
-use strait_runtime::{Clock, Context, ManualClock, Metrics, SeededEntropy, Shutdown, TaskSet};
+use strait_runtime::{Clock, Context, ManualClock, Metrics, SeededEntropy, Shutdown, TaskSet, Tracer};
 use tempfile::TempDir;
 
 /// Long enough for any machine.
@@ -66,6 +66,7 @@ impl Scene {
             tasks: TaskSet::new(&metrics),
             metrics,
             shutdown: Shutdown::new(),
+            tracer: Tracer::off(),
         }
     }
 
