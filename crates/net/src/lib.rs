@@ -4,6 +4,7 @@
 //! wait and size bounded; what a request means is not known here. [`Client`] makes single calls
 //! and says exactly whether anything was sent, through an [`EgressPolicy`] that decides which
 //! addresses may be reached. [`Pool`] keeps connections, for calls that may be repeated.
+//! [`TraceExporter`] sends the process's spans to a collector.
 
 mod accept;
 mod address;
@@ -26,6 +27,7 @@ mod span;
 mod strict;
 #[cfg(test)]
 mod testing;
+mod traces;
 mod unix;
 
 pub use accept::tune_shared;
@@ -45,4 +47,5 @@ pub use pool::{ANSWER_BYTES_MAX, Answer, Outgoing, Pool, PoolOptions, TlsSource}
 pub use resolve::{Resolve, SystemResolver};
 pub use server::{Clear, Handler, Io, Limits, Protocol, Server, Speaker, handler};
 pub use span::{take_body, take_chunk};
+pub use traces::{TraceExporter, TraceTarget};
 pub use unix::listen_unix;

@@ -14,7 +14,9 @@ use strait_hooks::log::{self, Log};
 use strait_hooks::signature::Scheme;
 use strait_hooks::state::State;
 use strait_hooks::{Event, Position};
-use strait_runtime::{Clock, Context, ManualClock, Metrics, SeededEntropy, Shutdown, TaskSet, Tracer};
+use strait_runtime::{
+    Clock, Context, ManualClock, Metrics, SeededEntropy, Shutdown, TaskSet, Tracer,
+};
 use tempfile::TempDir;
 
 /// Long enough for any machine.
