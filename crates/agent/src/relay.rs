@@ -89,13 +89,15 @@ impl Relay {
         let of_member = member.clone();
         let (agent, metrics) = (member.now().agent.clone(), ServingMetrics::new(&context.metrics));
         let (clock, tasks) = (context.clock.clone(), context.tasks.clone());
+        let tracer = context.tracer.clone();
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(context.shutdown.clone()));
         let writes = recorder.clone();
         let make = move |relay: &Self, config| {
             let (clock, metrics) = (clock.clone(), metrics.clone());
+            let (recorder, tracer) = (recorder.clone(), tracer.clone());
             let serving =
-                Serving::new(&agent, config, clock, tasks.clone(), metrics, recorder.clone());
+                Serving::new(&agent, config, clock, tasks.clone(), metrics, recorder, tracer);
             tasks.spawn_daemon("services", serving.clone().tend());
             tasks.spawn_daemon("services.reached", relay.clone().follow(serving.clone()));
             serving
@@ -227,7 +229,8 @@ impl Relay {
         let recorder = Recorder::new(audit, tasks.clone());
         let make = move |_: &Self, config| {
             let (clock, served) = (clock.clone(), served.clone());
-            Serving::new("smith", config, clock, tasks.clone(), served, recorder.clone())
+            let (recorder, tracer) = (recorder.clone(), strait_runtime::Tracer::off());
+            Serving::new("smith", config, clock, tasks.clone(), served, recorder, tracer)
         };
         let relay = Self::new(<[String]>::to_vec, make);
         let route = relay.0.route.subscribe();

@@ -50,13 +50,14 @@ impl OwnServices {
     /// Offers them, and what the file says later.
     pub(crate) fn offer(self, recorder: Recorder, context: &Context) -> Serving {
         self.warn();
-        let Context { clock, tasks, metrics, .. } = context.clone();
+        let Context { clock, tasks, metrics, tracer, .. } = context.clone();
         let serving = Serving::of_hub(
             self.config,
             clock,
             tasks.clone(),
             ServingMetrics::new(&metrics),
             recorder,
+            tracer,
         );
         let again = Again { path: self.path.clone(), serving: serving.clone() };
         let reload =

@@ -27,6 +27,7 @@ mod span;
 mod strict;
 #[cfg(test)]
 mod testing;
+pub mod traced;
 mod traces;
 mod unix;
 

@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use parking_lot::RwLock;
-use strait_runtime::{Clock, Shutdown, TaskSet};
+use strait_runtime::{Clock, Shutdown, TaskSet, Tracer};
 use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
 use tokio::sync::watch;
 
@@ -102,9 +102,10 @@ impl Serving {
         tasks: TaskSet,
         metrics: ServingMetrics,
         recorder: Recorder,
+        tracer: Tracer,
     ) -> Self {
         let (side, reached) = (Side::Agent(agent.into()), watch::Sender::default());
-        Self::at(config, Context { side, clock, tasks, metrics, recorder, reached })
+        Self::at(config, Context { side, clock, tasks, metrics, recorder, tracer, reached })
     }
 
     /// Offers to agents what a configuration of the hub says; else as [`new`](Self::new).
@@ -115,9 +116,10 @@ impl Serving {
         tasks: TaskSet,
         metrics: ServingMetrics,
         recorder: Recorder,
+        tracer: Tracer,
     ) -> Self {
         let (side, reached) = (Side::Hub, watch::Sender::default());
-        Self::at(config, Context { side, clock, tasks, metrics, recorder, reached })
+        Self::at(config, Context { side, clock, tasks, metrics, recorder, tracer, reached })
     }
 
     fn at(config: AgentConfig, context: Context) -> Self {

@@ -228,7 +228,7 @@ impl Span {
     }
 
     /// It failed; `why` is a word of a closed set.
-    pub fn fail(&mut self, why: &'static str) {
+    pub fn fail(&mut self, why: impl Into<SpanValue>) {
         self.say("error.type", why);
         if let Some(open) = &mut self.0 {
             open.span.is_error = true;
@@ -266,7 +266,7 @@ impl Spans {
     /// Safe: nothing is lost.
     pub async fn wait(&mut self, batch: &mut Vec<EndedSpan>, limit: usize) {
         match self.queue.recv().await {
-            Some(span) => self.keep(batch, span),
+            Some(span) => self.keep(batch, *span),
             None => std::future::pending().await,
         }
         self.take(batch, limit.saturating_sub(1));
@@ -276,7 +276,7 @@ impl Spans {
     pub fn take(&mut self, batch: &mut Vec<EndedSpan>, limit: usize) {
         for _ in 0..limit {
             let Ok(span) = self.queue.try_recv() else { return };
-            self.keep(batch, span);
+            self.keep(batch, *span);
         }
     }
 
@@ -286,9 +286,9 @@ impl Spans {
         self.queue.len()
     }
 
-    fn keep(&self, batch: &mut Vec<EndedSpan>, span: Box<EndedSpan>) {
+    fn keep(&self, batch: &mut Vec<EndedSpan>, span: EndedSpan) {
         self.metrics.length.dec();
-        batch.push(*span);
+        batch.push(span);
     }
 }
 

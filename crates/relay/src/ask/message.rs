@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
+use strait_net::traced::traceparent;
 use strait_tunnel::{Field, HeadError, OpenHead, RequestParts, Tlvs};
 
 use crate::http::BadHead;
@@ -13,7 +14,6 @@ use crate::http::fields::{
 use crate::http::framing::{self, BodyLength};
 use crate::http::site::of_another_site;
 use crate::http::target::{Target, check_method};
-use crate::http::trace::traceparent;
 use crate::http::upgrade::{Protocol, asked};
 use crate::message::Failure;
 use crate::services::is_safe;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use strait_net::traced::traceparent;
 use strait_tunnel::{Class, Code, Field, OpenError, OpenHead, RequestParts, Tlvs};
 use strait_types::ClusterName;
 use tokio::sync::watch;
@@ -160,6 +161,7 @@ fn head(call: &Call, kind: &str, service: &str) -> Result<strait_tunnel::Request
             identity: &call.identity,
             body_length: Some(call.body.len() as u64).filter(|length| *length > 0),
             request_id: &call.id,
+            trace: traceparent(&call.fields),
             ..Tlvs::default()
         },
     };

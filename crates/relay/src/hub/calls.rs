@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::Method;
 use parking_lot::Mutex;
 use strait_auth::groups;
+use strait_net::traced::trace_id;
 use strait_pki::AgentIdentity;
 use strait_runtime::Clock;
 use strait_tunnel::{OpenHead, Tlvs};
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 
 use super::metrics::RelayMetrics;
 use crate::credential::Subjects;
-use crate::http::trace::trace_id;
+
 use crate::record::Recorded;
 use crate::serve::{Progress, clipped};
 use crate::services::HUB;

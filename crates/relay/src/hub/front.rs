@@ -25,8 +25,9 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
+use strait_net::traced::{FAILS_SERVER, conclude, name_parent, traceparent};
 use strait_net::{Body, Connection, read_body};
-use strait_runtime::Context;
+use strait_runtime::{Context, Span, SpanKind};
 use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End};
 use strait_workspaces::{Parsed, System};
@@ -37,6 +38,7 @@ use crate::agents::Agents;
 use crate::ask::{Meter as _, Question, STALLED, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::answer::contain;
+use crate::http::trace::about;
 use crate::http::way::Way;
 use crate::message::{Failure, Reader, ServiceName, prefers_json};
 pub use crate::record::{Recorded, Recorder};
@@ -155,10 +157,14 @@ impl Front {
         let name = name_of(request.uri().path());
         let is_http2 = request.version() == Version::HTTP_2;
         let mut unread = None;
-        let crossed = self.cross(&connection, request, &certified, (name.clone(), id), &mut unread);
+        let tracer = &self.context.tracer;
+        let mut span = tracer.enter("hub.relay", SpanKind::Server, traceparent(request.headers()));
+        let told = (&mut unread, &mut span);
+        let crossed = self.cross(&connection, request, &certified, (name.clone(), id), told);
         match crossed.await {
             Ok(response) => response,
             Err(failure) => {
+                conclude(&mut span, FAILS_SERVER, failure.status().as_u16(), failure.reason());
                 if let Some(body) = unread.filter(|_| is_http2) {
                     // Some clients, curl 7.88 for one, lose the answer where its stream is reset
                     // while they send. What is larger is not waited for.
@@ -183,11 +189,12 @@ impl Front {
         request: Request<Incoming>,
         certified: &Certified,
         (name, id): (Option<ServiceName>, &str),
-        unread: &mut Option<Incoming>,
+        (unread, span): (&mut Option<Incoming>, &mut Span),
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
         let proved = !connection.certificates().is_empty();
-        let (head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
+        let (mut head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
+        name_parent(&mut head.message.fields, span);
         *unread = Some(incoming);
         let caller = match self.who(&head, &name, certified) {
             Ok(caller) => Arc::new(caller),
@@ -198,6 +205,9 @@ impl Front {
                 return Err(failure);
             }
         };
+        // Who may not know a service learns nothing of it from a trace either.
+        let names = [&*name.agent, &name.service, caller.cluster.as_str()];
+        about(span, names, &head.message.method);
         let began = self.context.clock.monotonic();
         let crossing = Crossing { front: self, head, caller, name, id, began };
         let entry = self.live.enter(&crossing).inspect_err(|failure| {
@@ -206,7 +216,7 @@ impl Front {
         let limit = crossing.caller.limits().max_body;
         let incoming = unread.take().ok_or(Failure::Internal)?;
         let upload = Upload::new(incoming, &crossing.head.message, limit);
-        crossing.carry(upload, upgrade, entry).await
+        crossing.carry(upload, upgrade, entry, span).await
     }
 }
 
@@ -215,7 +225,8 @@ impl Crossing<'_> {
         &self,
         mut upload: Upload,
         upgrade: Option<OnUpgrade>,
-        entry: Entry,
+        mut entry: Entry,
+        span: &mut Span,
     ) -> Result<Response<Body>, Failure> {
         let mut tried = Vec::new();
         // What was revoked since it was looked at did not find this stream.
@@ -259,10 +270,12 @@ impl Crossing<'_> {
                         contain(fields, &head_of.prefix, head_of.is_bare());
                     };
                     let question = self.question();
+                    entry.traced(std::mem::take(span));
                     return respond(&question, head, receiver, upload, entry, upgrade, contain);
                 }
                 Ok(None) => {
                     self.front.tunnels.ended(&chosen, Outcome::Reached);
+                    entry.traced(std::mem::take(span));
                     return raw::respond(self, receiver, upload, entry, upgrade);
                 }
                 Err(end) => {

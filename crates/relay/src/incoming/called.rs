@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use strait_auth::groups;
-use strait_runtime::random_16;
+use strait_net::traced::{FAILS_SERVER, conclude};
+use strait_runtime::{Span, random_16};
 use strait_tunnel::{Code, End, Tlvs};
 use strait_types::Uid;
 
@@ -32,6 +33,8 @@ pub(super) struct Called {
     status: AtomicU16,
     bytes: [AtomicU64; 2],
     code: Mutex<Option<Code>>,
+    /// Of the request, once it is answered.
+    span: Span,
     _open: Counted,
 }
 
@@ -75,6 +78,7 @@ impl Called {
             status: AtomicU16::new(0),
             bytes: Default::default(),
             code: Mutex::default(),
+            span: Span::default(),
             _open: listener.metrics.opened(&to.listener),
             listener: listener.clone(),
         }
@@ -109,6 +113,11 @@ impl Called {
         let chosen = self.listener.setup.tunnel.choose(tried).ok_or(Failure::HubAway)?;
         tried.push(chosen.number);
         Ok(chosen)
+    }
+
+    /// The answer begins; its span ends with the stream.
+    pub(super) fn traced(&mut self, span: Span) {
+        self.span = span;
     }
 
     /// A connection takes the stream.
@@ -164,6 +173,8 @@ impl Drop for Called {
         let code = self.code.lock().unwrap_or(Code::Cancel);
         let bytes = [self.bytes[0].load(Relaxed), self.bytes[1].load(Relaxed)];
         self.listener.metrics.ended(&self.to.listener, code.as_str(), bytes);
+        let broken = if code == Code::None { "" } else { code.as_str() };
+        conclude(&mut self.span, FAILS_SERVER, self.status.load(Relaxed), broken);
         if *self.opened.get_mut() {
             let (recorder, took) = (&self.listener.setup.recorder, self.age());
             recorder.ended(&self.recorded, code, self.status.load(Relaxed), bytes, took);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
+use strait_net::traced::{FAILS_SERVER, conclude, name_parent, trace_id, traceparent};
 use strait_net::{Body, Connection};
+use strait_runtime::{Span, SpanKind};
 use strait_tunnel::Class;
 
 use super::called::{Called, failure_of, name_of, new_id};
@@ -12,8 +14,9 @@ use super::listener::{Listener, To};
 use crate::ask::{Came, Message, Meter as _, Question, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, decide};
 use crate::http::answer::contain;
-use crate::http::trace::{trace_id, traceparent};
+use crate::http::trace::about;
 use crate::message::{Failure, Reader, prefers_json};
+use crate::services::HUB;
 
 impl Listener {
     /// Answers a request.
@@ -24,9 +27,12 @@ impl Listener {
     ) -> Response<Body> {
         let (to, id) = (self.to(), new_id(&self));
         let json = prefers_json(request.headers());
-        match self.cross(request, &to, &id).await {
+        let said = traceparent(request.headers());
+        let mut span = self.context.tracer.enter("agent.relay", SpanKind::Server, said);
+        match self.cross(request, &to, &id, &mut span).await {
             Ok(response) => response,
             Err(failure) => {
+                conclude(&mut span, FAILS_SERVER, failure.status().as_u16(), failure.reason());
                 tracing::debug!(
                     target: "strait::access",
                     incoming = to.listener, service = to.service, reason = failure.reason(),
@@ -43,6 +49,7 @@ impl Listener {
         request: Request<Incoming>,
         to: &Arc<To>,
         id: &str,
+        span: &mut Span,
     ) -> Result<Response<Body>, Failure> {
         let came = Came::take(request)?;
         if !to.hosts.has(came.authority()) {
@@ -53,13 +60,15 @@ impl Listener {
             Some(query) => format!("{}?{query}", target.path()),
             None => target.path().to_owned(),
         };
-        let (message, body, mut on_upgrade) = came.into_message(target)?;
+        let (mut message, body, mut on_upgrade) = came.into_message(target)?;
         if message.is_foreign() {
             return Err(Failure::CrossSite);
         }
+        name_parent(&mut message.fields, span);
+        about(span, [HUB, &to.service, self.setup.cluster.as_str()], &message.method);
         let asked = (&message.method, message.path(), message.upgrade.is_some());
         let trace = trace_id(traceparent(&message.fields));
-        let called = Called::new(self, to, (id, trace), asked);
+        let mut called = Called::new(self, to, (id, trace), asked);
         let open = message.open(called.tlvs(), HeaderMap::new())?;
         let mut upload = Upload::new(body, &message, None);
         let mut tried = Vec::new();
@@ -79,6 +88,7 @@ impl Listener {
                     match upload.until_head(&mut receiver).await {
                         Ok(head) => {
                             called.took(upload.sent());
+                            called.traced(std::mem::take(span));
                             let (service, tasks) = (&*to.service, &self.context.tasks);
                             let question = Question { message: &message, service, id, tasks };
                             let on_upgrade = on_upgrade.take();

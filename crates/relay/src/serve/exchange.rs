@@ -19,7 +19,6 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming as Answer};
 use strait_tunnel::{Code, Directions, Request, Response as Head};
 use tokio::sync::mpsc;
-use tracing::Instrument as _;
 
 use super::answer::{self, Question};
 use super::dial::Io;
@@ -172,6 +171,7 @@ async fn exchange(
     seen.turn = Some(until(sender, live.turn(identity)).await?.ok_or(Stop::Full)?);
     let credential = until(sender, live.kept.credential.read()).await?;
     credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
+    seen.name_parent(&mut asked.fields);
     until(sender, seen.record()).await??;
     // Before it is connected to: whatever that takes, the stream takes no place of those that wait.
     sender.accept_with_next();
@@ -237,7 +237,7 @@ impl Work<'_> {
                 Some(inner) => inner,
                 None => {
                     sender.push();
-                    until(sender, self.connect(false).instrument(seen.dialling())).await??
+                    until(sender, seen.dials(self.connect(false))).await??
                 }
             };
             match self.attempt(inner, asked.clone(), (body, has_body), sender, seen).await? {
@@ -313,8 +313,7 @@ impl Work<'_> {
         seen: &mut Seen,
     ) -> Result<Option<Switched>, Stop> {
         sender.push();
-        let dialled = self.connect(true).instrument(seen.dialling());
-        let mut inner = until(sender, dialled).await??;
+        let mut inner = until(sender, seen.dials(self.connect(true))).await??;
         let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
         let request = self.request(asked, Incoming::default(), false, &inner, informed)?;
         let sending = inner.send(request);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_runtime::{Clock, Shutdown, TaskSet};
+use strait_runtime::{Clock, Shutdown, TaskSet, Tracer};
 use tokio::sync::watch;
 
 use super::credentials::Current;
@@ -33,6 +33,7 @@ pub(super) struct Context {
     pub(super) tasks: TaskSet,
     pub(super) metrics: ServingMetrics,
     pub(super) recorder: Recorder,
+    pub(super) tracer: Tracer,
     /// Counts how often a service came within reach, or went out of it.
     pub(super) reached: watch::Sender<u64>,
 }

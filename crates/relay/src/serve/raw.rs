@@ -9,7 +9,6 @@ use strait_runtime::units::format_duration;
 use strait_tunnel::{Code, Directions, RawHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
-use tracing::Instrument as _;
 
 use super::dial::Io;
 use super::flow::Flow;
@@ -76,7 +75,7 @@ async fn connect(
     })?;
     let Way::Tcp(dialer) = &live.kept.way else { return Err(Code::Internal.into()) };
     let dialled = Box::pin(dialer.dial(Offered::Nothing, live.service.limits.dial));
-    let (io, _) = until(sender, dialled.instrument(seen.dialling())).await?.map_err(|failure| {
+    let (io, _) = until(sender, seen.dials(dialled)).await?.map_err(|failure| {
         seen.reason = failure.reason();
         match failure {
             Failure::ConnectTimeout(_) => Code::ConnectTimeout.into(),

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, Method};
+use strait_net::traced::{FAILS_CLIENT, conclude, name_parent, trace_id};
+use strait_runtime::{Span, SpanKind};
 use strait_tunnel::{Code, OpenHead, Tlvs};
+use tracing::Instrument as _;
 
 use super::flow::Flow;
 use super::identity::Identity;
-use super::live::Live;
+use super::live::{Live, Side};
 use super::metrics::Counted;
 use super::turns::Turn;
 use crate::credential::Subjects;
-use crate::http::trace::trace_id;
+use crate::http::trace::about;
 use crate::message::Failure;
 use crate::record::Recorded;
 
@@ -34,6 +37,7 @@ pub(super) struct Seen {
     request_id: String,
     /// The trace that it belongs to; empty for none.
     trace: String,
+    span: Span,
     who: Option<Identity>,
     method: Method,
     /// Without its query.
@@ -66,6 +70,14 @@ impl Seen {
             flow,
             request_id: clipped(tlvs.request_id),
             trace: trace_id(tlvs.trace).to_owned(),
+            span: live.context.tracer.follow(
+                match live.context.side {
+                    Side::Agent(_) => "agent.relay",
+                    Side::Hub => "hub.relay",
+                },
+                SpanKind::Client,
+                tlvs.trace,
+            ),
             who: None,
             // Bytes both ways, until a request says otherwise.
             method: Method::CONNECT,
@@ -101,9 +113,28 @@ impl Seen {
         self.path = clipped(path.split('?').next().unwrap_or_default());
     }
 
-    /// What is logged of a connection that is made for it says for which request.
-    pub(super) fn dialling(&self) -> tracing::Span {
-        tracing::info_span!("agent.dial", id = self.request_id, trace = self.trace)
+    /// Makes a connection for it: what is logged of that says for which request, and it is a part
+    /// of the span. Large work is to be boxed.
+    pub(super) async fn dials<T>(
+        &self,
+        connect: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let name = match self.live.context.side {
+            Side::Agent(_) => "agent.dial",
+            Side::Hub => "hub.dial",
+        };
+        let mut span = self.span.child(name, SpanKind::Client);
+        let logged = tracing::info_span!("agent.dial", id = self.request_id, trace = self.trace);
+        let done = connect.instrument(logged).await;
+        if let Err(failure) = &done {
+            span.fail(failure.reason());
+        }
+        done
+    }
+
+    /// Names its span to the service.
+    pub(super) fn name_parent(&self, fields: &mut HeaderMap) {
+        name_parent(fields, &self.span);
     }
 
     /// Who asks.
@@ -154,8 +185,22 @@ impl Seen {
     }
 }
 
+impl Seen {
+    fn end_span(&mut self) {
+        let cluster = self.who.as_ref().map_or("", |who| &who.ws);
+        let names = [self.live.context.side.name(), &self.live.name, cluster];
+        about(&mut self.span, names, &self.method);
+        let broken = if self.code == Code::None { "" } else { self.code.as_str() };
+        let why = if self.reason.is_empty() { broken } else { self.reason };
+        conclude(&mut self.span, FAILS_CLIENT, self.status, why);
+        // It ends here, whatever is still done about the stream.
+        drop(std::mem::take(&mut self.span));
+    }
+}
+
 impl Drop for Seen {
     fn drop(&mut self) {
+        self.end_span();
         let (up, down) = self.flow.bytes();
         let Self { live, kind, status, .. } = &*self;
         live.context.metrics.ended(&live.name, kind, self.code.as_str(), (up, down));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use strait_net::traced::traceparent;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 
 use super::who::Caller;
@@ -92,6 +93,7 @@ impl Head {
             identity: &caller.identity,
             client: Some(self.peer),
             request_id: id,
+            trace: traceparent(&self.message.fields),
             ..Tlvs::default()
         };
         if self.raw.is_some() {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use parking_lot::Mutex;
+use strait_net::traced::{FAILS_SERVER, conclude};
+use strait_runtime::Span;
 use strait_tunnel::{Code, Directions};
 
 use super::rates::Rates;
@@ -85,6 +87,8 @@ pub(super) struct Entry {
     open: Arc<Open>,
     opened: AtomicBool,
     code: Mutex<Option<Code>>,
+    /// Of the request, once it is answered.
+    span: Span,
 }
 
 impl Live {
@@ -131,7 +135,7 @@ impl Live {
         state.streams.insert(id, open.clone());
         drop(state);
         let (front, code) = (crossing.front.clone(), Mutex::new(None));
-        Ok(Entry { front, id, open, opened: AtomicBool::new(false), code })
+        Ok(Entry { front, id, open, opened: AtomicBool::new(false), code, span: Span::default() })
     }
 
     fn leave(&self, id: u64, open: &Open) {
@@ -272,6 +276,11 @@ impl Entry {
         self.opened.store(true, Relaxed);
     }
 
+    /// The answer begins; its span ends with the stream.
+    pub(super) fn traced(&mut self, span: Span) {
+        self.span = span;
+    }
+
     /// A connection takes the stream.
     ///
     /// # Errors
@@ -345,6 +354,8 @@ impl Drop for Entry {
         }
         let took = now.saturating_sub(self.open.since);
         let (status, bytes) = (self.open.status(), self.open.bytes());
+        let broken = if code == Code::None { "" } else { code.as_str() };
+        conclude(&mut self.span, FAILS_SERVER, status, broken);
         if let Some(series) = self.open.series.get() {
             series.ended(code, status, took, bytes);
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use strait_auth::User;
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
+use strait_net::traced::{trace_id, traceparent};
 use strait_store::{Key, ObjectName};
 use strait_types::{ClusterName, Uid, WorkspacePath};
 
@@ -17,7 +18,6 @@ use crate::access::{Verb, attributes};
 use crate::agents::{Affinity, AgentSpec};
 use crate::credential::{Asked, Scope, Subjects, is_ours};
 use crate::http::framing::BodyLength;
-use crate::http::trace::{trace_id, traceparent};
 use crate::message::{Failure, ServiceName};
 use crate::record::Recorded;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use strait_api::private::Source;
 use strait_audit::{AuditLog, Head, Mirror, Options};
-use strait_runtime::{Metrics, SystemClock, TaskSet};
+use strait_runtime::{Metrics, SystemClock, TaskSet, Tracer};
 use strait_tunnel::{
     Class, Config, Field, Method, OpenHead, RawHead, Request, RequestParts, Role, Side, Tlvs,
     Trailers,
@@ -63,6 +63,7 @@ impl Rig {
             tasks.clone(),
             ServingMetrics::new(&metrics),
             Recorder::new(audit.clone(), tasks.clone()),
+            Tracer::off(),
         );
         let (one, other) = duplex(1 << 16);
         let hub = Config::new(Role::Hub, Role::Agent, [1; 16]);
