@@ -37,8 +37,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use strait_net::traced::{FAILS_SERVER, conclude, method_name, name_parent, traceparent};
 use strait_net::{Body, Checks, Connection, Handler, handler};
-use strait_runtime::{Context, random_16};
+use strait_runtime::{Context, Span, SpanKind, random_16};
 use strait_types::Uid;
 
 pub use self::keep::Append;
@@ -253,8 +254,9 @@ impl Inner {
             return not_found();
         };
         let rest = Box::<str>::from(rest);
+        let mut span = self.begin_span(served, &request);
         let (outcome, bytes) =
-            self.receive(served, table.store_only, rest, &connection, request).await;
+            self.receive(served, table.store_only, rest, (&connection, &span), request).await;
         let took = self.context.clock.monotonic().saturating_sub(begun);
         served.metrics.count(&outcome, bytes, took.as_secs_f64());
         tracing::debug!(
@@ -264,7 +266,20 @@ impl Inner {
             bytes,
             "webhook"
         );
-        outcome.response(served.source.answers)
+        let response = outcome.response(served.source.answers);
+        conclude(&mut span, FAILS_SERVER, response.status().as_u16(), outcome.reason());
+        response
+    }
+
+    /// A span for a request to a source.
+    fn begin_span<B>(&self, served: &Served, request: &Request<B>) -> Span {
+        let said = traceparent(request.headers());
+        let mut span = self.context.tracer.enter("hooks.receive", SpanKind::Server, said);
+        if span.is_kept() {
+            span.say("http.request.method", method_name(request.method()));
+            span.say("strait.source", served.source.name.to_string());
+        }
+        span
     }
 
     /// The answer to a probe, if that is what the path is.
@@ -290,10 +305,10 @@ impl Inner {
         served: &Served,
         store_only: bool,
         rest: Box<str>,
-        connection: &Connection,
+        (connection, span): (&Connection, &Span),
         request: Request<Incoming>,
     ) -> (Outcome, usize) {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let peer = connection.peer().ip();
         let arrived = match self.arrived(served, store_only, peer, &head, body).await {
             Ok(arrived) => arrived,
@@ -306,6 +321,8 @@ impl Inner {
         };
         let bytes = arrived.bytes.len();
         let Arrived { bytes: body, sha256, share, .. } = arrived;
+        // Kept with the webhook, so that each attempt knows what it follows from.
+        name_parent(&mut head.headers, span);
         let event = self.event(served, rest, head, body, sha256);
         let outcome = match &self.keeper {
             Some(keeper) => keeper.keep(served, event, share).await,

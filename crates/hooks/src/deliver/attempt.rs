@@ -19,8 +19,18 @@ use crate::schedule::{Outcome, RetryAfter};
 const PASSED_PREFIXES: [&str; 7] =
     ["x-github-", "x-hub-", "x-gitlab-", "x-gitea-", "x-forgejo-", "x-request-", "webhook-"];
 /// Whole names.
-const PASSED: [&str; 6] =
-    ["content-type", "user-agent", "traceparent", "idempotency-key", "x-event-key", "x-hook-uuid"];
+const PASSED: [&str; 7] = [
+    "content-type",
+    "user-agent",
+    "traceparent",
+    "tracestate",
+    "idempotency-key",
+    "x-event-key",
+    "x-hook-uuid",
+];
+
+/// Names the span that a request belongs to.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Says, with its reason, that an answer is of Strait's and not of the service's.
 const WAY_ERROR: HeaderName = HeaderName::from_static("x-strait-error");
@@ -53,17 +63,19 @@ pub(super) enum Unanswered {
     TooLate,
 }
 
-/// The request, with a path as its URI and without `Host`.
+/// The request, with a path as its URI and without `Host`. `span` names the attempt's own, if it
+/// has one.
 pub(super) fn request(
     event: &Event,
     backend: &Backend,
     base: &PathAndQuery,
+    span: Option<&HeaderValue>,
 ) -> Result<Request<Bytes>, Unusable> {
     let mut request = Request::new(event.body.clone());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path(event, base)?.into();
     let headers = request.headers_mut();
-    for (name, value) in fields(event, backend) {
+    for (name, value) in fields(event, backend, span) {
         headers.append(name, value.clone());
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(event.body.len()));
@@ -75,9 +87,10 @@ pub(super) fn outgoing(
     event: &Event,
     backend: &Backend,
     base: &PathAndQuery,
+    span: Option<&HeaderValue>,
 ) -> Result<Outgoing, Unusable> {
     let path = path(event, base)?;
-    Ok(Outgoing::new(&Method::POST, &path, fields(event, backend), event.body.clone()))
+    Ok(Outgoing::new(&Method::POST, &path, fields(event, backend, span), event.body.clone()))
 }
 
 /// The backend's own path, which is `base`, and the rest of the sender's; and so with queries.
@@ -102,16 +115,19 @@ fn path(event: &Event, base: &PathAndQuery) -> Result<PathAndQuery, Unusable> {
 fn fields<'a>(
     event: &'a Event,
     backend: &'a Backend,
+    span: Option<&'a HeaderValue>,
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let of_connection = named_in_connection(&event.headers);
+    let adds = move |name: &HeaderName| backend.headers.add.iter().any(|(added, _)| added == name);
     let passed = event.headers.iter().filter(move |(name, _)| {
         let usual = PASSED.contains(&name.as_str())
             || PASSED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
         let passes = usual || backend.headers.pass_also.contains(name);
-        let replaced = backend.headers.add.iter().any(|(added, _)| added == *name);
+        let replaced = adds(name) || (span.is_some() && **name == TRACEPARENT);
         passes && !replaced && !of_connection.contains(name)
     });
-    passed.chain(backend.headers.add.iter().map(|(name, value)| (name, value)))
+    let span = span.filter(|_| !adds(&TRACEPARENT)).map(|span| (&TRACEPARENT, span));
+    passed.chain(span).chain(backend.headers.add.iter().map(|(name, value)| (name, value)))
 }
 
 /// What the sender said of its own connection (RFC 9110 section 7.6.1).

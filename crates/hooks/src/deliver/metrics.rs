@@ -194,7 +194,7 @@ impl BackendMetrics {
     }
 }
 
-const fn class_of(outcome: Outcome) -> &'static str {
+pub(super) const fn class_of(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Status(200..=299) => DELIVERED,
         Outcome::Status(300..=399) => "redirected",

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Request, Uri};
+use http::{HeaderValue, Request, Uri};
+use strait_net::traced::{FAILS_CLIENT, conclude, traceparent};
 use strait_net::{Answer, CallError, EgressPolicy, Pool, PoolOptions};
-use strait_runtime::Clock;
+use strait_runtime::{Clock, Span, SpanKind, Tracer};
+use strait_types::TraceContext;
 
 use super::attempt::{self, Tried, Unanswered, Unusable};
 use super::carrier::Carrier;
 use super::heartbeat::Pulse;
-use super::metrics::{BackendMetrics, DeliveryMetrics};
+use super::metrics::{BackendMetrics, DeliveryMetrics, class_of};
 use super::token::Token;
 use super::{DeliverError, Options, tls};
 use crate::config::{Address, Backend, Service};
 use crate::event::Event;
+use crate::schedule::Outcome;
 
 /// Less than the 30 s after which common servers close a connection.
 const REST: Duration = Duration::from_secs(20);
@@ -29,6 +32,7 @@ pub(super) struct Outlet {
     base: PathAndQuery,
     way: Way,
     clock: Arc<dyn Clock>,
+    tracer: Tracer,
 }
 
 /// How requests get there.
@@ -72,7 +76,8 @@ impl Outlet {
                 Way::Carrier(carrier.ok_or_else(missing)?, to.clone())
             }
         };
-        let outlet = Self { base: backend.address.base(), way, pulse, backend, metrics, clock };
+        let (base, tracer) = (backend.address.base(), options.context.tracer.clone());
+        let outlet = Self { base, way, pulse, backend, metrics, clock, tracer };
         outlet.is_offered_anew();
         Ok(outlet)
     }
@@ -80,13 +85,17 @@ impl Outlet {
     /// Makes one attempt.
     pub(super) async fn send(&self, event: &Event) -> Result<Tried, Unusable> {
         let (backend, time, begun) = (&self.backend, self.backend.timeout, self.clock.monotonic());
+        let span = self.begin_span(event);
+        let named = span.context().map(|context| HeaderValue::try_from(context.to_string()));
+        let named = named.and_then(Result::ok);
         let result = match &self.way {
             Way::Url(pool) => {
-                let request = attempt::outgoing(event, backend, &self.base)?;
+                let request = attempt::outgoing(event, backend, &self.base, named.as_ref())?;
                 pool.send(request, time).await.map_err(Unanswered::Called)
             }
             Way::Hub(..) | Way::Carrier(..) => {
-                self.exchange(attempt::request(event, backend, &self.base)?, time).await
+                let request = attempt::request(event, backend, &self.base, named.as_ref())?;
+                self.exchange(request, time).await
             }
         };
         let took = self.clock.monotonic().saturating_sub(begun);
@@ -103,7 +112,22 @@ impl Outlet {
         }
         let tried = attempt::tried(result)?;
         self.metrics.ended(tried.outcome, took.as_secs_f64());
+        end_span(span, tried.outcome);
         Ok(tried)
+    }
+
+    /// A span for an attempt, if the receiving of its event was traced. That may have ended long
+    /// ago: it is the parent, for whoever reads the trace, and what the attempt follows from.
+    fn begin_span(&self, event: &Event) -> Span {
+        let received = traceparent(&event.headers);
+        let mut span = self.tracer.follow("hooks.deliver", SpanKind::Client, received);
+        if span.is_kept() {
+            TraceContext::parse(received).into_iter().for_each(|context| span.links(context));
+            span.say("http.request.method", "POST");
+            span.say("strait.source", event.source.to_string());
+            span.say("strait.backend", self.backend.name.to_string());
+        }
+        span
     }
 
     /// Makes a request of any kind.
@@ -147,6 +171,13 @@ impl Outlet {
 impl std::fmt::Debug for Outlet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outlet").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
+fn end_span(mut span: Span, outcome: Outcome) {
+    match outcome {
+        Outcome::Status(status) => conclude(&mut span, FAILS_CLIENT, status, ""),
+        outcome => conclude(&mut span, FAILS_CLIENT, 0, class_of(outcome)),
     }
 }
 

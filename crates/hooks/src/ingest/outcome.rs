@@ -110,6 +110,15 @@ impl Rejection {
 const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "404 page not found");
 
 impl Outcome {
+    /// Why it was not taken, in a word; empty where it was.
+    pub(super) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) | Self::Duplicate(_) => "",
+            Self::Failed => "backend",
+            Self::Rejected(why) => why.as_str(),
+        }
+    }
+
     /// The answer.
     pub(super) fn response(&self, answers: Answers) -> Response<Body> {
         let mut response = match (self, answers) {

@@ -63,7 +63,7 @@ fn paths_and_queries_are_joined() {
         ("http://b/own", "/white space", "", None),
     ] {
         let backend = backend(url, Headers::default());
-        let request = request(&event(path, query, &[]), &backend, &backend.address.base());
+        let request = request(&event(path, query, &[]), &backend, &backend.address.base(), None);
         let got = request.as_ref().map(|request| request.uri().to_string());
         assert_eq!(got.as_deref().ok(), expected, "{url} {path} {query}");
     }
@@ -79,6 +79,7 @@ fn headers_are_passed_from_a_list() {
         ("content-type", "application/json"),
         ("user-agent", "forge"),
         ("traceparent", "00-1-2-01"),
+        ("tracestate", "a=1"),
         ("x-github-event", "push"),
         ("x-hub-signature-256", "sha256=1"),
         ("x-gitlab-token", "t"),
@@ -99,16 +100,13 @@ fn headers_are_passed_from_a_list() {
         ("expect", "100-continue"),
     ];
     let backend = backend("http://b", own);
-    let request = request(&event("", "", &sent), &backend, &backend.address.base()).unwrap();
-    let got: Vec<_> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-        .collect();
+    let request = request(&event("", "", &sent), &backend, &backend.address.base(), None).unwrap();
+    let got = lines(&request);
     let expected = [
         "content-type: application/json",
         "user-agent: forge",
         "traceparent: 00-1-2-01",
+        "tracestate: a=1",
         "x-github-event: push",
         "x-hub-signature-256: sha256=1",
         "x-gitlab-token: t",
@@ -119,6 +117,30 @@ fn headers_are_passed_from_a_list() {
     ];
     assert_eq!(got, expected);
     assert_eq!((request.method(), &request.body()[..]), (&Method::POST, &b"body"[..]));
+}
+
+fn lines(request: &Request<Bytes>) -> Vec<String> {
+    let line =
+        |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+    request.headers().iter().map(line).collect()
+}
+
+#[test]
+fn an_attempt_with_a_span_names_it_in_the_place_of_what_came() {
+    let span = HeaderValue::from_static("00-3-4-01");
+    let own = |value| (HeaderName::from_static("traceparent"), HeaderValue::from_static(value));
+    for (sent, add, expected) in [
+        (&[("traceparent", "00-1-2-01"), ("tracestate", "a=1")][..], vec![], "00-3-4-01"),
+        (&[], vec![], "00-3-4-01"),
+        // What the backend is configured to get is what it gets.
+        (&[("traceparent", "00-1-2-01")], vec![own("ours")], "ours"),
+    ] {
+        let backend = backend("http://b", Headers { add, ..Headers::default() });
+        let (event, base) = (event("", "", sent), backend.address.base());
+        let request = request(&event, &backend, &base, Some(&span)).unwrap();
+        let got: Vec<_> = request.headers().get_all("traceparent").iter().collect();
+        assert_eq!(got, [expected], "{sent:?}");
+    }
 }
 
 #[test]
