@@ -179,7 +179,7 @@ fn name(typed: &str) -> Result<String, Failure> {
 fn serve(args: &RunArgs, log: &LogArgs) -> Result<Exit, Failure> {
     let config = settings::read(args)?;
     let launcher = launcher(args.parent.is_some())?;
-    process::run(log, args.parent, |context| async move {
+    process::run(log, args.parent, Some("strait-agent"), |context| async move {
         let connected = |membership: &Membership| {
             // Whoever does not read it does without.
             drop(process::announce(&format!("{} at hub {}", membership.agent, membership.hub)));

@@ -54,7 +54,7 @@ pub(crate) struct SignerArgs {
 /// Serves on a free loopback port until told to end.
 pub(crate) fn run(args: &SignerArgs, log: &LogArgs) -> Result<Exit, Failure> {
     let signer = Arc::new(Signer::open(&args.keys, &args.token_sha256)?);
-    process::run(log, args.parent, |context| async move {
+    process::run(log, args.parent, None, |context| async move {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = listener.local_addr()?;
         let limits = Limits { connections: 64, ..Limits::default() };

@@ -118,7 +118,7 @@ pub(crate) fn run(args: &HooksArgs, log: &LogArgs) -> Result<Exit, Failure> {
 /// Receives and delivers until told to end.
 fn serve(args: &ServeArgs, log: &LogArgs) -> Result<Exit, Failure> {
     let setup = settings::read(args)?;
-    process::run(log, args.parent, |context| async move {
+    process::run(log, args.parent, Some("strait-hooks"), |context| async move {
         let shutdown = context.shutdown.clone();
         context.metrics.register_process(&*context.clock);
         let metrics = ServerMetrics::new(&context.metrics);

@@ -58,7 +58,7 @@ pub(crate) struct HubArgs {
 /// Runs a hub until it is told to end.
 pub(crate) fn run(args: &HubArgs, log: &LogArgs) -> Result<Exit, Failure> {
     let (config, hooks) = settings::read(args)?;
-    process::run(log, args.parent, |context| async move {
+    process::run(log, args.parent, Some("strait-hub"), |context| async move {
         let shutdown = context.shutdown.clone();
         let mut hub = Hub::start(&config, context).await?;
         if let Some(hooks) = hooks {

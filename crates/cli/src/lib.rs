@@ -22,6 +22,7 @@ mod process;
 mod service;
 mod settings;
 mod stream;
+mod traces;
 mod up;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use strait_runtime::{Context, build_runtime, die_with_parent};
 
 use crate::exit::{Exit, Failure};
 use crate::log::{LogArgs, LogFormatArg};
+use crate::traces;
 
 /// Worker threads: one for each processor but one, at most this many. The store's writer, the log and
 /// the kernel have that one; with a worker there as well, threads hand small pieces to each other
@@ -18,8 +19,17 @@ const WORKERS_MAX: usize = 8;
 /// Time for what is left when a role ends.
 const LAST_TASKS: Duration = Duration::from_millis(500);
 
-/// Runs a role to its end: logs, parent, runtime, signals.
-pub(crate) fn run<F, R>(log: &LogArgs, parent: Option<u32>, role: F) -> Result<Exit, Failure>
+/// Time to send the spans that are left when a role ended.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// Runs a role to its end: logs, parent, runtime, signals, and traces under this name, if it has
+/// one.
+pub(crate) fn run<F, R>(
+    log: &LogArgs,
+    parent: Option<u32>,
+    traced: Option<&str>,
+    role: F,
+) -> Result<Exit, Failure>
 where
     F: FnOnce(Context) -> R,
     R: Future<Output = Result<Exit, Failure>>,
@@ -31,6 +41,7 @@ where
     };
     telemetry::init(format, log.filter())
         .map_err(|error| Failure::usage(vec![format!("--log: {error}")]))?;
+    let traces = traced.map(traces::of_environment).transpose()?.flatten();
     if let Some(parent) = parent {
         die_with_parent(parent)?;
     }
@@ -40,11 +51,15 @@ where
         NonZeroUsize::new((processors - 1).clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
     let runtime = build_runtime(workers)?;
     runtime.block_on(async {
-        let context = Context::of_system();
+        let mut context = Context::of_system();
         let tasks = context.tasks.clone();
         context.shutdown.follow_signals(&tasks)?;
+        let exporter = traces.map(|traces| traces.start(&mut context)).transpose()?;
         let result = role(context).await;
         let _ = tasks.shutdown(LAST_TASKS).await;
+        if let Some(exporter) = exporter {
+            exporter.flush(LAST_SPANS).await;
+        }
         result
     })
 }

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs) -> Result<Exit, Failure> {
         Some(path) => std::path::absolute(path)?,
         None => directory.join("kubeconfig"),
     };
-    process::run(&log, None, |context| {
+    process::run(&log, None, None, |context| {
         let up = Up {
             directory,
             kubeconfig,
