@@ -306,7 +306,7 @@ mod tests {
         let tlvs = Tlvs { service: "db", identity, ..Tlvs::default() };
         let head = OpenHead::Raw(RawHead::new(&tlvs).unwrap());
         let mut stream = hub.open(&head, Class::Normal, false).unwrap();
-        let accepted = tokio::time::timeout(std::time::Duration::from_secs(10), listener.accept());
+        let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept());
         let (mut service, _) = accepted.await.expect("it is connected to").unwrap();
         stream.receiver.accepted().await;
 

@@ -273,7 +273,7 @@ impl Inner {
 
     /// A span for a request to a source.
     fn begin_span<B>(&self, served: &Served, request: &Request<B>) -> Span {
-        let said = traceparent(request.headers());
+        let said = || traceparent(request.headers());
         let mut span = self.context.tracer.enter("hooks.receive", SpanKind::Server, said);
         if span.is_kept() {
             span.say("http.request.method", method_name(request.method()));

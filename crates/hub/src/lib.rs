@@ -14,6 +14,7 @@ pub mod kubeconfig;
 mod operators;
 mod own;
 mod service;
+mod traced;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -86,7 +87,7 @@ impl Hub {
     /// # Blocking
     /// Opens files and makes keys.
     pub async fn start(config: &Config, context: Context) -> Result<Self, StartError> {
-        let Context { clock, entropy, metrics, tasks, shutdown, tracer: _ } = context.clone();
+        let Context { clock, entropy, metrics, tasks, shutdown, tracer } = context.clone();
         let directory = directory::open(&config.data_dir, &*entropy)?;
         // Bound first: a port in use is the likeliest mistake, and the cheapest to find.
         let listener = TcpListener::bind(config.listen)
@@ -174,6 +175,7 @@ impl Hub {
             tunnels,
             metrics: metrics.clone(),
             entropy,
+            tracer,
             hooks: ArcSwapOption::empty(),
         });
         let listeners = ServerMetrics::new(&metrics);

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use strait_apiserver::decode::BODY_MAX;
 use strait_apiserver::negotiate::Format;
-use strait_apiserver::{ApiRequest, ApiResponse, Query, ResponseBody, Server, forbidden, respond};
+use strait_apiserver::{ApiRequest, ApiResponse, Query, Server, forbidden, respond};
 use strait_auth::{Attributes, NonResource, User};
 use strait_hooks::admin::{Admin, Authorizer};
 use strait_machinery::json::{Value, parse};
@@ -23,12 +23,12 @@ use strait_relay::hub::{
     Tunnels,
 };
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
-use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, TaskSet, random_16};
+use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, Span, TaskSet, Tracer, random_16};
 use strait_types::Uid;
 use strait_workspaces::System;
 
 use crate::authenticate::Authenticator;
-use crate::operators;
+use crate::{operators, traced};
 
 /// Time for a request body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -53,6 +53,7 @@ pub(crate) struct Service {
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) metrics: Metrics,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tracer: Tracer,
     /// Webhooks' operators, if webhooks are taken.
     pub(crate) hooks: ArcSwapOption<Admin>,
 }
@@ -87,13 +88,11 @@ impl Service {
             response.headers_mut().insert(AUDIT_ID, id);
             return response;
         }
-        let response = self.route(&connection, request).await;
+        let mut span = traced::begin(&self.tracer, &request);
+        let response = self.route(&connection, request, &mut span).await;
         let (mut parts, body) = response.into_parts();
         parts.headers.insert(AUDIT_ID, id);
-        let body = match body {
-            ResponseBody::Full(bytes) => Body::from(bytes),
-            streamed => Body::stream(streamed),
-        };
+        let body = traced::end(span, parts.status, body);
         Response::from_parts(parts, body)
     }
 
@@ -126,6 +125,7 @@ impl Service {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
+        span: &mut Span,
     ) -> ApiResponse {
         let path = request.uri().path().to_owned();
         if is_health(&path) {
@@ -156,6 +156,7 @@ impl Service {
         match self.system.route(&user, &path) {
             Ok(routed) => {
                 let query = Query::parse(request.uri().query().unwrap_or_default());
+                traced::about(span, &*routed.view, (request.method(), &routed.path), &query);
                 if let Some(live) = LivePath::of(&routed.path) {
                     let asked = LiveAsked {
                         method: request.method(),
@@ -315,7 +316,8 @@ pub(crate) fn carry(
     response
 }
 
-fn is_health(path: &str) -> bool {
+/// Whether a path is a probe's.
+pub(crate) fn is_health(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     matches!(first, "livez" | "readyz" | "healthz")
 }

@@ -149,10 +149,15 @@ impl Tracer {
     }
 
     /// A span for what came from outside: part of the trace that `traceparent` names, or the first
-    /// of its own where that names none.
-    pub fn enter(&self, name: &'static str, kind: SpanKind, traceparent: &[u8]) -> Span {
+    /// of its own where that names none. It is asked only where it counts.
+    pub fn enter<'t>(
+        &self,
+        name: &'static str,
+        kind: SpanKind,
+        traceparent: impl FnOnce() -> &'t [u8],
+    ) -> Span {
         let Some(tracer) = &self.0 else { return Span::default() };
-        let parent = TraceContext::parse(traceparent);
+        let parent = TraceContext::parse(traceparent());
         let trace = parent
             .map_or_else(|| TraceId::from_random(random_16(&*tracer.entropy)), |own| own.trace);
         Inner::begin(tracer, (name, kind), trace, parent, true)
@@ -160,9 +165,14 @@ impl Tracer {
 
     /// A span for what came from another process of ours, which has decided whether there is a
     /// trace: none where `traceparent` names none.
-    pub fn follow(&self, name: &'static str, kind: SpanKind, traceparent: &[u8]) -> Span {
+    pub fn follow<'t>(
+        &self,
+        name: &'static str,
+        kind: SpanKind,
+        traceparent: impl FnOnce() -> &'t [u8],
+    ) -> Span {
         let Some(tracer) = &self.0 else { return Span::default() };
-        let Some(parent) = TraceContext::parse(traceparent) else { return Span::default() };
+        let Some(parent) = TraceContext::parse(traceparent()) else { return Span::default() };
         Inner::begin(tracer, (name, kind), parent.trace, Some(parent), true)
     }
 }
@@ -340,7 +350,7 @@ mod tests {
     #[test]
     fn a_span_has_its_parent_its_times_and_what_was_said_of_it() {
         let mut rig = rig("parentbased_always_on");
-        let mut span = rig.tracer.enter("hub.relay", SpanKind::Server, ASKED);
+        let mut span = rig.tracer.enter("hub.relay", SpanKind::Server, || ASKED);
         span.say("http.response.status_code", 502_u16);
         rig.clock.advance(Duration::from_millis(3));
         let mut child = span.child("agent.dial", SpanKind::Client);
@@ -367,9 +377,14 @@ mod tests {
 
     #[test]
     fn what_nobody_keeps_is_nothing() {
-        let enter = |tracer: &Tracer, said| tracer.enter("a", SpanKind::Server, said).is_kept();
-        let follow = |tracer: &Tracer, said| tracer.follow("a", SpanKind::Client, said).is_kept();
-        for (sampler, said, entered, followed) in [
+        type Said = &'static [u8];
+        let enter = |tracer: &Tracer, said: Said| {
+            tracer.enter("a", SpanKind::Server, move || said).is_kept()
+        };
+        let follow = |tracer: &Tracer, said: Said| {
+            tracer.follow("a", SpanKind::Client, move || said).is_kept()
+        };
+        let cases: [(_, Said, _, _); 8] = [
             (Some("parentbased_always_on"), ASKED, true, true),
             (Some("parentbased_always_on"), UNSAMPLED, false, false),
             (Some("parentbased_always_on"), b"", true, false),
@@ -378,7 +393,8 @@ mod tests {
             (Some("always_off"), ASKED, false, false),
             (Some("always_on"), UNSAMPLED, true, true),
             (None, ASKED, false, false),
-        ] {
+        ];
+        for (sampler, said, entered, followed) in cases {
             let tracer = sampler.map_or_else(Tracer::off, |sampler| rig(sampler).tracer);
             let kept = (enter(&tracer, said), follow(&tracer, said));
             assert_eq!(kept, (entered, followed), "{sampler:?} {}", said.escape_ascii());
@@ -394,7 +410,7 @@ mod tests {
     fn what_finds_the_queue_full_is_dropped_and_counted() {
         let mut rig = rig("always_on");
         for _ in 0..SPANS_MAX + 3 {
-            drop(rig.tracer.enter("a", SpanKind::Server, b""));
+            drop(rig.tracer.enter("a", SpanKind::Server, || b""));
         }
         let text = rig.metrics.encode();
         for line in [

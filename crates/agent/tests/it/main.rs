@@ -13,4 +13,5 @@ mod incoming;
 mod requests;
 mod service;
 mod site;
+mod traces;
 mod tunnel;

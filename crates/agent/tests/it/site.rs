@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use strait_agent::{Config, Environment, Files, FrontDoor};
 use strait_audit::{Filter, list};
 use strait_machinery::json::Value;
-use strait_runtime::Shutdown;
+use strait_runtime::{Context, Shutdown};
 use strait_sandbox::exec::Launcher;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -98,6 +98,11 @@ impl Site {
 
     /// Starts the agent with this file, and waits until it is connected.
     pub(crate) async fn agent_with(&self, text: &str) -> Agent {
+        self.agent_within(text, context()).await
+    }
+
+    /// The same with these parts of a process.
+    pub(crate) async fn agent_within(&self, text: &str, context: Context) -> Agent {
         self.write(text);
         let files = Files { paths: vec![self.file()], allow_insecure: false };
         let config = Config {
@@ -111,7 +116,6 @@ impl Site {
             environment: Environment::default(),
         };
         let launcher = Launcher { program: "/nonexistent".into(), args: Vec::new() };
-        let context = context();
         let shutdown = context.shutdown.clone();
         let (connected, is_connected) = tokio::sync::oneshot::channel();
         let run = strait_agent::run(config, launcher, context, |_| {

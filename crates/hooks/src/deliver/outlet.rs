@@ -119,10 +119,10 @@ impl Outlet {
     /// A span for an attempt, if the receiving of its event was traced. That may have ended long
     /// ago: it is the parent, for whoever reads the trace, and what the attempt follows from.
     fn begin_span(&self, event: &Event) -> Span {
-        let received = traceparent(&event.headers);
+        let received = || traceparent(&event.headers);
         let mut span = self.tracer.follow("hooks.deliver", SpanKind::Client, received);
         if span.is_kept() {
-            TraceContext::parse(received).into_iter().for_each(|context| span.links(context));
+            TraceContext::parse(received()).into_iter().for_each(|context| span.links(context));
             span.say("http.request.method", "POST");
             span.say("strait.source", event.source.to_string());
             span.say("strait.backend", self.backend.name.to_string());

@@ -52,8 +52,12 @@ impl TestHub {
 
     /// A new hub that goes by another clock.
     pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
-        let directory = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_with(directory, Context { clock, ..context() }).await
+        Self::start_within(Context { clock, ..context() }).await
+    }
+
+    /// A new hub with these parts of a process.
+    pub(crate) async fn start_within(context: Context) -> Self {
+        Self::start_with(Arc::new(tempfile::tempdir().unwrap()), context).await
     }
 
     /// A hub on a directory that may have been used before.

@@ -60,7 +60,7 @@ fn rig(scene: Scene, address: SocketAddr) -> Rig {
 impl Rig {
     fn end(&self, count: usize) {
         for _ in 0..count {
-            drop(self.tracer.enter("hub.relay", SpanKind::Server, b""));
+            drop(self.tracer.enter("hub.relay", SpanKind::Server, || b""));
         }
     }
 

@@ -158,7 +158,8 @@ impl Front {
         let is_http2 = request.version() == Version::HTTP_2;
         let mut unread = None;
         let tracer = &self.context.tracer;
-        let mut span = tracer.enter("hub.relay", SpanKind::Server, traceparent(request.headers()));
+        let mut span =
+            tracer.enter("hub.relay", SpanKind::Server, || traceparent(request.headers()));
         let told = (&mut unread, &mut span);
         let crossed = self.cross(&connection, request, &certified, (name.clone(), id), told);
         match crossed.await {

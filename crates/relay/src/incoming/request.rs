@@ -27,7 +27,7 @@ impl Listener {
     ) -> Response<Body> {
         let (to, id) = (self.to(), new_id(&self));
         let json = prefers_json(request.headers());
-        let said = traceparent(request.headers());
+        let said = || traceparent(request.headers());
         let mut span = self.context.tracer.enter("agent.relay", SpanKind::Server, said);
         match self.cross(request, &to, &id, &mut span).await {
             Ok(response) => response,

@@ -76,7 +76,7 @@ impl Seen {
                     Side::Hub => "hub.relay",
                 },
                 SpanKind::Client,
-                tlvs.trace,
+                || tlvs.trace,
             ),
             who: None,
             // Bytes both ways, until a request says otherwise.

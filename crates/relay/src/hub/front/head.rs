@@ -93,10 +93,10 @@ impl Head {
             identity: &caller.identity,
             client: Some(self.peer),
             request_id: id,
-            trace: traceparent(&self.message.fields),
             ..Tlvs::default()
         };
         if self.raw.is_some() {
+            let tlvs = Tlvs { trace: traceparent(&self.message.fields), ..tlvs };
             return RawHead::new(&tlvs).map(OpenHead::Raw).map_err(refused);
         }
         let mut own = HeaderMap::new();
