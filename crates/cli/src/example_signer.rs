@@ -14,10 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
-use strait_net::{Body, Limits, Server, ServerMetrics, handler, read_body};
+use strait_net::{Body, Incoming, Limits, Server, ServerMetrics, handler, read_body};
 use strait_runtime::fs;
 use tokio::net::TcpListener;
 

@@ -46,8 +46,7 @@ mod view;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
-use strait_net::{Body, Checks, Connection, Handler, handler};
+use strait_net::{Body, Checks, Connection, Handler, Incoming, handler};
 use strait_runtime::{Clock, Metrics, Shutdown, TaskSet};
 use tokio::sync::Semaphore;
 

@@ -36,9 +36,8 @@ use http::header::{AUTHORIZATION, COOKIE, EXPECT, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use strait_net::traced::{FAILS_SERVER, conclude, method_name, name_parent, traceparent};
-use strait_net::{Body, Checks, Connection, Handler, handler};
+use strait_net::{Body, Checks, Connection, Handler, Incoming, handler};
 use strait_runtime::{Context, Span, SpanKind, random_16};
 use strait_types::Uid;
 

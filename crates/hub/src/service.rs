@@ -7,7 +7,6 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use strait_apiserver::decode::BODY_MAX;
 use strait_apiserver::negotiate::Format;
 use strait_apiserver::{ApiRequest, ApiResponse, Query, Server, forbidden, respond};
@@ -16,7 +15,7 @@ use strait_hooks::admin::{Admin, Authorizer};
 use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
 use strait_machinery::status::Status;
-use strait_net::{Body, BodyError, Connection, Inside, Io, read_body};
+use strait_net::{Body, BodyError, Connection, Incoming, Inside, Io, read_body};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
     Answer, Certified, Credentials, Front, JoinRequest, Joining, LiveAsked, LivePath, RenewRequest,

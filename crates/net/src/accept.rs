@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::UPGRADE;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -33,6 +32,7 @@ use crate::peers::{Peers, Place};
 use crate::rest::{Activity, Exchange, LOOK};
 use crate::server::{Clear, Handler, Limits, Server};
 use crate::strict::{Strict, Turn};
+use crate::unread::{Incoming, Unread};
 
 /// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
 pub(crate) const HEAD_BYTES_MAX: u32 = 64 << 10;
@@ -350,17 +350,20 @@ impl Context {
         connection: Arc<Connection>,
         reader: Option<(Arc<Turn>, Arc<Activity>)>,
     ) -> impl hyper::service::Service<
-        http::Request<Incoming>,
+        http::Request<hyper::body::Incoming>,
         Response = http::Response<crate::Body>,
         Error = Infallible,
         Future = impl Future<Output = Result<http::Response<crate::Body>, Infallible>> + Send + use<>,
     > + use<> {
         let context = self.clone();
-        service_fn(move |request| {
+        service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (context, connection) = (context.clone(), connection.clone());
             let asks = request.headers().contains_key(UPGRADE);
             let turn = reader.as_ref().filter(|_| asks).map(|(turn, _)| turn.clone());
             let exchange = reader.as_ref().map(|(_, activity)| Exchange::new(activity));
+            // HTTP/1.1 is read on, and closed slowly, by its reader.
+            let unread = Unread::of(&request).filter(|_| reader.is_none());
+            let request = request.map(|body| Incoming::new(body, unread.clone()));
             async move {
                 let mut answer = context.server.answer(&context.handler, connection, request).await;
                 if let Some(turn) = turn {
@@ -368,6 +371,9 @@ impl Context {
                 }
                 if let Some(exchange) = exchange {
                     answer.body_mut().ends(exchange);
+                }
+                if let Some(unread) = unread {
+                    answer = unread.end(answer);
                 }
                 Ok(answer)
             }

@@ -30,6 +30,7 @@ mod testing;
 pub mod traced;
 mod traces;
 mod unix;
+mod unread;
 
 pub use accept::tune_shared;
 pub use address::{InvalidNetwork, Network};
@@ -50,3 +51,4 @@ pub use server::{Clear, Handler, Io, Limits, Protocol, Server, Speaker, handler}
 pub use span::{take_body, take_chunk};
 pub use traces::{TraceExporter, TraceTarget};
 pub use unix::listen_unix;
+pub use unread::Incoming;

@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use rustls::ServerConfig;
 use strait_runtime::{Shutdown, TaskSet};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +18,7 @@ use crate::accept::accept;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::metrics::ServerMetrics;
+use crate::unread::Incoming;
 
 /// Answers requests. Made by [`handler`].
 pub type Handler = Arc<
@@ -30,7 +30,8 @@ pub type Handler = Arc<
 /// The future is dropped when the client goes away. A handler whose effect must not stop halfway
 /// spawns it on a [`TaskSet`] and awaits the task.
 ///
-/// A panic in it is answered with 500 and counted; the connection lives on.
+/// A panic in it is answered with 500 and counted; the connection lives on. What it leaves of a
+/// small body behind a refusal is read for it.
 pub fn handler<F, R>(answer: F) -> Handler
 where
     F: Fn(Arc<Connection>, Request<Incoming>) -> R + Send + Sync + 'static,

@@ -17,11 +17,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strait_audit::{AuditLog, Stage};
-use strait_net::{Body, BoxError, Connection, read_body};
+use strait_net::{Body, BoxError, Connection, Incoming, read_body};
 use strait_runtime::fs::{FsError, read_capped, write_atomic};
 use strait_types::Report;
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use strait_audit::Stage;
 use strait_machinery::status::Status;
-use strait_net::{Body, Connection};
+use strait_net::{Body, Connection, Incoming};
 use strait_runtime::METRICS_CONTENT_TYPE;
 
 use super::answer::{Answer, internal, json, refused};

@@ -44,7 +44,7 @@ impl Beside {
         let tasks = TaskSet::new(&metrics);
         let server = Server::plain(ServerMetrics::new(&metrics), tasks.clone(), Shutdown::new());
         let heads = service.heads.clone();
-        let answer = handler(move |_, request: http::Request<hyper::body::Incoming>| {
+        let answer = handler(move |_, request: http::Request<strait_net::Incoming>| {
             let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
             let fields = request.headers().iter();
             let head = fields.map(|(name, value)| (name.to_string(), text(value))).collect();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -22,6 +23,7 @@ use crate::rest::LOOK;
 use crate::testing::{LIMITS, Scene, call, clock, get};
 
 mod clear;
+mod unread;
 
 async fn connect_tls(mut config: ClientConfig, to: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];

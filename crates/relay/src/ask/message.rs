@@ -2,8 +2,9 @@
 
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
+use strait_net::Incoming;
 use strait_net::traced::traceparent;
 use strait_tunnel::{Field, HeadError, OpenHead, RequestParts, Tlvs};
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Body as _;
-use hyper::body::Incoming;
+use strait_net::Incoming;
 use strait_tunnel::{Code, Directions, End, Field, Response, Trailers};
 
 use super::Message;

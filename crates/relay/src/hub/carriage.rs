@@ -6,10 +6,9 @@ use std::io;
 
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use strait_net::Body;
+use strait_net::{Body, Incoming};
 
 use crate::http::fields::remove_connection;
 use crate::http::upgrade::{Protocol, asked};

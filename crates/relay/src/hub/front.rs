@@ -19,14 +19,13 @@ mod who;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
 use strait_net::traced::{FAILS_SERVER, conclude, name_parent, traceparent};
-use strait_net::{Body, Connection, read_body};
+use strait_net::{Body, Connection, Incoming};
 use strait_runtime::{Context, Span, SpanKind};
 use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End};
@@ -53,10 +52,6 @@ use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.
 const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
-
-/// A body that is read before its request is refused, at most, and for how long.
-const SMALL_BYTES: usize = 64 << 10;
-const SMALL_TIME: Duration = Duration::from_millis(250);
 
 /// Says whose a connection's certificate is, as of now; none where it has none. The text says why
 /// it proves nothing.
@@ -155,22 +150,15 @@ impl Front {
     ) -> Response<Body> {
         let json = prefers_json(request.headers());
         let name = name_of(request.uri().path());
-        let is_http2 = request.version() == Version::HTTP_2;
-        let mut unread = None;
         let tracer = &self.context.tracer;
         let mut span =
             tracer.enter("hub.relay", SpanKind::Server, || traceparent(request.headers()));
-        let told = (&mut unread, &mut span);
-        let crossed = self.cross(&connection, request, &certified, (name.clone(), id), told);
+        let told = (name.clone(), id, &mut span);
+        let crossed = self.cross(&connection, request, &certified, told);
         match crossed.await {
             Ok(response) => response,
             Err(failure) => {
                 conclude(&mut span, FAILS_SERVER, failure.status().as_u16(), failure.reason());
-                if let Some(body) = unread.filter(|_| is_http2) {
-                    // Some clients, curl 7.88 for one, lose the answer where its stream is reset
-                    // while they send. What is larger is not waited for.
-                    drop(read_body(body, SMALL_BYTES, SMALL_TIME).await);
-                }
                 self.tunnels.metrics().refused(failure.reason());
                 let reader = Reader { request_id: id, json, administrator: false };
                 let name = name.unwrap_or_else(nameless);
@@ -189,14 +177,12 @@ impl Front {
         connection: &Connection,
         request: Request<Incoming>,
         certified: &Certified,
-        (name, id): (Option<ServiceName>, &str),
-        (unread, span): (&mut Option<Incoming>, &mut Span),
+        (name, id, span): (Option<ServiceName>, &str, &mut Span),
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
         let proved = !connection.certificates().is_empty();
         let (mut head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
         name_parent(&mut head.message.fields, span);
-        *unread = Some(incoming);
         let caller = match self.who(&head, &name, certified) {
             Ok(caller) => Arc::new(caller),
             Err(failure) => {
@@ -215,7 +201,6 @@ impl Front {
             self.recorder.denies(&crossing.recorded(), failure.reason());
         })?;
         let limit = crossing.caller.limits().max_body;
-        let incoming = unread.take().ok_or(Failure::Internal)?;
         let upload = Upload::new(incoming, &crossing.head.message, limit);
         crossing.carry(upload, upgrade, entry, span).await
     }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
 use strait_net::traced::{FAILS_SERVER, conclude, name_parent, trace_id, traceparent};
-use strait_net::{Body, Connection};
+use strait_net::{Body, Connection, Incoming};
 use strait_runtime::{Span, SpanKind};
 use strait_tunnel::Class;
 

@@ -10,11 +10,15 @@ fn told() -> Handler {
     })
 }
 
-async fn serve(scene: &Scene, clear: Clear) -> (SocketAddr, strait_runtime::Task<()>) {
+pub(super) async fn serve(
+    scene: &Scene,
+    clear: Clear,
+    handler: Handler,
+) -> (SocketAddr, strait_runtime::Task<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server { clear, ..scene.plain() };
-    (address, scene.tasks.spawn("server", server.serve(listener, told())))
+    (address, scene.tasks.spawn("server", server.serve(listener, handler)))
 }
 
 async fn begin(scene: &Scene, address: SocketAddr) -> Http2 {
@@ -28,7 +32,7 @@ async fn begin(scene: &Scene, address: SocketAddr) -> Http2 {
 #[tokio::test]
 async fn a_client_that_knows_that_http2_is_spoken_speaks_it() {
     let scene = Scene::new();
-    let (address, served) = serve(&scene, Clear::Http1Or2).await;
+    let (address, served) = serve(&scene, Clear::Http1Or2, told()).await;
     let mut sender = begin(&scene, address).await;
     for size in [0, 3 << 20] {
         let body = Full::from(vec![b'x'; size]);
@@ -57,7 +61,7 @@ async fn a_client_that_knows_that_http2_is_spoken_speaks_it() {
 #[tokio::test]
 async fn a_server_of_http1_alone_takes_no_other() {
     let scene = Scene::new();
-    let (address, _served) = serve(&scene, Clear::Http1).await;
+    let (address, _served) = serve(&scene, Clear::Http1, told()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     let answer = read_to_end(&mut stream).await;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use http::{HeaderMap, Request};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use strait_net::Incoming;
 use strait_net::traced::traceparent;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 

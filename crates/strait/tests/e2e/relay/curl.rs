@@ -98,6 +98,32 @@ fn row_11_bodies_wait_for_leave_where_the_client_asks() {
 }
 
 #[test]
+fn row_11_a_refusal_is_seen_that_comes_before_a_small_body() {
+    let origin = Origin::start();
+    let site = Site::start(&format!(
+        "services:\n- {{name: ci, type: http, url: \"http://{0}\"}}\n\
+         - {{name: reads, type: http, url: \"http://{0}\", allow: {{methods: [GET]}}}}\n",
+        origin.address
+    ));
+    let (token, reads) = (site.token("ci"), site.token("reads"));
+    std::fs::write(site.home.path().join("body"), vec![b'b'; 60 << 10]).unwrap();
+    let api = format!("https://{}/api/v1/namespaces", site.address());
+    // Slow enough that the answer is there before the body.
+    let slowly = ["--limit-rate", "600k", "--data-binary", "@body", "--include"];
+    for version in VERSIONS {
+        for (token, url, expected) in [
+            (&*token, site.url("ci", "/refuse"), "too large"),
+            (&*reads, site.url("reads", "/a"), "x-strait-error: AgentRule"),
+            ("nonsense", site.url("ci", "/a"), "x-strait-error: CredentialInvalid"),
+            ("nonsense", api.clone(), "\"code\":401"),
+        ] {
+            let told = site.curl(token, &[&[version], &slowly[..]].concat(), &url).succeeded();
+            assert!(told.contains(expected), "{version} {url} {told}");
+        }
+    }
+}
+
+#[test]
 fn row_19_what_broke_off_never_looks_whole() {
     let origin = Origin::start();
     let mut site = Site::start(&origin.service());
