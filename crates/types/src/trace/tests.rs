@@ -1,3 +1,5 @@
+//! Tables of the specification of Trace Context, and what holds for any text.
+
 use proptest::prelude::*;
 
 use super::*;
