@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strait_runtime::{Context, SpanKind};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-use crate::harness::{PATIENCE, TestHub, yaml};
+use crate::harness::{PATIENCE, TestHub, context, spans_of, traced, yaml};
 use crate::site::{AGENTS, Agent, Site};
 
 const NAMED: &str = "{spec: {incoming: [{type: http, name: web}, {type: tcp, name: echo}]}}";
@@ -83,16 +84,20 @@ struct Scene {
 
 impl Scene {
     async fn new(extra: &str) -> Self {
+        Self::within(extra, [context(), context()]).await
+    }
+
+    /// With these parts of the hub's process and of the agent's.
+    async fn within(extra: &str, [of_hub, of_agent]: [Context; 2]) -> Self {
         let beside = Beside::start().await;
         let (web, echo) = (beside.web, beside.echo);
-        let hub = TestHub::offering(&format!(
+        let services = format!(
             "services:\n\
              - {{name: web, type: http, url: 'http://{web}', upgrade: true, allow: {{users: ['*']}}}}\n\
              - {{name: echo, type: tcp, address: '{echo}', allow: {{users: ['*']}}}}\n"
-        ))
-        .await;
-        let site = Site::at(hub).await;
-        let agent = site.agent_with(&file(&site, extra)).await;
+        );
+        let site = Site::at(TestHub::offering_within(&services, of_hub).await).await;
+        let agent = site.agent_within(&file(&site, extra), of_agent).await;
         let scene = Self { site, agent };
         scene.ready().await;
         scene
@@ -371,5 +376,36 @@ async fn without_a_way_to_the_hub_a_program_is_told_so() {
     let away = scene.ask("POST / HTTP/1.1\r\nContent-Length: 1", b"x").await;
     assert!(away.starts_with("HTTP/1.1 503 ") && away.contains("HubAway"), "{away}");
     assert!(away.contains("nothing was executed"), "{away}");
+    scene.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_a_program_beside_the_agent_is_one_trace() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let ((hub, mut of_hub), (agent, mut of_agent)) = (traced(), traced());
+    let scene = Scene::within("", [hub, agent]).await;
+    scene.name(NAMED).await;
+    let head = format!("GET / HTTP/1.1\r\nTraceparent: 00-{TRACE}-00f067aa0ba902b7-01");
+    let said = loop {
+        // The hub says in its own time what it offers.
+        let said = scene.ask(&head, b"").await;
+        if said.starts_with("HTTP/1.1 200 ") {
+            break said;
+        }
+    };
+    let there = spans_of(&mut of_hub, TRACE, "hub.relay").await;
+    let (dial, relay) = (&there[0], &there[1]);
+    assert_eq!((dial.name, relay.name), ("hub.dial", "hub.relay"));
+    let parent = relay.parent.unwrap();
+    let asked = loop {
+        // Before it was offered it was refused, which was a span as well.
+        let asked = spans_of(&mut of_agent, TRACE, "agent.relay").await.pop().unwrap();
+        if asked.context == parent {
+            break asked;
+        }
+    };
+    assert_eq!([asked.kind, relay.kind], [SpanKind::Server, SpanKind::Client]);
+    assert_eq!(dial.parent.map(|own| own.span), Some(relay.context.span));
+    assert!(said.contains(&relay.context.to_string()), "{said}");
     scene.agent.stop().await;
 }

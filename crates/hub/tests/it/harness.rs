@@ -13,7 +13,9 @@ use hyper_util::rt::TokioIo;
 use strait_hub::{Config, Hub, OwnServices, StoreKind};
 use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
-use strait_runtime::{Clock, Context, SystemClock, SystemEntropy};
+use strait_runtime::trace::{EndedSpan, Spans};
+use strait_runtime::{Clock, Context, SystemClock, SystemEntropy, Tracer};
+use strait_types::Sampler;
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -40,9 +42,14 @@ impl TestHub {
 
     /// A new hub that offers these services to agents.
     pub(crate) async fn offering(services: &str) -> Self {
+        Self::offering_within(services, context()).await
+    }
+
+    /// The same with these parts of a process.
+    pub(crate) async fn offering_within(services: &str, context: Context) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         write_own(directory.path(), services);
-        Self::start_in(directory).await
+        Self::start_with(directory, context).await
     }
 
     /// Changes what it offers.
@@ -162,6 +169,27 @@ pub(crate) fn config(directory: &Path) -> Config {
 pub(crate) fn context() -> Context {
     strait_pki::install_provider();
     Context::of_system()
+}
+
+/// The same with traces, and where their spans go.
+pub(crate) fn traced() -> (Context, Spans) {
+    let mut context = context();
+    let (clock, entropy) = (context.clock.clone(), context.entropy.clone());
+    let (tracer, spans) = Tracer::new(Sampler::default(), clock, entropy, &context.metrics);
+    context.tracer = tracer;
+    (context, spans)
+}
+
+/// The spans of a trace, of which one is waited for.
+pub(crate) async fn spans_of(spans: &mut Spans, trace: &str, last: &str) -> Vec<EndedSpan> {
+    let mut all = Vec::new();
+    let is_there = |all: &[EndedSpan]| all.iter().any(|own| own.name == last);
+    while !is_there(&all) {
+        let more = tokio::time::timeout(PATIENCE, spans.wait(&mut all, 1)).await;
+        more.unwrap_or_else(|_| panic!("never {last}: {all:?}"));
+        all.retain(|own| own.context.trace.to_string() == trace);
+    }
+    all
 }
 
 /// An object, written as YAML.

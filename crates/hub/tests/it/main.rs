@@ -30,6 +30,7 @@ mod routing;
 mod services;
 mod streams;
 mod tenants;
+mod traces;
 mod usage;
 mod views;
 mod workspaces_lifecycle;
