@@ -20,5 +20,6 @@ mod lifecycle;
 mod objects;
 mod relay;
 mod service;
+mod traces;
 mod up;
 mod watching;
