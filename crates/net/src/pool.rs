@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rustls::ClientConfig;
@@ -55,6 +55,8 @@ pub struct PoolOptions {
     /// A connection that rested for so long is not used again. Less than the target's own limit,
     /// or requests meet a connection that is being closed.
     pub rest: Duration,
+    /// Fields of answers that are given back.
+    pub kept: Vec<HeaderName>,
     /// Connections that were opened.
     pub opened: Counter,
     /// Requests that went over a connection that was there.
@@ -66,7 +68,7 @@ pub struct PoolOptions {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers; of a [`Pool`] those that are kept.
     pub headers: HeaderMap,
 }
 
@@ -163,7 +165,7 @@ impl Pool {
         if let Some(mut link) = self.rested().await {
             self.options.reused.inc();
             sent.store(true, Ordering::Relaxed);
-            match link.exchange(request, answer).await {
+            match link.exchange(request, &self.options.kept, answer).await {
                 Ok(kept) => {
                     self.keep(link, kept);
                     return Ok(());
@@ -172,9 +174,10 @@ impl Pool {
                 Err(Failed::Unsent(_)) => sent.store(false, Ordering::Relaxed),
             }
         }
-        let mut link = self.connect().await?;
+        // By itself: it is rare, and would make every call as large as a handshake.
+        let mut link = Box::pin(self.connect()).await?;
         sent.store(true, Ordering::Relaxed);
-        match link.exchange(request, answer).await {
+        match link.exchange(request, &self.options.kept, answer).await {
             Ok(kept) => {
                 self.keep(link, kept);
                 Ok(())

@@ -32,6 +32,9 @@ const PASSED: [&str; 7] = [
 /// Names the span that a request belongs to.
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// Fields of an answer that say what follows.
+pub(super) const READ: [HeaderName; 2] = [header::RETRY_AFTER, WAY_ERROR];
+
 /// Says, with its reason, that an answer is of Strait's and not of the service's.
 const WAY_ERROR: HeaderName = HeaderName::from_static("x-strait-error");
 
@@ -95,6 +98,9 @@ pub(super) fn outgoing(
 
 /// The backend's own path, which is `base`, and the rest of the sender's; and so with queries.
 fn path(event: &Event, base: &PathAndQuery) -> Result<PathAndQuery, Unusable> {
+    if event.path.is_empty() && event.query.is_empty() {
+        return Ok(base.clone());
+    }
     if climbs(&event.path) {
         return Err(Unusable);
     }

@@ -32,7 +32,7 @@ pub(super) async fn fetch(shared: &Arc<Shared>, share: &Share, position: Positio
         }
         let found = match shared.recent.find(position) {
             Some(event) => Ok(Some(event)),
-            None => load(shared, position).await,
+            None => Box::pin(load(shared, position)).await,
         };
         let event = match found {
             Ok(Some(event)) => event,

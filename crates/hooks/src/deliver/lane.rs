@@ -286,9 +286,9 @@ impl Lane {
     }
 
     /// Takes out what is over, and puts off what is not; an attempt that was recorded.
-    pub(super) fn settle(&self, ended: impl IntoIterator<Item = Effect>) {
+    pub(super) fn settle(&self, ended: &[Effect]) {
         let mut inner = self.inner.lock();
-        for Effect { position, until, wakes } in ended {
+        for Effect { position, until, wakes } in ended.iter().copied() {
             match until {
                 None => {
                     inner.queue.settle(position);

@@ -95,7 +95,7 @@ impl Outlet {
             }
             Way::Hub(..) | Way::Carrier(..) => {
                 let request = attempt::request(event, backend, &self.base, named.as_ref())?;
-                self.exchange(request, time).await
+                Box::pin(self.exchange(request, time)).await
             }
         };
         let took = self.clock.monotonic().saturating_sub(begun);
@@ -197,6 +197,7 @@ fn pool(
         resolver: options.resolver.clone(),
         clock,
         rest: REST,
+        kept: attempt::READ.to_vec(),
         opened: metrics.opened.clone(),
         reused: metrics.reused.clone(),
     };

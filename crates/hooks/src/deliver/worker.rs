@@ -27,6 +27,11 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// Until what our own disk could not do is tried again.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
+/// Ends that are recorded together, and how long one waits for others: where nobody wants its
+/// place, a write for each would only cost as much as the attempt.
+const TOGETHER: usize = 16;
+const TOGETHER_WAIT: Duration = Duration::from_millis(1);
+
 /// Events that are read for their keys at a time.
 const READ_AHEAD: u64 = 64;
 
@@ -124,7 +129,8 @@ impl Worker {
 
     /// Waits for something, and for what else is there already. False if nothing can be recorded.
     async fn step(&mut self, pause: Pause) -> bool {
-        let sleep = pause.0.map(|wait| tokio::time::sleep(wait.min(SLEEP_MAX)));
+        let held = self.may_hold().then_some(TOGETHER_WAIT);
+        let sleep = held.or(pause.0).map(|wait| tokio::time::sleep(wait.min(SLEEP_MAX)));
         let lane = self.lane.clone();
         tokio::select! {
             biased;
@@ -134,8 +140,8 @@ impl Worker {
                     self.conclude(&done);
                 }
             }
-            Some(recorded) = finish(&mut self.recording), if self.recording.is_some() => {
-                if !self.recorded(recorded) {
+            Some((effects, result)) = finish(&mut self.recording), if self.recording.is_some() => {
+                if !self.recorded(&effects, result) {
                     return false;
                 }
             }
@@ -144,9 +150,19 @@ impl Worker {
             }
             // Others are about to offer, too: what they do is begun together.
             () = lane.changed.notified() => tokio::task::yield_now().await,
-            Some(()) = maybe(sleep) => {}
+            Some(()) = maybe(sleep) => return self.record(),
         }
-        self.record()
+        self.may_hold() || self.record()
+    }
+
+    /// Whether what has ended may be recorded a little later, with others that are about to end.
+    fn may_hold(&self) -> bool {
+        let some = 1..TOGETHER;
+        some.contains(&self.effects.len())
+            && self.recording.is_none()
+            && !self.attempts.is_empty()
+            && !self.lane.is_ordered()
+            && self.lane.look().waiting == 0
     }
 
     /// Decides what follows.
@@ -242,23 +258,32 @@ impl Worker {
         if self.lane.ending() == Ending::Remove {
             self.changes.clear();
         }
-        let (changes, effects) =
-            (std::mem::take(&mut self.changes), std::mem::take(&mut self.effects));
         let state = &self.shared.keep().state;
-        let written = if changes.is_empty() { Some(Ok(())) } else { state.try_record(&changes) };
+        let none = self.changes.is_empty();
+        let written = if none { Some(Ok(())) } else { state.try_record(&self.changes) };
+        // Both keep their room.
+        let effects = &mut self.effects;
         match written {
-            Some(Ok(())) => self.recorded((effects, Ok(()))),
             Some(Err(StateError::Full(_))) | None => {
+                let (changes, effects) =
+                    (std::mem::take(&mut self.changes), std::mem::take(effects));
                 let shared = self.shared.clone();
                 let recording = async move { (effects, shared.record(changes).await) };
                 self.recording = Some(recording.boxed());
                 true
             }
-            Some(Err(error)) => self.recorded((effects, Err(error))),
+            Some(result) => {
+                self.changes.clear();
+                let mut effects = std::mem::take(effects);
+                let goes_on = self.recorded(&effects, result);
+                effects.clear();
+                self.effects = effects;
+                goes_on
+            }
         }
     }
 
-    fn recorded(&self, (effects, result): Recorded) -> bool {
+    fn recorded(&self, effects: &[Effect], result: Result<(), StateError>) -> bool {
         match result {
             Ok(()) => {
                 let over = effects.iter().filter(|effect| effect.until.is_none());
@@ -290,7 +315,8 @@ async fn attempt(shared: Arc<Shared>, lane: Arc<Lane>, start: Start) -> Done {
         Fetched::Unread => return done(End::Unread),
     };
     if unchecked {
-        let decisions = shared.decide(&event, Arc::new(vec![lane.clone()])).await;
+        let decided = shared.decide(&event, Arc::new(vec![lane.clone()]));
+        let decisions = Box::pin(decided).await;
         if matches!(decisions[..], [(_, Decision::Unwanted)]) {
             return done(End::Unwanted);
         }

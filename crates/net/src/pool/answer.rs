@@ -5,7 +5,7 @@
 //! and its connection as used up.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use httparse::{EMPTY_HEADER, ParserConfig, Status, parse_chunk_size};
+use httparse::{EMPTY_HEADER, Header, ParserConfig, Status, parse_chunk_size};
 
 use crate::span::{take_body, take_chunk};
 
@@ -22,6 +22,7 @@ const LENGTH_DIGITS_MAX: usize = 18;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
+    /// Those that were asked for.
     pub(super) headers: HeaderMap,
     /// Whether the connection may be used again when the body has ended.
     pub(super) keeps: bool,
@@ -50,8 +51,12 @@ pub(super) struct Malformed;
 
 /// Reads a head at the beginning of `bytes`, and how long it is with the informational ones
 /// before it; none if it is not whole. `bodyless` if the request was such that its answer has no
-/// body.
-pub(super) fn head(bytes: &[u8], bodyless: bool) -> Result<Option<(Head, usize)>, Malformed> {
+/// body; of the fields only those `kept` are given back, as most answers have none of them.
+pub(super) fn head(
+    bytes: &[u8],
+    bodyless: bool,
+    kept: &[HeaderName],
+) -> Result<Option<(Head, usize)>, Malformed> {
     let mut at = 0;
     for _ in 0..=INFORMATIONAL_MAX {
         let mut fields = [EMPTY_HEADER; FIELDS_MAX];
@@ -64,10 +69,11 @@ pub(super) fn head(bytes: &[u8], bodyless: bool) -> Result<Option<(Head, usize)>
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Malformed)?;
         if !status.is_informational() {
-            let headers = headers(response.headers)?;
+            let headers = headers(response.headers, kept)?;
             let bodyless = bodyless || matches!(status.as_u16(), 204 | 304);
-            let (rest, plain) = if bodyless { (Rest::Body(0), true) } else { rest(&headers) };
-            let keeps = plain && response.version == Some(1) && !closes(&headers);
+            let fields = &*response.headers;
+            let (rest, plain) = if bodyless { (Rest::Body(0), true) } else { rest(fields) };
+            let keeps = plain && response.version == Some(1) && !closes(fields);
             return Ok(Some((Head { status, headers, keeps, rest }, at)));
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -77,21 +83,27 @@ pub(super) fn head(bytes: &[u8], bodyless: bool) -> Result<Option<(Head, usize)>
     Err(Malformed)
 }
 
-fn headers(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed)?;
-        headers.append(name, value);
+fn headers(fields: &[Header<'_>], kept: &[HeaderName]) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::new();
+    for name in kept {
+        for value in values(fields, name) {
+            let value = HeaderValue::from_bytes(value).map_err(|_| Malformed)?;
+            headers.append(name, value);
+        }
     }
     Ok(headers)
 }
 
+fn values<'f>(fields: &'f [Header<'_>], name: &HeaderName) -> impl Iterator<Item = &'f [u8]> {
+    let named = |field: &&Header<'_>| field.name.eq_ignore_ascii_case(name.as_str());
+    fields.iter().filter(named).map(|field| field.value)
+}
+
 /// What follows, and whether that is plain (RFC 9112, 6.3).
-fn rest(headers: &HeaderMap) -> (Rest, bool) {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+fn rest(fields: &[Header<'_>]) -> (Rest, bool) {
+    let mut codings = values(fields, &header::TRANSFER_ENCODING);
+    let mut lengths = values(fields, &header::CONTENT_LENGTH);
+    let chunked = |value: &[u8]| value.eq_ignore_ascii_case(b"chunked");
     match (codings.next(), lengths.next()) {
         (Some(coding), None) if chunked(coding) && codings.next().is_none() => (Rest::Size, true),
         (None, Some(length)) if lengths.next().is_none() => match number(length) {
@@ -102,15 +114,14 @@ fn rest(headers: &HeaderMap) -> (Rest, bool) {
     }
 }
 
-fn number(value: &HeaderValue) -> Option<u64> {
-    let digits = value.as_bytes();
+fn number(digits: &[u8]) -> Option<u64> {
     let plain = digits.len() <= LENGTH_DIGITS_MAX && digits.iter().all(u8::is_ascii_digit);
-    value.to_str().ok().filter(|_| plain)?.parse().ok()
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
 }
 
-fn closes(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let mut names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+fn closes(fields: &[Header<'_>]) -> bool {
+    let values = values(fields, &header::CONNECTION);
+    let mut names = values.flat_map(|value| value.split(|byte| *byte == b','));
     names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
@@ -176,7 +187,7 @@ mod tests {
         let (mut came, mut head_read) = (0, None);
         while came < bytes.len() && head_read.is_none() {
             came = (came + piece).min(bytes.len());
-            head_read = head(&bytes[..came], false)?;
+            head_read = head(&bytes[..came], false, &[])?;
         }
         let Some((mut head, mut at)) = head_read else { return Ok(None) };
         loop {
@@ -250,8 +261,17 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_no_body() {
         let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
-        let (head, count) = head(bytes, true).unwrap().unwrap();
+        let (head, count) = head(bytes, true, &[]).unwrap().unwrap();
         assert_eq!((head.rest, head.keeps, count), (Rest::Body(0), true, bytes.len()));
+    }
+
+    #[test]
+    fn fields_that_were_asked_for_are_given_back() {
+        let bytes = b"HTTP/1.1 503 x\r\nA: 1\r\nretry-after: 7\r\nRetry-After: 8\r\nB: 2\r\n\r\n";
+        let kept = [header::RETRY_AFTER, header::WARNING];
+        let headers = head(bytes, false, &kept).unwrap().unwrap().0.headers;
+        assert_eq!(headers.len(), 2);
+        assert!(headers.get_all(header::RETRY_AFTER).iter().eq(["7", "8"]));
     }
 
     proptest! {

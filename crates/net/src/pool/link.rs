@@ -5,7 +5,7 @@
 //! meanwhile.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -81,7 +81,8 @@ impl Outgoing {
         }
         fields.for_each(|(name, value)| put(&mut head, name.as_str(), value.as_bytes()));
         if !body.is_empty() || method == Method::POST {
-            put(&mut head, header::CONTENT_LENGTH.as_str(), body.len().to_string().as_bytes());
+            // Into a vector it is always written.
+            let _ = write!(head, "{}: {}\r\n", header::CONTENT_LENGTH, body.len());
         }
         Self { head, body, bodyless: method == Method::HEAD }
     }
@@ -127,10 +128,12 @@ impl Link {
     pub(super) async fn exchange(
         &mut self,
         request: &Outgoing,
+        kept: &[HeaderName],
         answer: &mut Option<Answer>,
     ) -> Result<bool, Failed> {
         let mut exchange = Exchange {
             unsent: (&request.head, &request.body),
+            kept,
             sends: Sends::Not,
             bodyless: request.bodyless,
             judged: 0,
@@ -167,6 +170,8 @@ impl Link {
 /// One exchange, as far as it is.
 struct Exchange<'r> {
     unsent: (&'r [u8], &'r [u8]),
+    /// Fields of the answer that are wanted.
+    kept: &'r [HeaderName],
     sends: Sends,
     bodyless: bool,
     /// Bytes in which no head ends.
@@ -272,10 +277,10 @@ impl Exchange<'_> {
                 return Ok(false);
             }
             self.judged = came.len();
-            let Some((Head { status, headers, keeps, rest }, count)) = head(came, self.bodyless)?
-            else {
+            let Some((head, count)) = head(came, self.bodyless, self.kept)? else {
                 return Ok(false);
             };
+            let Head { status, headers, keeps, rest } = head;
             *answer = Some(Answer { status, headers });
             (self.keeps, self.rest) = (keeps, Some(rest));
             link.consume(count);

@@ -34,6 +34,7 @@ impl Bench {
             resolver: Arc::new(SystemResolver),
             clock: clock.clone(),
             rest: REST,
+            kept: Vec::new(),
             opened: opened.clone(),
             reused: reused.clone(),
         };
