@@ -231,8 +231,13 @@ impl Gateway {
         let operators =
             Operators::open(&config, &host, disk.as_ref(), &deliveries, &ingest, &context).await?;
         let operators = Arc::new(operators);
-        let mut upkeep =
-            Upkeep::new(config.clone(), ingest.clone(), deliveries.clone(), operators.clone());
+        let mut upkeep = Upkeep::new(
+            config.clone(),
+            ingest.clone(),
+            deliveries.clone(),
+            operators.clone(),
+            &context.metrics,
+        );
         upkeep.certificates.extend(public.certificate.clone());
         upkeep.certificates.extend(shown.as_ref().and_then(|shown| shown.certificate.clone()));
         (upkeep.changed, upkeep.variable) = (changed, variable);

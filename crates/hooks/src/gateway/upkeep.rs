@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use strait_pki::FileCertificate;
-use strait_runtime::Context;
+use strait_runtime::{Context, Metrics};
 use strait_types::Report;
 
 use super::change::merge;
@@ -36,6 +37,9 @@ pub(super) struct Upkeep {
     pending: Option<Config>,
     /// What was said to be wrong.
     told: Vec<String>,
+    /// How many configurations held so far, and whether one cannot be applied.
+    generation: Gauge,
+    stuck: Gauge,
     pub(super) certificates: Vec<Arc<FileCertificate>>,
 }
 
@@ -46,7 +50,14 @@ impl Upkeep {
         ingest: Ingest,
         deliveries: Deliveries,
         operators: Arc<Operators>,
+        metrics: &Metrics,
     ) -> Self {
+        let (generation, stuck) = (Gauge::default(), Gauge::default());
+        generation.set(1);
+        let name = "strait_hooks_config_generation";
+        metrics.register(name, "Configurations that held since the start", generation.clone());
+        let name = "strait_hooks_config_stuck";
+        metrics.register(name, "1 while a changed configuration cannot be applied", stuck.clone());
         Self {
             config,
             ingest,
@@ -57,6 +68,8 @@ impl Upkeep {
             secrets: BTreeMap::new(),
             pending: None,
             told: Vec::new(),
+            generation,
+            stuck,
             certificates: Vec::new(),
         }
     }
@@ -148,6 +161,8 @@ impl Upkeep {
                 self.config = config;
                 self.pending = None;
                 self.told.clear();
+                self.generation.inc();
+                self.stuck.set(0);
                 self.take(secrets);
                 tracing::info!("the configuration changed");
                 if !waits.is_empty() {
@@ -161,6 +176,7 @@ impl Upkeep {
 
     /// Says once what is wrong.
     fn tell(&mut self, mistakes: Vec<String>) {
+        self.stuck.set(1);
         if self.told == mistakes {
             return;
         }

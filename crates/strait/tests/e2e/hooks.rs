@@ -208,6 +208,22 @@ fn secrets_and_backends_change_while_it_runs() {
     };
     version("v1", SECRET);
     let secret = home.path().join("..data/secret");
+    let (admin, token) = (free_port(), home.path().join("token"));
+    fs::write(&token, "an operator's").unwrap();
+    let token = token.display();
+    let source = |secret: &Path| {
+        format!(
+            "admin: {{listen: '127.0.0.1:{admin}', tokens: [{{name: t, file: {token}, may: [view]}}]}}\n{}",
+            source(secret)
+        )
+    };
+    let configured = || {
+        let field = [("authorization", "Bearer an operator's")];
+        let text = ask(([127, 0, 0, 1], admin).into(), "GET /metrics", &field, "").body;
+        let value =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        (value("strait_hooks_config_generation "), value("strait_hooks_config_stuck "))
+    };
     let config = write_config(home.path(), &(source(&secret) + &backends(&[&one])));
     let mut command = strait();
     let (mut process, address) = ready(command.args(["hooks", "serve", "--config"]).arg(config));
@@ -222,11 +238,13 @@ fn secrets_and_backends_change_while_it_runs() {
 
     write_config(home.path(), &(source(&secret) + "backnds: []\n"));
     process.wait_for_log(|line| line.contains("unknown field") && line.contains("backnds"));
+    assert_eq!(configured(), (Some(1), Some(1)));
     assert_eq!(send(address, "/forge", "d-4", "the next one").status(), 202);
     assert_eq!(one.next().field("x-github-delivery"), Some("d-4"));
 
     write_config(home.path(), &(source(&secret) + &backends(&[&one, &other])));
     process.wait_for_log(|line| line.contains("the configuration changed"));
+    assert_eq!(configured(), (Some(2), Some(0)));
     assert_eq!(send(address, "/forge", "d-5", "the next one").status(), 202);
     assert_eq!(one.next().field("x-github-delivery"), Some("d-5"));
     assert_eq!(other.next().field("x-github-delivery"), Some("d-5"));
