@@ -42,7 +42,7 @@ use traffic::Traffic;
 
 pub use driver::Driver;
 pub use memory::Memory;
-pub use share::Share;
+pub use share::{Share, Stalls};
 pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
 
 /// Takes the streams that the peer opens. It is called by the driver's task and must not wait:
@@ -94,6 +94,8 @@ struct Waiting {
     end: Option<Box<End>>,
     /// Until it is accepted.
     place: Option<Place>,
+    /// Of the service that it is for.
+    share: Option<Share>,
 }
 
 /// What a connection has gone through.
@@ -203,7 +205,8 @@ impl Link {
             let place = place.transpose()?;
             let id = state.connection.open(now, head, class, end)?;
             state.carried.count(head);
-            state.waiting.insert(id, Waiting { place, ..Waiting::default() });
+            let share = share.cloned();
+            state.waiting.insert(id, Waiting { place, share, ..Waiting::default() });
             Ok(id)
         })?;
         Ok(Stream::new(self.0.clone(), id, class, true, end))
@@ -242,6 +245,19 @@ impl Link {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.0.state.lock().connection.usage()
+    }
+
+    /// Tells how long open streams stood still since this was last done, so that it is not told
+    /// at their end alone.
+    pub fn tell_stalls(&self) {
+        let now = self.0.clock.monotonic();
+        let mut state = self.0.state.lock();
+        let State { connection, waiting, .. } = &mut *state;
+        for (id, one) in waiting.iter() {
+            if let Some(share) = &one.share {
+                share.stood(connection.take_stalled(now, *id));
+            }
+        }
     }
 
     /// What the connection has carried.

@@ -11,6 +11,7 @@ use crate::code::Code;
 use crate::event::OpenHead;
 use crate::head::{Response, Trailers};
 use crate::schedule::Turn;
+use crate::stall::{Stalls, Way};
 use crate::window::Window;
 
 /// A stream of one connection: odd if the dialler opened it, even if the acceptor did.
@@ -383,6 +384,8 @@ pub(crate) struct Stream {
     pub(crate) turn: Turn,
     /// Set once it is closed.
     pub(crate) end: Option<Box<End>>,
+    /// None before a direction stood still.
+    pub(crate) stalls: Option<Box<Stalls>>,
 }
 
 impl Stream {
@@ -394,12 +397,25 @@ impl Stream {
             || self.head_at.is_some_and(|at| now.saturating_sub(at) > age)
     }
 
+    /// A direction has no credit left.
+    pub(crate) fn stall(&mut self, way: Way, now: Duration) {
+        self.stalls.get_or_insert_default().begin(way, now);
+    }
+
+    /// A direction goes on, or is over.
+    pub(crate) fn flow(&mut self, way: Way, now: Duration) {
+        if let Some(stalls) = &mut self.stalls {
+            stalls.end(way, now);
+        }
+    }
+
     /// Bytes of memory that it takes.
     pub(crate) fn memory(&self) -> usize {
         let heads = self.send.heads.iter().map(|(block, _)| block);
         let blocks = heads.chain(&self.send.opening).chain(&self.send.trailers);
         let sending: usize = blocks.map(Bytes::len).sum();
         size_of::<Self>()
+            + self.stalls.as_ref().map_or(0, |_| size_of::<Stalls>())
             + sending
             + self.opened_with.as_ref().map_or(0, OpenHead::len)
             + self.send.heads.capacity() * size_of::<(Bytes, bool)>()

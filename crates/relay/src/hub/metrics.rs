@@ -9,7 +9,7 @@ mod durations;
 mod scraped;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use strait_runtime::{Label, Metrics};
-use strait_tunnel::Code;
+use strait_tunnel::{Code, Stalled};
 use strait_types::ClusterName;
 
 use durations::{Bounds, Durations, LINES as HISTOGRAM_LINES};
 pub(super) use scraped::Scraped;
+
+use crate::link::Stalls;
 
 /// Most lines of services that a scrape has, those of `other` aside.
 const SERIES_MAX: usize = 10_000;
@@ -51,6 +53,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const OTHER: &str = "other";
 
 type Labels<const N: usize> = [(&'static str, String); N];
+type Seconds = Counter<f64, AtomicU64>;
 type Histograms = Family<Labels<4>, Durations, fn() -> Durations>;
 
 /// The hub's numbers of streams.
@@ -64,7 +67,9 @@ pub(super) struct RelayMetrics {
     resets: Family<Label, Counter>,
     refused: Family<Label, Counter>,
     retries: Family<Label, Counter>,
+    handshakes: Family<Label, Counter>,
     stalled: Family<Labels<3>, Counter>,
+    credit: Family<Labels<4>, Seconds>,
     cut: Histogram,
     lines: AtomicUsize,
     known: Mutex<HashMap<Key, Weak<Series>>>,
@@ -80,6 +85,7 @@ pub(super) struct Series {
     key: Key,
     open: OnceLock<Slot<Gauge>>,
     stalled: OnceLock<Slot<Counter>>,
+    credit: [OnceLock<Slot<Seconds>>; SIDES.len()],
     bytes: [OnceLock<Slot<Counter>>; 2],
     seconds: [OnceLock<Slot<Durations>>; CLASSES.len()],
     added: [OnceLock<Slot<Durations>>; CLASSES.len()],
@@ -105,7 +111,9 @@ impl RelayMetrics {
             resets: Family::default(),
             refused: Family::default(),
             retries: Family::default(),
+            handshakes: Family::default(),
             stalled: Family::default(),
+            credit: Family::default(),
             cut: Histogram::new([0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0]),
             lines: AtomicUsize::new(0),
             known: Mutex::default(),
@@ -127,8 +135,12 @@ impl RelayMetrics {
         metrics.register("strait_relay_refused", help, new.refused.clone());
         let help = "Requests that were sent again, by how the earlier try ended";
         metrics.register("strait_relay_retries", help, new.retries.clone());
+        let help = "Connections of agents that never came to be, by code";
+        metrics.register("strait_relay_handshake_failures", help, new.handshakes.clone());
         let help = "Requests for which too many of their service waited to be accepted by an agent";
         metrics.register("strait_relay_stalled", help, new.stalled.clone());
+        let help = "For how long streams stood still since a side takes nothing more";
+        metrics.register("strait_relay_credit_stall_seconds", help, new.credit.clone());
         let help = "From the moment that a stream was to be cut to its end";
         metrics.register("strait_relay_revocation_cut_seconds", help, new.cut.clone());
         Arc::new(new)
@@ -149,6 +161,7 @@ impl RelayMetrics {
             key: key.clone(),
             open: OnceLock::new(),
             stalled: OnceLock::new(),
+            credit: Default::default(),
             bytes: Default::default(),
             seconds: Default::default(),
             added: Default::default(),
@@ -166,6 +179,11 @@ impl RelayMetrics {
     /// A request is sent again after a try that ended so.
     pub(super) fn retried(&self, reason: &'static str) {
         self.retries.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// A connection of an agent did not come to be.
+    pub(super) fn not_shaken(&self, code: Code) {
+        self.handshakes.get_or_create(&[("reason", code.as_str())]).inc();
     }
 
     /// A stream that was to be cut is over.
@@ -274,6 +292,21 @@ fn class_of(status: u16) -> usize {
 /// Of bytes: to services, and from them.
 const DIRECTIONS: [&str; 2] = ["in", "out"];
 
+/// Who takes nothing more: the agent, for its service, or the client.
+const SIDES: [&str; 2] = ["agent", "client"];
+
+impl Stalls for Series {
+    fn stood(&self, Stalled { sending, receiving }: Stalled) {
+        for (at, time) in [sending, receiving].into_iter().enumerate() {
+            if time > Duration::ZERO {
+                let labels = || self.with("side", SIDES[at]);
+                let metric = self.metric(&self.credit[at], 1, &self.metrics.credit, labels);
+                metric.inc_by(time.as_secs_f64());
+            }
+        }
+    }
+}
+
 impl Drop for Series {
     fn drop(&mut self) {
         let metrics = &*self.metrics;
@@ -296,6 +329,9 @@ impl Drop for Series {
         for (slot, class) in self.added.iter().zip(CLASSES) {
             let labels = self.with("class", class);
             metrics.forget(slot, HISTOGRAM_LINES, is_last, &metrics.added, &labels);
+        }
+        for (slot, side) in self.credit.iter().zip(SIDES) {
+            metrics.forget(slot, 1, is_last, &metrics.credit, &self.with("side", side));
         }
         for (slot, direction) in self.bytes.iter().zip(DIRECTIONS) {
             metrics.forget(slot, 1, is_last, &metrics.bytes, &self.with("direction", direction));
@@ -321,6 +357,7 @@ mod tests {
         let (first, second) = (metrics.of(at), metrics.of(at));
         first.opened();
         second.opened();
+        first.stood(Stalled { sending: Duration::ZERO, receiving: Duration::from_millis(1_500) });
         first.added(204, Duration::from_micros(700));
         first.ended(Code::None, 204, Duration::from_millis(30), [7, 9]);
         let own = "{workspace=\"root\",agent=\"smith\",service=\"ci\"";
@@ -334,6 +371,8 @@ mod tests {
         }
         let bucket = "strait_relay_request_seconds_bucket{le=\"0.1\",workspace";
         assert!(lines(&all, bucket).iter().any(|line| line.ends_with(" 1")), "{}", all.encode());
+        let stood = format!("strait_relay_credit_stall_seconds_total{own},side=\"client\"}} 1.5");
+        assert_eq!(lines(&all, "credit_stall_seconds_total{"), [stood]);
         let added = format!("strait_relay_added_seconds_sum{own},class=\"2xx\"}} 0.0007");
         assert_eq!(lines(&all, "added_seconds_sum"), [added]);
         drop(first);

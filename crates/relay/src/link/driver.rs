@@ -339,10 +339,17 @@ impl State {
                     waiting.stopped = Some(code);
                     [waiting.writer.take(), waiting.watcher.take(), None]
                 }),
-                Event::Closed(id, end) => self.note(found, id, |waiting| {
-                    (waiting.end, waiting.place) = (Some(end), None);
-                    [waiting.reader.take(), waiting.writer.take(), waiting.watcher.take()]
-                }),
+                Event::Closed(id, end) => {
+                    // It is forgotten after this.
+                    let stalled = self.connection.take_stalled(Duration::ZERO, id);
+                    self.note(found, id, |waiting| {
+                        if let Some(share) = waiting.share.take() {
+                            share.stood(stalled);
+                        }
+                        (waiting.end, waiting.place) = (Some(end), None);
+                        [waiting.reader.take(), waiting.writer.take(), waiting.watcher.take()]
+                    });
+                }
                 other => found.life.push(other),
             }
         }

@@ -359,8 +359,11 @@ impl Drop for Inner {
             (false, false, _) => Some((Directions::Both, Code::Aborted)),
         };
         let id = self.id;
-        self.shared.act(|state, _| {
-            state.waiting.remove(&id);
+        self.shared.act(|state, now| {
+            let waiting = state.waiting.remove(&id);
+            if let Some(share) = waiting.and_then(|waiting| waiting.share) {
+                share.stood(state.connection.take_stalled(now, id));
+            }
             if let Some((directions, code)) = reset {
                 state.connection.reset(id, directions, code, "");
             }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Connection;
 use super::receive::{calm, protocol};
 use crate::code::Code;
+use crate::stall::Way;
 use crate::stream::{Directions, RecvState, Stage, StreamId};
 use crate::wire::{END, Header, Violation};
 
@@ -76,6 +77,9 @@ impl Connection {
             self.reset(id, Directions::Both, Code::Protocol, "DATA that cannot be here");
             return Ok(false);
         }
+        if window.outstanding() == 0 {
+            stream.stall(Way::Receiving, self.now);
+        }
         self.unconsumed += bytes;
         Ok(true)
     }
@@ -113,6 +117,9 @@ impl Connection {
                 self.reset(id, Directions::Both, Code::Protocol, "END before the message is whole");
             }
             RecvState::Open | RecvState::Stopped => {
+                if let Some(stalls) = &mut stream.stalls {
+                    stalls.forget(Way::Receiving);
+                }
                 stream.recv.state = RecvState::Ended;
                 stream.notices.readable = true;
                 self.queue_notices(id);

@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::event::{Close, Drain, EndedBy};
 use crate::limits::{BLOCKED_FOR, FLUSH_WITHIN, HELLO_WITHIN};
 use crate::liveness::Life;
+use crate::stall::Way;
 use crate::stream::{Control, Directions, End, Kind, Origin, RecvState, SendState, StreamId};
 use crate::wire;
 
@@ -38,6 +39,8 @@ impl Connection {
         let waited = !std::mem::replace(&mut stream.accepted, true);
         self.queued -= stream.send.clear();
         stream.send.state = SendState::Done;
+        stream.flow(Way::Sending, self.now);
+        stream.flow(Way::Receiving, self.now);
         stream.control.credit = false;
         let truncated = stream.recv.state != RecvState::Ended;
         if !stream.recv.is_over() {

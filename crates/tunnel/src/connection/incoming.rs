@@ -11,6 +11,7 @@ use crate::event::{OpenHead, RawHead};
 use crate::head::{Head, Request};
 use crate::limits::{HEADS, INFORMATIONAL, REFUSALS};
 use crate::schedule::Turn;
+use crate::stall::Way;
 use crate::stream::{
     Class, Control, Directions, Kind, Notices, Origin, RecvHalf, RecvState, SendHalf, SendState,
     Stage, Step, Stream, StreamId,
@@ -220,6 +221,7 @@ impl Connection {
             notices: Notices { incoming: true, ..Notices::default() },
             turn: Turn::default(),
             end: None,
+            stalls: None,
         };
         if let OpenHead::Http(request) = &head {
             stream.upgrade = request.is_upgrade();
@@ -361,6 +363,9 @@ impl Connection {
     fn raise_credit(&mut self, id: StreamId, credit: u64) {
         if let Some(stream) = self.streams.find(id) {
             stream.send.credit = stream.send.credit.max(credit);
+            if stream.send.credit > stream.send.written {
+                stream.flow(Way::Sending, self.now);
+            }
             self.wake_writer(id);
         }
     }
@@ -382,6 +387,7 @@ impl Connection {
             1 => {
                 if !stream.recv.is_over() {
                     stream.recv.state = RecvState::Broken(code);
+                    stream.flow(Way::Receiving, self.now);
                     stream.notices.readable = true;
                     self.queue_notices(id);
                     self.settle(id);
@@ -410,6 +416,7 @@ impl Connection {
         if stream.send.state == SendState::Done {
             return;
         }
+        stream.flow(Way::Sending, self.now);
         stream.send.stopped = code;
         stream.notices.stopped = true;
         self.queue_notices(id);

@@ -11,6 +11,7 @@ use crate::event::{OpenError, OpenHead, Read, SendError};
 use crate::head::{Response, Trailers};
 use crate::limits::{GROWN, QUEUE, QUEUES};
 use crate::schedule::Turn;
+use crate::stall::{Stalled, Way};
 use crate::stream::{
     Class, Control, Directions, Kind, Notices, Origin, RecvHalf, RecvState, Reset, SendHalf,
     SendState, Stage, Step, Stream, StreamId,
@@ -69,6 +70,7 @@ impl Connection {
             notices: Notices::default(),
             turn: Turn::default(),
             end: None,
+            stalls: None,
         };
         self.streams.insert(id, stream);
         self.opening.push(id);
@@ -196,6 +198,9 @@ impl Connection {
             && stream.send.stage.takes_bytes()
         {
             stream.send.waits = true;
+            if stream.send.written >= stream.send.credit {
+                stream.stall(Way::Sending, self.now);
+            }
             self.wake_writer(id);
         }
         taken
@@ -266,6 +271,7 @@ impl Connection {
         }
         if let Some(change) = stream.recv.window.grant(self.now, growth) {
             self.grown = self.grown.saturating_add_signed(change);
+            stream.flow(Way::Receiving, self.now);
             stream.control.credit = true;
             self.queue_control(id);
         }
@@ -294,10 +300,12 @@ impl Connection {
             Directions::Send if stream.send.state == SendState::Done => return,
             Directions::Receive if stream.recv.state != RecvState::Open => return,
             Directions::Send => {
+                stream.flow(Way::Sending, self.now);
                 self.queued -= stream.send.clear();
                 stream.send.state = SendState::Done;
             }
             Directions::Receive => {
+                stream.flow(Way::Receiving, self.now);
                 stream.recv.state = RecvState::Stopped;
                 self.heads -= stream.recv.head_bytes();
                 stream.recv.clear();
@@ -332,7 +340,16 @@ impl Connection {
         }
         stream.send.state = SendState::Aborting;
         stream.send.waits = false;
+        stream.flow(Way::Sending, self.now);
         stream.send.abort = Some(Box::new((code, wire::fitting(text).into())));
+    }
+
+    /// How long the directions of a stream stood still for want of credit since this was last
+    /// asked. Nothing for one that is forgotten: ask while it is open, and when its end is told.
+    pub fn take_stalled(&mut self, now: Duration, id: StreamId) -> Stalled {
+        self.now = self.now.max(now);
+        let stalls = self.streams.find(id).and_then(|stream| stream.stalls.as_mut());
+        stalls.map_or_else(Stalled::default, |stalls| stalls.take(self.now))
     }
 
     /// The work for a stream that the peer opened has ended: its place is free for another, once

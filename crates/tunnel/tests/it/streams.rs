@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use strait_tunnel::{
     Class, Code, Directions, Event, Field, Method, OpenHead, Read, Request, RequestParts, Response,
-    StreamId, Tlvs, Trailers,
+    Stalled, StreamId, Tlvs, Trailers,
 };
 
 use crate::net::{ACCEPTOR, DIALLER, Line, Net};
@@ -57,6 +57,54 @@ fn closed(events: &[Event]) -> Option<(Code, bool)> {
         Event::Closed(_, end) => Some((end.code, end.truncated)),
         _ => None,
     })
+}
+
+/// Both sides see for how long a receiver grants nothing; who keeps up does not stand still.
+#[test]
+fn a_direction_without_credit_stands_still() {
+    let mut net = Net::ready(Line::default(), 1);
+    quiet(&mut net);
+    let stalled = |net: &mut Net, end: usize, id| {
+        let now = net.now;
+        net.ends[end].connection.take_stalled(now, id)
+    };
+    let id = arrive(&mut net, &request("POST", Tlvs::default()), false);
+    net.ends[DIALLER].connection.accept(id);
+    let mut small = Bytes::from_static(b"small");
+    net.ends[ACCEPTOR].connection.write(id, &mut small);
+    net.carry();
+    net.now += SECOND;
+    for end in [ACCEPTOR, DIALLER] {
+        assert_eq!(stalled(&mut net, end, id), Stalled::default());
+    }
+    let mut large = Bytes::from(vec![7; 40_000]);
+    net.ends[ACCEPTOR].connection.write(id, &mut large);
+    assert!(!large.is_empty());
+    net.carry();
+    net.now += 3 * SECOND;
+    let (sending, receiving) = (stalled(&mut net, ACCEPTOR, id), stalled(&mut net, DIALLER, id));
+    for (stood, other) in
+        [(sending.sending, sending.receiving), (receiving.receiving, receiving.sending)]
+    {
+        assert!(stood >= 3 * SECOND && stood < 4 * SECOND, "{stood:?}");
+        assert_eq!(other, Duration::ZERO);
+    }
+    // What comes is taken now: both go on.
+    let now = net.now;
+    let agent = &mut net.ends[DIALLER].connection;
+    while let Read::Data(bytes) = agent.read(id) {
+        agent.consumed(now, id, bytes.len());
+    }
+    net.carry();
+    net.ends[ACCEPTOR].connection.write(id, &mut large);
+    assert!(large.is_empty());
+    net.carry();
+    // Until the credit was there.
+    assert_eq!(stalled(&mut net, ACCEPTOR, id).sending, Line::default().latency);
+    net.now += SECOND;
+    for end in [ACCEPTOR, DIALLER] {
+        assert_eq!(stalled(&mut net, end, id), Stalled::default());
+    }
 }
 
 #[test]

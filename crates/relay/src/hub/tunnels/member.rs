@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::offered::Offered;
 use super::{AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED, Tunnels};
 use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
-use crate::link::{Link, Stream};
+use crate::link::{Link, Share, Stream};
 
 /// Connections of one installation: as many as it may want, while each is being replaced.
 const CONNECTIONS_MAX: usize = 16;
@@ -40,15 +40,18 @@ pub(super) async fn serve(
     let said = match link.ready().await {
         Ok(said) => said,
         Err(close) => {
+            tunnels.metrics.not_shaken(close.code);
             tracing::info!(agent, %peer, code = %close.code, why = %close.text, "a tunnel's handshake failed");
             return;
         }
     };
     if let Err(why) = honoured() {
+        tunnels.metrics.not_shaken(Code::Auth);
         tracing::info!(agent, %peer, why, "a tunnel is refused");
         return link.cut(Code::Auth, &why);
     }
     let Some(serial) = tunnels.enter(&identity, &link, peer, &said) else {
+        tunnels.metrics.not_shaken(Code::Refused);
         tracing::warn!(agent, %peer, limit = CONNECTIONS_MAX, "a tunnel too many is refused");
         return link.cut(Code::Refused, "this installation has as many connections as it may");
     };
@@ -97,6 +100,7 @@ async fn watched(
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         ticks.tick().await;
+        link.tell_stalls();
         if let Some(took) = link.round_trip() {
             tunnels.presence.round_trip(identity, took);
         }
@@ -251,7 +255,8 @@ impl Tunnels {
             let number = numbers.get(&one.name).copied().unwrap_or(0);
             let series = self.metrics.of((identity.cluster(), identity.name(), &one.name));
             // Its streams wait on, whatever is announced.
-            let share = before.get(&one.name).map(|old| old.share.clone()).unwrap_or_default();
+            let share = before.get(&one.name).map(|old| old.share.clone());
+            let share = share.unwrap_or_else(|| Share::heard_by(series.clone()));
             (one.name.clone(), Offer { said: Arc::new(one), number, series, share })
         });
         connection.has_said = true;
