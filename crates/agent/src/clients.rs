@@ -1,22 +1,32 @@
-//! Clients of the hub, by the agent's own certificate.
+//! Clients of the hub, by the agent's own certificate and by whatever way leads there.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::Uri;
-use kube::config::AuthInfo;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioTimer;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use rustls::ClientConfig;
 use strait_reconcile::{ClientError, Clients};
+use strait_relay::HTTP_PROTOCOL;
 use strait_relay::agent::Membership;
+use strait_relay::dial::DialError;
+use strait_runtime::TaskSet;
+use tower_service::Service;
 
 use crate::member::Member;
+use crate::wire::Wire;
 
 /// Servers whose clients are kept; beyond that all are made anew.
 const CLIENTS_MAX: usize = 64;
+
+/// How long a connection is kept that is not used: a hub closes it after 30 s.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// A server that the agent has no business with.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +34,11 @@ const CLIENTS_MAX: usize = 64;
 struct Foreign(Uri);
 
 /// Makes clients for the hub's addresses and for no other: URLs come in endpoint slices, so from
-/// the other side. Where the agent was told another address, that one is called in their place.
-/// A renewed certificate is used from the next call on.
+/// the other side. Where the agent was told another address, that one is connected to in their
+/// place. A renewed certificate is used from the next call on.
 pub(crate) struct HubClients {
     member: Member,
+    tasks: TaskSet,
     kept: Mutex<Kept>,
 }
 
@@ -38,22 +49,19 @@ struct Kept {
 }
 
 impl HubClients {
-    pub(crate) fn new(member: Member) -> Self {
-        Self { member, kept: Mutex::default() }
+    pub(crate) fn new(member: Member, tasks: TaskSet) -> Self {
+        Self { member, tasks, kept: Mutex::default() }
     }
 
     fn make(&self, server: &Uri, membership: &Membership) -> Result<kube::Client, ClientError> {
-        let mut config = kube::Config::new(server.clone());
-        let authority = self.member.authority();
-        let roots = CertificateDer::pem_slice_iter(authority.as_bytes());
-        let roots = roots.map(|root| root.map(|der| der.to_vec())).collect::<Result<_, _>>()?;
-        config.root_cert = Some(roots);
-        config.auth_info = AuthInfo {
-            client_certificate_data: Some(STANDARD.encode(&membership.certificate)),
-            client_key_data: Some(STANDARD.encode(membership.key.expose()).into()),
-            ..AuthInfo::default()
-        };
-        Ok(kube::Client::try_from(config)?)
+        let tls = self.member.tls(membership, HTTP_PROTOCOL)?;
+        let connector = Connector { member: self.member.clone(), tls };
+        let client = legacy::Client::builder(Daemons(self.tasks.clone()))
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build::<_, Body>(connector);
+        let base = kube::Config::new(server.clone()).base_uri_layer();
+        Ok(ClientBuilder::new(client, "default").with_layer(&base).build())
     }
 }
 
@@ -72,28 +80,60 @@ impl Clients for HubClients {
         if let Some(client) = kept.clients.get(server) {
             return Ok(client.clone());
         }
-        let target = told.map_or_else(|| Ok(server.clone()), |told| at(server, told))?;
-        let client = self.make(&target, &membership)?;
+        let client = self.make(server, &membership)?;
         kept.by = Some(membership);
         kept.clients.insert(server.clone(), client.clone());
         Ok(client)
     }
 }
 
-/// A URL at another address.
-fn at(server: &Uri, address: &str) -> Result<Uri, http::Error> {
-    let mut parts = server.clone().into_parts();
-    parts.authority = Some(address.parse()?);
-    Ok(Uri::from_parts(parts)?)
+/// Makes connections for calls.
+#[derive(Clone)]
+struct Connector {
+    member: Member,
+    tls: Arc<ClientConfig>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Wire, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        let Self { member, tls } = self.clone();
+        Box::pin(async move {
+            let way = member.way(&[address(&server).unwrap_or_default()]);
+            let (_, io) = member.ways().connect(&way, tls).await?;
+            Ok(Wire::new(io))
+        })
+    }
+}
+
+/// Runs connections for as long as the agent.
+#[derive(Clone)]
+struct Daemons(TaskSet);
+
+impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for Daemons {
+    fn execute(&self, connection: F) {
+        self.0.spawn_daemon("hub-connection", async { drop(connection.await) });
+    }
+}
+
+/// Host and port of a URL.
+fn address(server: &Uri) -> Option<String> {
+    let authority = server.authority()?;
+    Some(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(443)))
 }
 
 fn is_hub<'a>(server: &Uri, mut addresses: impl Iterator<Item = &'a str>) -> bool {
-    let Some(authority) = server.authority().filter(|_| server.scheme_str() == Some("https"))
-    else {
-        return false;
-    };
-    let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(443));
-    !authority.as_str().contains('@') && addresses.any(|own| own.eq_ignore_ascii_case(&address))
+    let secure = server.scheme_str() == Some("https");
+    let plain = server.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let address = address(server).filter(|_| secure && plain);
+    address.is_some_and(|address| addresses.any(|own| own.eq_ignore_ascii_case(&address)))
 }
 
 #[cfg(test)]
@@ -116,11 +156,5 @@ mod tests {
         ] {
             assert_eq!(is_hub(&url.parse().unwrap(), addresses.into_iter()), own, "{url}");
         }
-    }
-
-    #[test]
-    fn an_address_that_was_told_takes_the_others_place() {
-        let url: Uri = "https://hub.example:6443/services/a".parse().unwrap();
-        assert_eq!(at(&url, "10.0.0.1:443").unwrap(), "https://10.0.0.1:443/services/a");
     }
 }

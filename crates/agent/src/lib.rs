@@ -21,6 +21,7 @@ mod presence;
 mod relay;
 mod reload;
 mod run;
+mod wire;
 
 pub use config::Config;
 pub use error::AgentError;

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use strait_pki::PrivateKey;
+use rustls::ClientConfig;
+use strait_pki::{PkiError, PrivateKey};
 use strait_relay::agent::{Facts, FrontDoor, JoinError, Membership};
+use strait_relay::dial::{Way, Ways};
+use strait_relay::services::HubConfig;
 use strait_relay::token::JoinToken;
-use strait_runtime::{Backoff, Clock, Context, fs};
+use strait_runtime::{Backoff, Context, fs};
 use strait_types::Report;
 use tokio::sync::Notify;
 
@@ -34,6 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Member {
     current: Arc<ArcSwap<Membership>>,
     front_door: FrontDoor,
+    ways: Ways,
+    /// What the configuration says of the way to the hub.
+    hub: Arc<ArcSwap<HubConfig>>,
     file: PathBuf,
     context: Context,
     /// The hub asks for a renewal.
@@ -47,6 +53,7 @@ impl Member {
         directory: &Directory,
         token: Option<&JoinToken>,
         front_door: FrontDoor,
+        (ways, hub): (Ways, HubConfig),
         facts: &Facts,
         context: &Context,
     ) -> Result<Option<Self>, AgentError> {
@@ -54,7 +61,7 @@ impl Member {
         let known = match Membership::load(&file)? {
             Some(known) if known.not_after < context.clock.now() => {
                 // It may still be renewed for some days.
-                let attempt = || front_door.renew(&known, &context.clock);
+                let attempt = || front_door.renew(&known, (&ways, &hub));
                 match until_final(context, "renew", attempt, |_| {}).await {
                     Ok(Some(renewed)) => {
                         renewed.save(&file)?;
@@ -75,7 +82,7 @@ impl Member {
             (None, Some(token)) => {
                 let key_file = directory.join("join.key");
                 let key = join_key(&key_file)?;
-                let attempt = || front_door.join(token, &key, facts, &context.clock);
+                let attempt = || front_door.join(token, &key, facts, (&ways, &hub));
                 let waits = |request: &str| {
                     let command = format!("strait agent approve {}", request.replacen('.', "/", 1));
                     let key = key.spki_sha256();
@@ -96,8 +103,9 @@ impl Member {
             }
         };
         let current = Arc::new(ArcSwap::from_pointee(membership));
-        let asked = Arc::default();
-        Ok(Some(Self { current, front_door, file, context: context.clone(), asked }))
+        let (asked, hub) = (Arc::default(), Arc::new(ArcSwap::from_pointee(hub)));
+        let context = context.clone();
+        Ok(Some(Self { current, front_door, ways, hub, file, context, asked }))
     }
 
     /// The membership.
@@ -105,21 +113,28 @@ impl Member {
         self.current.load_full()
     }
 
-    /// The hub's addresses, `host:port`.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.addresses_or(&[])
+    /// How the hub is reached, which has these addresses if nothing says otherwise.
+    pub(crate) fn way(&self, known: &[String]) -> Way {
+        self.front_door.way(&self.hub.load(), known)
     }
 
-    /// The same, with those that a configuration has in the place of the membership's.
-    pub(crate) fn addresses_or(&self, own: &[String]) -> Vec<String> {
-        let now = self.now();
-        let known = if own.is_empty() { &now.addresses } else { own };
-        self.front_door.addresses(known).to_vec()
+    /// Goes by what a configuration says of the way from now on.
+    pub(crate) fn go_by(&self, hub: HubConfig) {
+        self.hub.store(Arc::new(hub));
     }
 
-    /// The time by which certificates are judged.
-    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
-        self.context.clock.clone()
+    /// What connections to the hub are made with.
+    pub(crate) const fn ways(&self) -> &Ways {
+        &self.ways
+    }
+
+    /// Connections by a membership, for one protocol.
+    pub(crate) fn tls(
+        &self,
+        membership: &Membership,
+        protocol: &[u8],
+    ) -> Result<Arc<ClientConfig>, PkiError> {
+        self.front_door.tls(membership, protocol, &self.ways)
     }
 
     /// Renews the certificate as soon as may be.
@@ -130,14 +145,6 @@ impl Member {
     /// The address that this agent was told to reach the hub at, `host:port`.
     pub(crate) fn told_address(&self) -> Option<&str> {
         self.front_door.address.as_deref()
-    }
-
-    /// The CA that the hub's certificate must come from, PEM.
-    pub(crate) fn authority(&self) -> String {
-        self.front_door
-            .ca
-            .as_ref()
-            .map_or_else(|| self.now().ca.clone(), strait_pki::TrustBundle::to_pem)
     }
 
     /// Renews the certificate at two thirds of its life and when the hub asks for it, until the
@@ -171,7 +178,8 @@ impl Member {
     }
 
     async fn renew(&self) -> Result<(), AgentError> {
-        let renewed = self.front_door.renew(&self.now(), &self.context.clock).await?;
+        let by = (&self.ways, &**self.hub.load());
+        let renewed = self.front_door.renew(&self.now(), by).await?;
         // On disk first: the old certificate stays good meanwhile.
         renewed.save(&self.file)?;
         tracing::info!(not_after = %renewed.not_after, "certificate renewed");

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use rustls::ClientConfig;
 use strait_audit::AuditLog;
 use strait_net::{ServerMetrics, SystemResolver};
-use strait_pki::{PkiError, TrustBundle, tunnel_client_config};
+use strait_pki::PkiError;
 use strait_relay::TUNNEL_PROTOCOL;
-use strait_relay::dial::{self, Announcement, NoProxy, PROBE_EVERY, Proxy, Route, Setup, Tunnel};
+use strait_relay::dial::{
+    self, Announcement, NoProxy, PROBE_EVERY, Proxy, Route, Setup, Tunnel, Ways,
+};
 use strait_relay::incoming::{self, ListenError, Listeners};
 use strait_relay::link::{Acceptor, Memory};
 use strait_relay::record::Recorder;
@@ -46,11 +48,11 @@ pub(crate) struct Relay(Arc<Inner>);
 /// Serves the first configuration.
 type Make = dyn Fn(&Relay, AgentConfig) -> Serving + Send + Sync;
 
-/// The hub's addresses, given those of the configuration.
-type Addresses = Box<dyn Fn(&[String]) -> Vec<String> + Send + Sync>;
+/// How the hub is reached from now on, given what the configuration says of it, if there is one.
+type Reach = Box<dyn Fn(Option<&HubConfig>) -> Option<Route> + Send + Sync>;
 
 struct Inner {
-    addresses: Addresses,
+    reach: Reach,
     serving: ArcSwapOption<Serving>,
     /// How the hub is reached; none while nothing is offered.
     hub: ArcSwapOption<HubConfig>,
@@ -60,15 +62,22 @@ struct Inner {
     announcements: watch::Sender<Arc<Announcement>>,
 }
 
+impl Environment {
+    /// What connections to the hub are made with.
+    pub(crate) fn ways(self, context: &Context) -> Ways {
+        let (clock, entropy) = (context.clock.clone(), context.entropy.clone());
+        Ways::new(self.proxy, self.no_proxy, Arc::new(SystemResolver), clock, entropy)
+    }
+}
+
 impl Relay {
-    /// Offers nothing yet. `addresses` are the hub's, given those of the configuration; `make`
-    /// serves the first one.
+    /// Offers nothing yet. `reach` says where the hub is; `make` serves the first configuration.
     fn new(
-        addresses: impl Fn(&[String]) -> Vec<String> + Send + Sync + 'static,
+        reach: impl Fn(Option<&HubConfig>) -> Option<Route> + Send + Sync + 'static,
         make: impl Fn(&Self, AgentConfig) -> Serving + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
-            addresses: Box::new(addresses),
+            reach: Box::new(reach),
             serving: ArcSwapOption::empty(),
             hub: ArcSwapOption::empty(),
             listeners: OnceLock::new(),
@@ -81,7 +90,6 @@ impl Relay {
     /// With the tunnel to the hub that the agent is a member of.
     pub(crate) fn start(
         member: &Member,
-        environment: Environment,
         label: &str,
         (audit, listeners): (&AuditLog, &ServerMetrics),
         context: &Context,
@@ -102,7 +110,12 @@ impl Relay {
             tasks.spawn_daemon("services.reached", relay.clone().follow(serving.clone()));
             serving
         };
-        let relay = Self::new(move |own| of_member.addresses_or(own), make);
+        let reach = move |hub: Option<&HubConfig>| {
+            of_member.go_by(hub.cloned().unwrap_or_default());
+            let way = of_member.way(&of_member.now().addresses);
+            hub.map(|hub| Route { way, connections: hub.connections })
+        };
+        let relay = Self::new(reach, make);
         let served = relay.clone();
         let memory = Memory::new(MEMORY);
         context.tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
@@ -115,9 +128,7 @@ impl Relay {
             announcements: relay.0.announcements.subscribe(),
             acceptor: Box::new(move || served.acceptor()),
             memory,
-            proxy: environment.proxy,
-            no_proxy: environment.no_proxy,
-            resolver: Arc::new(SystemResolver),
+            ways: member.ways().clone(),
             probe_every: PROBE_EVERY,
         };
         let tunnel = Tunnel::new(setup, context);
@@ -204,12 +215,7 @@ impl Relay {
 
     /// Looks where the hub is now: a renewed membership may know other addresses.
     pub(crate) fn refresh(&self) {
-        let route = self.0.hub.load().as_ref().map(|hub| Route {
-            addresses: (self.0.addresses)(&hub.addresses),
-            transport: hub.transport,
-            proxy_file: hub.proxy_file.clone(),
-            connections: hub.connections,
-        });
+        let route = (self.0.reach)(self.0.hub.load().as_deref());
         self.0.route.send_if_modified(|now| {
             let changes = *now != route;
             *now = route;
@@ -232,7 +238,11 @@ impl Relay {
             let (recorder, tracer) = (recorder.clone(), strait_runtime::Tracer::off());
             Serving::new("smith", config, clock, tasks.clone(), served, recorder, tracer)
         };
-        let relay = Self::new(<[String]>::to_vec, make);
+        let reach = |hub: Option<&HubConfig>| {
+            let way = |hub| strait_relay::agent::FrontDoor::default().way(hub, &[]);
+            hub.map(|hub| Route { way: way(hub), connections: hub.connections })
+        };
+        let relay = Self::new(reach, make);
         let route = relay.0.route.subscribe();
         (relay, route)
     }
@@ -244,8 +254,7 @@ fn reports(errors: &[ListenError]) -> Vec<String> {
 
 impl dial::Member for Member {
     fn tls(&self) -> Result<Arc<ClientConfig>, PkiError> {
-        let (trust, now) = (TrustBundle::from_pem(self.authority().as_bytes())?, self.now());
-        tunnel_client_config(&trust, now.identity()?, TUNNEL_PROTOCOL, self.clock())
+        Self::tls(self, &self.now(), TUNNEL_PROTOCOL)
     }
 
     fn not_after(&self) -> Timestamp {

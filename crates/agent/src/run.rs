@@ -55,8 +55,10 @@ pub async fn run(
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         ephemeral: config.ephemeral,
     };
-    let joined =
-        Member::join(&directory, config.token.as_ref(), config.front_door, &facts, &context);
+    let hub = config.told.relay.as_ref().map(|relay| relay.hub.clone()).unwrap_or_default();
+    let by = (config.environment.ways(&context), hub);
+    let token = config.token.as_ref();
+    let joined = Member::join(&directory, token, config.front_door, by, &facts, &context);
     let Some(member) = joined.await? else {
         return Ok(());
     };
@@ -69,13 +71,13 @@ pub async fn run(
         &context.metrics,
     )?;
     let _ = audit_slot.set(audit.clone());
-    let clients: Arc<dyn Clients> = Arc::new(HubClients::new(member.clone()));
+    let clients: Arc<dyn Clients> =
+        Arc::new(HubClients::new(member.clone(), context.tasks.clone()));
     let hub = hub_uri(&member)?;
     let api = Api::new(hub.clone(), clients.clone(), HubTime::new(context.clock.clone()));
     let tasks = &context.tasks;
     tasks.spawn("membership", member.clone().stay());
-    let (relay, tunnel) =
-        Relay::start(&member, config.environment, &facts.host, (&audit, &listeners), &context);
+    let (relay, tunnel) = Relay::start(&member, &facts.host, (&audit, &listeners), &context);
     let _ = tunnel_slot.set(tunnel.status());
     let reload = Changes::reload(config.files, &config.told, relay.clone(), &context);
     relay.apply(config.told.relay).map_err(|errors| AgentError::Config(errors.join("\n")))?;
@@ -162,7 +164,9 @@ fn open_journal(directory: &Directory, context: &Context) -> Result<Store, Agent
 
 /// The hub's first address as a server.
 fn hub_uri(member: &Member) -> Result<Uri, AgentError> {
-    let address = member.addresses().into_iter().next().unwrap_or_default();
+    let now = member.now();
+    let address = member.told_address().or_else(|| now.addresses.first().map(String::as_str));
+    let address = address.unwrap_or_default();
     format!("https://{address}/")
         .parse()
         .map_err(|_| AgentError::Config(format!("{address:?} is no address of a hub")))

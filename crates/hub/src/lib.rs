@@ -27,7 +27,7 @@ use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
 use strait_hooks::{Gateway, Host, Setup};
-use strait_net::{Check, Checks, Inside, Limits, Protocol, ServerMetrics, handler};
+use strait_net::{Check, Checks, Inside, Protocol, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::hub::{
     Announcements, Connections, Credentials, Front, Handlers, Joining, Recorder, Told, Tunnels,
@@ -412,14 +412,22 @@ fn serve(
         alpn: TUNNEL_PROTOCOL,
         serve: Arc::new(move |connection, io| tunnels.clone().tunnel(connection, io).boxed()),
     };
-    let limits = Limits::default();
-    let inside = Inside::new(&tls, protocol.clone(), limits, metrics.clone());
-    let Context { tasks, shutdown, .. } = context.clone();
     let server = strait_net::Server {
-        tls: Some(tls),
+        tls: Some(tls.clone()),
         protocol: Some(protocol),
-        ..strait_net::Server::plain(metrics.clone(), tasks.clone(), shutdown)
+        ..strait_net::Server::plain(
+            metrics.clone(),
+            context.tasks.clone(),
+            context.shutdown.clone(),
+        )
     };
+    let tunnelled = service.clone();
+    let answer = handler(move |connection, request| {
+        let service = tunnelled.clone();
+        async move { service.answer_inside(connection, request).await }
+    });
+    let inside = Inside::new(&tls, server.clone(), answer);
+    let tasks = context.tasks.clone();
     let answer = handler(move |connection, request| {
         let (service, inside, tasks) = (service.clone(), inside.clone(), tasks.clone());
         async move {

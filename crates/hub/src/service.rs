@@ -87,12 +87,36 @@ impl Service {
             response.headers_mut().insert(AUDIT_ID, id);
             return response;
         }
+        self.api(&connection, request, id).await
+    }
+
+    /// Answers a request inside a WebSocket, where agents are that reach the hub by no other way: who
+    /// joins or renews, and what agents ask of the API. Everybody else has better ways.
+    pub(crate) async fn answer_inside(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let (id, path) = (self.audit_id(&request), request.uri().path());
+        let open = path == JOIN_PATH || path == RENEW_PATH;
+        let agents = || !Front::takes(path) && self.authenticator.agent(&connection).is_some();
+        if !open && !agents() {
+            let message = "inside a WebSocket agents join, renew and ask the API, and nobody else";
+            let refusal = refused(403, "NotServedHere", message);
+            return whole(refusal, Span::default(), id);
+        }
+        self.api(&connection, request, id).await
+    }
+
+    async fn api(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
+        id: HeaderValue,
+    ) -> Response<Body> {
         let mut span = traced::begin(&self.tracer, &request);
-        let response = self.route(&connection, request, &mut span).await;
-        let (mut parts, body) = response.into_parts();
-        parts.headers.insert(AUDIT_ID, id);
-        let body = traced::end(span, parts.status, body);
-        Response::from_parts(parts, body)
+        let response = self.route(connection, request, &mut span).await;
+        whole(response, span, id)
     }
 
     /// Speaks the tunnel's protocol with an agent.
@@ -293,7 +317,15 @@ impl Service {
     }
 }
 
-/// Answers a request for a tunnel inside a WebSocket, and serves the tunnel.
+/// A response as it is sent, with the request's id.
+fn whole(response: ApiResponse, span: Span, id: HeaderValue) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(AUDIT_ID, id);
+    let body = traced::end(span, parts.status, body);
+    Response::from_parts(parts, body)
+}
+
+/// Answers a request for a WebSocket of an agent, and serves what comes in it.
 pub(crate) fn carry(
     connection: &Connection,
     request: Request<Incoming>,

@@ -17,6 +17,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
+use rustls::ServerConnection;
 use socket2::SockRef;
 use strait_runtime::TaskSet;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -30,7 +31,7 @@ use crate::connection::Connection;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::{Peers, Place};
 use crate::rest::{Activity, Exchange, LOOK};
-use crate::server::{Clear, Handler, Limits, Server};
+use crate::server::{Clear, Handler, Limits, Protocol, Server};
 use crate::strict::{Strict, Turn};
 use crate::unread::{Incoming, Unread};
 
@@ -119,8 +120,9 @@ impl Listen for UnixListener {
     }
 }
 
-struct Context {
-    server: Server,
+/// What the connections of one listener share.
+pub(crate) struct Context {
+    pub(crate) server: Server,
     handler: Handler,
     handshakes: Semaphore,
 }
@@ -130,8 +132,7 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
     let limits = server.limits;
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
     let peers = Peers::new(limits.per_client.unwrap_or(u32::MAX));
-    let context =
-        Arc::new(Context { handshakes: Semaphore::new(limits.handshakes), server, handler });
+    let context = Arc::new(Context::new(server, handler));
     let Server { metrics, tasks, shutdown, .. } = &context.server;
     loop {
         let accepted = tokio::select! {
@@ -184,6 +185,10 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 impl Context {
+    pub(crate) fn new(server: Server, handler: Handler) -> Self {
+        Self { handshakes: Semaphore::new(server.limits.handshakes), server, handler }
+    }
+
     async fn connection<L: Listen>(
         self: Arc<Self>,
         stream: L::Stream,
@@ -206,22 +211,12 @@ impl Context {
                 let Some(stream) = self.handshake(acceptor, stream, peer).await else {
                     return;
                 };
-                let (_, session) = stream.get_ref();
-                let chain = session.peer_certificates().unwrap_or_default();
-                let connection = Arc::new(Connection::new(peer, chain.to_vec()));
-                let other = self.server.protocol.as_ref();
-                let other = other.filter(|own| session.alpn_protocol() == Some(own.alpn));
-                if let Some(other) = other {
-                    if let Err(error) = L::tune_long(stream.get_ref().0) {
-                        tracing::debug!(err = %error, "cannot set options of a connection");
-                    }
-                    (other.serve)(connection, Box::new(stream)).await;
-                    Ok(())
-                } else if session.alpn_protocol() == Some(b"h2") {
-                    self.clone().http2(stream, connection).await
-                } else {
-                    self.clone().http1(stream, connection).await
+                let (socket, session) = stream.get_ref();
+                let tuned = self.other(session).map(|_| L::tune_long(socket));
+                if let Some(Err(error)) = tuned {
+                    tracing::debug!(err = %error, "cannot set options of a connection");
                 }
+                self.clone().speak(stream, peer).await
             }
         };
         if let Err(error) = served {
@@ -240,6 +235,34 @@ impl Context {
             begun = Begun::look(stream) => begun.ok(),
             () = self.server.shutdown.asked() => None,
             () = tokio::time::sleep(self.server.limits.head_time) => None,
+        }
+    }
+
+    /// The protocol beside HTTP, if that is what was agreed on.
+    fn other(&self, session: &ServerConnection) -> Option<&Protocol> {
+        let other = self.server.protocol.as_ref();
+        other.filter(|own| session.alpn_protocol() == Some(own.alpn))
+    }
+
+    /// Speaks what was agreed on in the handshake until that is over.
+    pub(crate) async fn speak<T>(
+        self: Arc<Self>,
+        stream: TlsStream<T>,
+        peer: SocketAddr,
+    ) -> hyper::Result<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (_, session) = stream.get_ref();
+        let chain = session.peer_certificates().unwrap_or_default();
+        let connection = Arc::new(Connection::new(peer, chain.to_vec()));
+        if let Some(other) = self.other(session) {
+            (other.serve)(connection, Box::new(stream)).await;
+            Ok(())
+        } else if session.alpn_protocol() == Some(b"h2") {
+            self.clone().http2(stream, connection).await
+        } else {
+            self.clone().http1(stream, connection).await
         }
     }
 

@@ -22,6 +22,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use strait_types::{Classified, ErrorKind};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use self::dial::Dialer;
@@ -199,18 +200,48 @@ impl Client {
         let Ok(stream) = connected.await else {
             return Err(CallError::ConnectTimedOut { host: target.authority() });
         };
-        let stream = TokioIo::new(stream?);
-        let (mut sender, connection) =
-            http1::handshake(stream).await.map_err(|error| target.connect_failed(error))?;
-        let answered = async {
-            let response = send(target, &mut sender, request, sent).await?;
-            read(target, response, limits.response_bytes).await
-        };
-        // Whoever ends first: the connection may close behind a whole answer.
-        match select(std::pin::pin!(answered), std::pin::pin!(connection)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right((_, answered)) => answered.await,
-        }
+        converse(stream?, target, request, limits.response_bytes, sent).await
+    }
+}
+
+/// Makes one call over a connection that is there, to where the request's URI says: it is not
+/// looked at who that is. Of `limits`, the time to connect is not used.
+///
+/// # Errors
+/// See [`CallError`].
+///
+/// # Cancel safety
+/// As [`Client::call`].
+pub async fn call_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    request: Request<Bytes>,
+    limits: &CallLimits,
+) -> Result<Response<Bytes>, CallError> {
+    let target = Target::of(request.uri(), true)?;
+    let (request, sent) = (prepare(request)?, AtomicBool::new(true));
+    let exchange = converse(stream, &target, request, limits.response_bytes, &sent);
+    let late = |_| CallError::AnswerTimedOut { host: target.authority() };
+    tokio::time::timeout(limits.total, exchange).await.map_err(late)?
+}
+
+/// One exchange on a connection of its own.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    target: &Target,
+    request: Request<Full<Bytes>>,
+    limit: usize,
+    sent: &AtomicBool,
+) -> Result<Response<Bytes>, CallError> {
+    let handshake = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| target.connect_failed(error))?;
+    let answered = async {
+        let response = send(target, &mut sender, request, sent).await?;
+        read(target, response, limit).await
+    };
+    // Whoever ends first: the connection may close behind a whole answer.
+    match select(std::pin::pin!(answered), std::pin::pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, answered)) => answered.await,
     }
 }
 

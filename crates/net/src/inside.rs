@@ -1,5 +1,6 @@
 //! Connections inside other connections: secured and served as a listener's own.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,77 +9,83 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
-use crate::accept::in_time;
-use crate::connection::Connection;
-use crate::metrics::ServerMetrics;
-use crate::server::{Limits, Protocol};
+use crate::accept::{Context, in_time};
+use crate::server::{Handler, Server};
 
-/// Serves one protocol, over TLS, on transports that something else accepted. Who they come from
-/// is proved inside. Clones are the same.
-#[derive(Clone, Debug)]
+/// HTTP, as it is agreed on inside.
+const HTTP: &[u8] = b"http/1.1";
+
+/// Serves TLS on transports that something else accepted: the protocol of a server, and HTTP/1.1.
+/// Who they come from is proved inside. Clones are the same.
+#[derive(Clone)]
 pub struct Inside {
-    tls: TlsServer,
-    protocol: Protocol,
-    limits: Limits,
-    metrics: ServerMetrics,
-    turns: Arc<Semaphore>,
+    context: Arc<Context>,
+    tls: TlsAcceptor,
+    handshakes: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
 }
 
-/// A handshake's place among those that there may be at once.
+/// A connection's place among those that there may be at once, and its handshake's.
 #[derive(Debug)]
-pub struct Turn(OwnedSemaphorePermit);
-
-#[derive(Clone)]
-struct TlsServer(TlsAcceptor);
+pub struct Turn {
+    handshake: OwnedSemaphorePermit,
+    connection: OwnedSemaphorePermit,
+}
 
 impl Inside {
-    /// With the certificate of `tls`, and no other protocol than this one.
+    /// With the certificate of `tls` and all else of `server`, its limits counted anew. `handler`
+    /// answers requests.
     #[must_use]
-    pub fn new(
-        tls: &ServerConfig,
-        protocol: Protocol,
-        limits: Limits,
-        metrics: ServerMetrics,
-    ) -> Self {
+    pub fn new(tls: &ServerConfig, server: Server, handler: Handler) -> Self {
         let mut tls = tls.clone();
-        tls.alpn_protocols = vec![protocol.alpn.to_vec()];
-        let turns = Arc::new(Semaphore::new(limits.handshakes));
-        Self { tls: TlsServer(Arc::new(tls).into()), protocol, limits, metrics, turns }
+        let other = server.protocol.as_ref().map(|own| own.alpn.to_vec());
+        tls.alpn_protocols = other.into_iter().chain([HTTP.to_vec()]).collect();
+        let limits = server.limits;
+        Self {
+            context: Arc::new(Context::new(server, handler)),
+            tls: Arc::new(tls).into(),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            connections: Arc::new(Semaphore::new(limits.connections as usize)),
+        }
     }
 
-    /// A place for a handshake; none while there are as many as may be.
+    /// A place for a connection; none while there are as many of them, or of their handshakes, as
+    /// may be.
     #[must_use]
     pub fn turn(&self) -> Option<Turn> {
-        self.turns.clone().try_acquire_owned().ok().map(Turn)
+        let place = |places: &Arc<Semaphore>| places.clone().try_acquire_owned().ok();
+        Some(Turn { handshake: place(&self.handshakes)?, connection: place(&self.connections)? })
     }
 
-    /// Serves a transport, once it is there, until it is over. What is no handshake of this
-    /// protocol within its time is dropped.
+    /// Serves a transport, once it is there, until it is over. What is no handshake within its time,
+    /// or asks for no protocol in it, is dropped.
     pub async fn serve<T>(
         &self,
-        Turn(turn): Turn,
+        Turn { handshake, connection }: Turn,
         transport: impl Future<Output = std::io::Result<T>>,
         peer: SocketAddr,
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let secured = async { self.tls.0.accept(transport.await?).await };
-        let secured = in_time(secured, self.limits.handshake_time, &self.metrics, peer).await;
-        drop(turn);
+        let server = &self.context.server;
+        let secured = async { self.tls.accept(transport.await?).await };
+        let secured = in_time(secured, server.limits.handshake_time, &server.metrics, peer).await;
+        drop(handshake);
         let Some(stream) = secured else { return };
-        let (_, session) = stream.get_ref();
-        if session.alpn_protocol() != Some(self.protocol.alpn) {
+        if stream.get_ref().1.alpn_protocol().is_none() {
             tracing::debug!(%peer, "a connection inside another asks for no protocol");
             return;
         }
-        let chain = session.peer_certificates().unwrap_or_default().to_vec();
-        let connection = Arc::new(Connection::new(peer, chain));
-        (self.protocol.serve)(connection, Box::new(stream)).await;
+        if let Err(error) = self.context.clone().speak(stream, peer).await {
+            let error = strait_types::Report(&error);
+            tracing::debug!(%peer, err = %error, "a connection inside another ended");
+        }
+        drop(connection);
     }
 }
 
-impl std::fmt::Debug for TlsServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsServer").finish_non_exhaustive()
+impl fmt::Debug for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inside").field("server", &self.context.server).finish_non_exhaustive()
     }
 }

@@ -36,7 +36,7 @@ pub use accept::tune_shared;
 pub use address::{InvalidNetwork, Network};
 pub use body::{Body, BodyError, BoxError, read_body};
 pub use checks::{Check, Checks};
-pub use client::{CallError, CallLimits, Client};
+pub use client::{CallError, CallLimits, Client, call_over};
 pub use connection::Connection;
 pub use egress::{Denied, EgressPolicy, Range};
 #[cfg(fuzzing)]

@@ -18,22 +18,21 @@
 mod address;
 mod carriage;
 mod error;
+mod known;
 mod lane;
 mod links;
 mod metrics;
 mod proxy;
 mod schedule;
 mod talk;
-mod way;
+mod ways;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use strait_net::Resolve;
 use strait_pki::PkiError;
 use strait_runtime::{Context, Shutdown, Task};
 use strait_tunnel::Config;
@@ -43,14 +42,13 @@ pub use address::NoProxy;
 pub use error::DialError;
 pub use links::Chosen;
 pub use proxy::{InvalidProxy, Proxy, ProxyError};
+pub use ways::{Way, Ways};
 
 use crate::link::control::Callable;
 use crate::link::{Acceptor, Memory};
-use crate::services::Transport;
 use lane::Lane;
 use links::Links;
 use metrics::DialMetrics;
-use way::Known;
 
 /// How often a hub that is reached inside WebSockets is tried without.
 pub const PROBE_EVERY: Duration = Duration::from_secs(3600);
@@ -61,12 +59,8 @@ pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 /// Where a hub is, and how many connections to it there are to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Host and port each; tried in this order.
-    pub addresses: Vec<String>,
-    /// What connections are carried by.
-    pub transport: Transport,
-    /// File with the URL of a proxy; read for each connection.
-    pub proxy_file: Option<PathBuf>,
+    /// The way there.
+    pub way: Way,
     /// How many connections.
     pub connections: u8,
 }
@@ -113,12 +107,8 @@ pub struct Setup {
     pub acceptor: Box<dyn Fn() -> Acceptor + Send + Sync>,
     /// What all connections hold.
     pub memory: Arc<Memory>,
-    /// The environment's proxy; a route's own goes before it.
-    pub proxy: Option<Proxy>,
-    /// For whom that is not used.
-    pub no_proxy: NoProxy,
-    /// Finds addresses.
-    pub resolver: Arc<dyn Resolve>,
+    /// What connections are made with.
+    pub ways: Ways,
     /// How often a hub that is reached inside WebSockets is tried without, where that is allowed
     /// ([`PROBE_EVERY`]).
     pub probe_every: Duration,
@@ -159,7 +149,6 @@ struct Inner {
     context: Context,
     status: watch::Sender<Status>,
     metrics: DialMetrics,
-    known: Mutex<Known>,
     links: Mutex<Links>,
     offered: watch::Sender<Option<Vec<Callable>>>,
 }
@@ -170,9 +159,9 @@ impl Tunnel {
     pub fn new(setup: Setup, context: &Context) -> Self {
         let metrics = DialMetrics::new(&context.metrics);
         let status = watch::Sender::default();
-        let (context, known, links) = (context.clone(), Mutex::default(), Mutex::default());
+        let (context, links) = (context.clone(), Mutex::default());
         let offered = watch::Sender::default();
-        Self(Arc::new(Inner { setup, context, status, metrics, known, links, offered }))
+        Self(Arc::new(Inner { setup, context, status, metrics, links, offered }))
     }
 
     /// How the connections are, from now on.

@@ -54,3 +54,6 @@ pub const REVOCATIONS_PATH: &str = "/relay/v1/revocations";
 
 /// Application protocol (ALPN) of connections that carry a tunnel.
 pub const TUNNEL_PROTOCOL: &[u8] = b"strait-tunnel/1";
+
+/// The ALPN name of HTTP, as an agent speaks it with its hub (RFC 7301 §6).
+pub const HTTP_PROTOCOL: &[u8] = b"http/1.1";

@@ -79,6 +79,13 @@ pub struct HubConfig {
     pub connections: u8,
 }
 
+impl Default for HubConfig {
+    fn default() -> Self {
+        let (addresses, proxy_file) = (Vec::new(), None);
+        Self { addresses, transport: Transport::Auto, proxy_file, connections: 2 }
+    }
+}
+
 /// What connections are carried by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

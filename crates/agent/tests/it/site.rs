@@ -10,6 +10,7 @@ use strait_sandbox::exec::Launcher;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::harness::{Client, PATIENCE, TestHub, context, yaml};
@@ -85,10 +86,11 @@ impl Site {
         std::fs::write(self.file(), text).unwrap();
     }
 
-    /// Asks the agent's health port.
+    /// Asks the agent's health port; nothing is answered where there is none yet.
     pub(crate) async fn probe(&self, path: &str) -> String {
-        let address = std::fs::read_to_string(self.home.path().join("agent/health")).unwrap();
-        let mut stream = TcpStream::connect(address.trim()).await.unwrap();
+        let address = std::fs::read_to_string(self.home.path().join("agent/health"));
+        let address = address.unwrap_or_default();
+        let Ok(mut stream) = TcpStream::connect(address.trim()).await else { return String::new() };
         let request = format!("GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -103,6 +105,13 @@ impl Site {
 
     /// The same with these parts of a process.
     pub(crate) async fn agent_within(&self, text: &str, context: Context) -> Agent {
+        let (agent, is_connected) = self.start(text, context);
+        tokio::time::timeout(PATIENCE, is_connected).await.unwrap().expect("it connects");
+        agent
+    }
+
+    /// Starts the agent with this file; what is given beside it tells when it is connected.
+    pub(crate) fn start(&self, text: &str, context: Context) -> (Agent, oneshot::Receiver<()>) {
         self.write(text);
         let files = Files { paths: vec![self.file()], allow_insecure: false };
         let config = Config {
@@ -117,13 +126,12 @@ impl Site {
         };
         let launcher = Launcher { program: "/nonexistent".into(), args: Vec::new() };
         let shutdown = context.shutdown.clone();
-        let (connected, is_connected) = tokio::sync::oneshot::channel();
+        let (connected, is_connected) = oneshot::channel();
         let run = strait_agent::run(config, launcher, context, |_| {
             connected.send(()).unwrap();
         });
         let task = tokio::task::spawn(async move { run.await.unwrap() });
-        tokio::time::timeout(PATIENCE, is_connected).await.unwrap().expect("it connects");
-        Agent { task, shutdown }
+        (Agent { task, shutdown }, is_connected)
     }
 
     fn work(&self, rules: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{PATIENCE, yaml};
+use crate::harness::{PATIENCE, context, yaml};
 use crate::site::Site;
 
 const SERVICES: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n\
@@ -43,11 +43,13 @@ async fn services_that_come_later_are_connected_for() {
 #[tokio::test]
 async fn readiness_says_why_there_is_no_connection() {
     let site = Site::new().await;
+    site.agent_with("").await.stop().await;
     let elsewhere = format!("{SERVICES}hub: {{addresses: ['127.0.0.1:1']}}\n");
-    let agent = site.agent_with(&elsewhere).await;
+    let (agent, is_connected) = site.start(&elsewhere, context());
     until(&site, "/readyz", "tunnel: cannot connect to 127.0.0.1:1: ").await;
     site.write(SERVICES);
     until(&site, "/readyz", "200 OK").await;
+    tokio::time::timeout(PATIENCE, is_connected).await.unwrap().expect("reports go there as well");
     agent.stop().await;
 }
 

@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
 use jiff::{Timestamp, ToSpan as _};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use strait_net::SystemResolver;
+use strait_net::{CallLimits, SystemResolver, call_over};
 use strait_pki::{Authority, PkiError, ServerNames, ServingCertificate, server_config};
-use strait_relay::TUNNEL_PROTOCOL;
-use strait_relay::dial::{Announcement, Member, NoProxy, Route, Setup, Status, Tunnel};
+use strait_relay::agent::{FrontDoor, JoinError};
+use strait_relay::dial::{Announcement, Member, NoProxy, Route, Setup, Status, Tunnel, Way, Ways};
 use strait_relay::link::{Memory, Part, Stream};
-use strait_relay::services::Transport;
+use strait_relay::services::{HubConfig, Transport};
+use strait_relay::{HTTP_PROTOCOL, TUNNEL_PROTOCOL};
 use strait_runtime::{Context, SystemClock, SystemEntropy};
 use strait_tunnel::{Config, OpenHead, Role};
 use strait_types::HubId;
@@ -108,7 +110,8 @@ impl Site {
 
     fn connect(&self, address: SocketAddr, transport: Transport) -> watch::Receiver<Status> {
         let addresses = vec![address.to_string()];
-        let route = Route { addresses, transport, proxy_file: None, connections: 1 };
+        let way = Way { addresses, transport, proxy_file: None };
+        let route = Route { way, connections: 1 };
         let message = r#"{"t":"services","gen":1,"hash":"h","list":[
             {"name":"echo","type":"tcp","hash":"h","ready":true,"raw":true}]}"#;
         let messages = vec![message.into()];
@@ -120,9 +123,7 @@ impl Site {
             announcements: watch::channel(announcement).1,
             acceptor: Box::new(|| Box::new(|stream, head| echo(stream, &head))),
             memory: Memory::new(64 << 20),
-            proxy: None,
-            no_proxy: NoProxy::default(),
-            resolver: Arc::new(SystemResolver),
+            ways: ways(),
             probe_every: Duration::from_millis(200),
         };
         let tunnel = Tunnel::new(setup, &self.context);
@@ -151,6 +152,11 @@ impl Site {
         read.unwrap();
         assert!(heard == expected);
     }
+}
+
+pub(crate) fn ways() -> Ways {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    Ways::new(None, NoProxy::default(), Arc::new(SystemResolver), clock, entropy)
 }
 
 async fn until(status: &mut watch::Receiver<Status>, is: impl FnMut(&Status) -> bool) {
@@ -208,6 +214,63 @@ async fn what_passes_is_found_and_a_direct_way_is_taken_once_there_is_one() {
     site.cross().await;
     site.context.shutdown.ask();
     until(&mut status, |status| status.open == 0).await;
+}
+
+#[tokio::test]
+async fn an_agent_joins_and_renews_through_what_ends_tls() {
+    let hub = TestHub::start().await;
+    let (address, _passing, mut came) = ingress(&hub).await;
+    make_agent(&hub.admin(), "smith", "{}").await;
+    for transport in [Transport::WebSocket, Transport::Auto] {
+        let join = crate::joining::token(&hub.admin(), "smith", "{}").await;
+        let door = FrontDoor { address: Some(address.to_string()), ca: None };
+        let (installation, ways) = (Installation::new(), ways());
+        let by = (&ways, &HubConfig { transport, ..HubConfig::default() });
+        let (token, facts) = (join.parse().unwrap(), installation.facts());
+        let member = door.join(&token, &installation.key, &facts, by).await.unwrap();
+        assert_eq!(member.agent, "smith");
+        let renewed = door.renew(&member, by).await.unwrap();
+        assert_ne!(renewed.certificate, member.certificate);
+        while came.try_recv().is_ok() {}
+        door.renew(&renewed, by).await.unwrap();
+        assert_eq!(next(&mut came).await, "ended");
+        assert!(came.try_recv().is_err(), "what won is tried first, and alone");
+    }
+    let direct = HubConfig { transport: Transport::Tls, ..HubConfig::default() };
+    let installation = Installation::new();
+    let token = crate::joining::token(&hub.admin(), "smith", "{}").await.parse().unwrap();
+    let door = FrontDoor { address: Some(address.to_string()), ca: None };
+    let facts = installation.facts();
+    let refused = door.join(&token, &installation.key, &facts, (&ways(), &direct)).await;
+    assert!(matches!(refused, Err(JoinError::NotTrusted { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn inside_a_websocket_agents_are_served_and_nobody_else() {
+    let site = Site::start().await;
+    let addresses = vec![site.hub.hub().address().to_string()];
+    let way = Way { addresses, transport: Transport::WebSocket, proxy_file: None };
+    let ask = async |client: &Client, path: &str| {
+        let (address, io) = ways().connect(&way, client.tls_for(&[HTTP_PROTOCOL])).await.unwrap();
+        let request = Request::get(format!("https://{address}{path}")).body(Bytes::new());
+        let limits = CallLimits { connect: PATIENCE, total: PATIENCE, response_bytes: 1 << 20 };
+        let answer = call_over(io, request.unwrap(), &limits).await.unwrap();
+        answer.status().as_u16()
+    };
+    let own = "/clusters/root:acme/apis/relay.strait.dev/v1alpha1/agents/smith";
+    let service = "/clusters/root:acme/services/relay/smith/echo/";
+    for (client, path, status) in [
+        (&site.client, own, 200),
+        (&site.client, service, 403),
+        (&site.client, "/tunnel", 403),
+        (&site.hub.admin(), own, 403),
+        (&site.hub.anonymous(), "/version", 403),
+        (&site.hub.anonymous(), "/readyz", 403),
+        (&site.hub.anonymous(), "/relay/v1/join", 405),
+        (&site.hub.anonymous(), "/relay/v1/renew", 405),
+    ] {
+        assert_eq!(ask(client, path).await, status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -10,11 +10,13 @@ use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_pki::{ClientIdentity, PrivateKey};
 use strait_relay::agent::{Facts, FrontDoor, JoinError};
+use strait_relay::services::HubConfig;
 use strait_relay::token::JoinToken;
 use strait_relay::{JOIN_PATH, RENEW_PATH};
-use strait_runtime::{Clock, ManualClock, SystemClock, SystemEntropy, random_16};
+use strait_runtime::{ManualClock, SystemEntropy, random_16};
 use strait_types::{ClusterName, InstanceId};
 
+use crate::carriage::ways;
 use crate::harness::{Answer, Client, TestHub, yaml};
 use crate::tenants::condition;
 
@@ -57,6 +59,12 @@ impl Installation {
 
     pub(crate) async fn ask(&self, hub: &TestHub, token: &str) -> Answer {
         hub.anonymous().below("").post(JOIN_PATH, &self.request(token)).await
+    }
+
+    /// What it says of itself where it is an agent's own code that joins.
+    pub(crate) fn facts(&self) -> Facts {
+        let (version, host) = ("0.1.0".into(), "host-1".into());
+        Facts { instance: self.instance.clone(), version, host, ephemeral: false }
     }
 
     /// The name of its request for approval.
@@ -212,23 +220,19 @@ async fn a_token_of_another_hub_is_refused_on_both_sides() {
     let message = refused(&answer, 403, "JoinTokenForeign");
     assert_eq!(message, "this token was made by another hub");
     // The agent does not even hand it over.
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (ways, anyhow) = (ways(), HubConfig::default());
     let installation = Installation::new();
-    let facts = Facts {
-        instance: installation.instance.clone(),
-        version: "0.1.0".into(),
-        host: "host-1".into(),
-        ephemeral: false,
-    };
+    let facts = installation.facts();
     let address = hub.hub().address().to_string();
     let door = FrontDoor { address: Some(address.clone()), ca: None };
     let foreign: JoinToken = foreign.parse().unwrap();
-    let error = door.join(&foreign, &installation.key, &facts, &clock).await.unwrap_err();
+    let error = door.join(&foreign, &installation.key, &facts, (&ways, &anyhow)).await.unwrap_err();
     assert!(matches!(error, JoinError::NotTrusted { .. }) && error.is_final(), "{error:?}");
     let expected = format!("{address} is not the hub that made the token");
     assert!(error.to_string().starts_with(&expected), "{error}");
     let door = FrontDoor::default();
-    let membership = door.join(&foreign, &installation.key, &facts, &clock).await.unwrap();
+    let membership =
+        door.join(&foreign, &installation.key, &facts, (&ways, &anyhow)).await.unwrap();
     assert_eq!(membership.agent, "smith");
 }
 
@@ -445,6 +449,20 @@ async fn an_address_that_tries_too_often_waits_and_others_do_not() {
     refused(&here.post(JOIN_PATH, &request).await, 429, "TooManyRequests");
     let there = here.from(2);
     refused(&there.post(JOIN_PATH, &request).await, 403, "JoinTokenInvalid");
+    // Who has a token has turns of their own: behind an ingress all have one address.
+    make_agent(&hub.admin(), "smith", "{}").await;
+    let token = token(&hub.admin(), "smith", "{uses: 2}").await;
+    Installation::new().join(&hub, &token).await;
+    let request = Installation::new().request(&token);
+    let mut answer = here.post(JOIN_PATH, &request).await;
+    for _ in 0..200 {
+        if answer.status.as_u16() != 200 {
+            break;
+        }
+        answer = here.post(JOIN_PATH, &request).await;
+    }
+    let message = refused(&answer, 429, "TooManyRequests");
+    assert_eq!(message, "too many attempts to join with this token; try again in a minute");
 }
 
 #[tokio::test]

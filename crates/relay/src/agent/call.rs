@@ -10,20 +10,23 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use rustls::ClientConfig;
 use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
-use strait_net::{CallError, CallLimits, Client, EgressPolicy};
+use strait_net::{CallError, CallLimits, call_over};
 use strait_pki::{
     KeyHash, PinMismatch, PkiError, PrivateKey, TrustBundle, client_config, pinned_client_config,
+    tunnel_client_config,
 };
-use strait_runtime::Clock;
 use strait_types::{InstanceId, Redacted};
 
 use super::{Membership, MembershipError};
+use crate::dial::{DialError, Way, Ways};
 use crate::message::Joining;
+use crate::services::HubConfig;
 use crate::token::JoinToken;
-use crate::{JOIN_PATH, RENEW_PATH};
+use crate::{HTTP_PROTOCOL, JOIN_PATH, RENEW_PATH};
 
+/// Of one exchange, once there is a connection.
 const LIMITS: CallLimits = CallLimits {
-    connect: Duration::from_secs(10),
+    connect: Duration::ZERO,
     total: Duration::from_secs(30),
     response_bytes: 256 << 10,
 };
@@ -88,9 +91,12 @@ pub enum JoinError {
         /// What it said.
         message: String,
     },
-    /// No address answered. May pass.
+    /// There is no connection. May pass.
+    #[error("no connection to the hub")]
+    NoWay(#[source] DialError),
+    /// There was one, and no answer. May pass.
     #[error("no answer from the hub")]
-    Unreachable(#[source] CallError),
+    NoAnswer(#[source] CallError),
     /// The hub's answer cannot be used.
     #[error(transparent)]
     Answer(#[from] MembershipError),
@@ -127,12 +133,15 @@ impl FrontDoor {
         token: &JoinToken,
         key: &PrivateKey,
         facts: &Facts,
-        clock: &Arc<dyn Clock>,
+        (ways, hub): (&Ways, &HubConfig),
     ) -> Result<Membership, JoinError> {
+        let clock = ways.clock().clone();
         let tls = match &self.ca {
-            Some(ca) => client_config(ca, None, clock.clone())?,
-            None => pinned_client_config(KeyHash(token.ca), clock.clone())?,
+            Some(ca) => client_config(ca, None, clock)?,
+            None => pinned_client_config(KeyHash(token.ca), clock)?,
         };
+        let mut tls = Arc::unwrap_or_clone(tls);
+        tls.alpn_protocols = vec![HTTP_PROTOCOL.to_vec()];
         let body = object! {
             "token": token.reveal(),
             "csr": key.to_csr_pem()?,
@@ -141,7 +150,8 @@ impl FrontDoor {
             "host": facts.host.as_str(),
             "ephemeral": facts.ephemeral,
         };
-        let answer = self.ask(tls, &token.hubs, (JOIN_PATH, &body), clock).await?;
+        let way = self.way(hub, &token.hubs);
+        let answer = ask(ways, &way, tls.into(), (JOIN_PATH, &body)).await?;
         Ok(Membership::granted(&answer, key.to_pem()?)?)
     }
 
@@ -152,87 +162,74 @@ impl FrontDoor {
     pub async fn renew(
         &self,
         membership: &Membership,
-        clock: &Arc<dyn Clock>,
+        (ways, hub): (&Ways, &HubConfig),
     ) -> Result<Membership, JoinError> {
         let key = PrivateKey::generate()?;
-        let tls = self.tls(membership, clock)?;
+        let tls = self.tls(membership, HTTP_PROTOCOL, ways)?;
         let body = object! {"csr": key.to_csr_pem()?};
-        let answer = self.ask(tls, &membership.addresses, (RENEW_PATH, &body), clock).await?;
+        let way = self.way(hub, &membership.addresses);
+        let answer = ask(ways, &way, tls, (RENEW_PATH, &body)).await?;
         Ok(Membership::granted(&answer, key.to_pem()?)?)
     }
 
-    /// Connections of a member.
+    /// Connections of a member, for one protocol.
     ///
     /// # Errors
     /// The membership's key and certificate do not belong together.
     pub fn tls(
         &self,
         membership: &Membership,
-        clock: &Arc<dyn Clock>,
+        protocol: &[u8],
+        ways: &Ways,
     ) -> Result<Arc<ClientConfig>, PkiError> {
         let own = membership.trust()?;
         let trust = self.ca.as_ref().unwrap_or(&own);
-        client_config(trust, Some(membership.identity()?), clock.clone())
+        tunnel_client_config(trust, membership.identity()?, protocol, ways.clock().clone())
     }
 
-    /// The hub's addresses, at least one.
+    /// How the hub is reached: where this front door says, else where the configuration does, else at
+    /// the addresses that are `known`.
     #[must_use]
-    pub fn addresses<'a>(&'a self, known: &'a [String]) -> &'a [String] {
-        self.address.as_ref().map_or(known, std::slice::from_ref)
-    }
-
-    /// Asks the first address that can be reached.
-    async fn ask(
-        &self,
-        tls: Arc<ClientConfig>,
-        known: &[String],
-        (path, body): (&str, &Value),
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Value, JoinError> {
-        let client = Client::new(Some(tls), EgressPolicy::unrestricted());
-        let body = Redacted::new(body.to_bytes());
-        let mut failed = None;
-        for address in self.addresses(known) {
-            let request = Request::builder()
-                .method(Method::POST)
-                .uri(format!("https://{address}{path}"))
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(Bytes::copy_from_slice(body.expose()));
-            let Ok(request) = request else {
-                return Err(MembershipError::Malformed {
-                    from: "the hub's address".into(),
-                    field: "host:port",
-                }
-                .into());
-            };
-            match client.call(request, &LIMITS).await {
-                Ok(answer) => {
-                    let date = answer.headers().get(header::DATE);
-                    if let Some(wrong) = wrong_clock(date, clock.now()) {
-                        tracing::warn!("{wrong}");
-                    }
-                    return read(answer.status(), answer.body());
-                }
-                Err(error) => {
-                    if let Some(mismatch) = PinMismatch::find(&error) {
-                        return Err(JoinError::NotTrusted {
-                            address: address.clone(),
-                            source: mismatch.clone(),
-                        });
-                    }
-                    let goes_on = error.nothing_was_sent();
-                    failed = Some(error);
-                    if !goes_on {
-                        break;
-                    }
-                }
-            }
+    pub fn way(&self, hub: &HubConfig, known: &[String]) -> Way {
+        let told = if hub.addresses.is_empty() { known } else { &hub.addresses };
+        let told = self.address.as_ref().map_or(told, std::slice::from_ref);
+        Way {
+            addresses: told.to_vec(),
+            transport: hub.transport,
+            proxy_file: hub.proxy_file.clone(),
         }
-        let failed = failed.map(JoinError::Unreachable);
-        Err(failed.unwrap_or_else(|| {
-            MembershipError::Malformed { from: "the token".into(), field: "hubs" }.into()
-        }))
     }
+}
+
+/// Asks a hub, over a connection of its own.
+async fn ask(
+    ways: &Ways,
+    way: &Way,
+    tls: Arc<ClientConfig>,
+    (path, body): (&str, &Value),
+) -> Result<Value, JoinError> {
+    let connected = ways.connect(way, tls).await;
+    let (host, stream) = connected.map_err(|error| match error.untrusted() {
+        Some((address, found)) => {
+            JoinError::NotTrusted { address: address.to_owned(), source: found.clone() }
+        }
+        None => JoinError::NoWay(error),
+    })?;
+    let body = Redacted::new(body.to_bytes());
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("https://{host}{path}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Bytes::copy_from_slice(body.expose()));
+    let malformed =
+        |_| MembershipError::Malformed { from: "the hub's address".into(), field: "host:port" };
+    let answer = call_over(stream, request.map_err(malformed)?, &LIMITS).await;
+    let answer = answer.map_err(JoinError::NoAnswer)?;
+    let date = answer.headers().get(header::DATE);
+    if let Some(wrong) = wrong_clock(date, ways.clock().now()) {
+        tracing::warn!("{wrong}");
+    }
+    read(answer.status(), answer.body())
 }
 
 /// Says that this machine's clock is wrong, if a `Date` of the hub's does: certificates would seem to

@@ -1,4 +1,4 @@
-//! From an address to a transport that a tunnel can be spoken on.
+//! From an address to a transport that a tunnel, or HTTP, can be spoken on.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use socket2::SockRef;
 use strait_net::{Io, Resolve};
 use strait_pki::{PinMismatch, unverified_client_config};
@@ -26,9 +26,9 @@ use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::error::DialError;
+use super::known::Carriage;
 use super::proxy::{ANSWER_WITHIN, Proxy, ProxyError};
-use super::way::Carriage;
-use crate::TUNNEL_PROTOCOL;
+use crate::HTTP_PROTOCOL;
 use crate::websocket::{Key, Pipe, Role, Subprotocol, TUNNEL_PATH};
 
 /// Addresses of one name that are tried.
@@ -53,10 +53,7 @@ const UNSENT_MAX: u32 = 128 << 10;
 /// Time for a WebSocket, with the TLS around it.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A connection to a hub.
-pub(super) type Transport = Box<dyn Io>;
-
-/// What a connection to a hub is made with.
+/// What a connection to a hub is made with. The TLS has the one protocol that is to be spoken.
 pub(super) struct Means<'a> {
     pub(super) proxy: Option<&'a Proxy>,
     pub(super) tls: Arc<ClientConfig>,
@@ -70,7 +67,7 @@ pub(super) async fn connect(
     address: &Address,
     carriage: Carriage,
     means: Means<'_>,
-) -> Result<Transport, DialError> {
+) -> Result<Box<dyn Io>, DialError> {
     let stream = match means.proxy {
         None => within(CONNECT_WITHIN, address, reach(address, means.resolver)).await?,
         Some(proxy) => through(proxy, address, means.resolver).await?,
@@ -209,18 +206,20 @@ fn name(address: &Address) -> Result<ServerName<'static>, DialError> {
     name.map_err(|_| DialError::Address(address.to_string()))
 }
 
-/// TLS, with a hub that speaks the tunnel's protocol.
+/// TLS, with a hub that speaks the same protocol. Of HTTP, what stands before a hub may say nothing.
 async fn secure<T>(
     stream: T,
     address: &Address,
     tls: Arc<ClientConfig>,
-) -> Result<Transport, DialError>
+) -> Result<Box<dyn Io>, DialError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let spoken = tls.alpn_protocols.first().cloned();
     let secured = TlsConnector::from(tls).connect(name(address)?, stream).await;
     let secured = secured.map_err(|source| refused(address, source))?;
-    if secured.get_ref().1.alpn_protocol() != Some(TUNNEL_PROTOCOL) {
+    let agreed = secured.get_ref().1.alpn_protocol().unwrap_or(HTTP_PROTOCOL);
+    if spoken.as_deref() != Some(agreed) {
         return Err(DialError::NoTunnel { address: address.to_string() });
     }
     Ok(Box::new(secured))
@@ -234,7 +233,10 @@ fn refused(address: &Address, source: io::Error) -> DialError {
     let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(
-            rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
+            rustls::Error::AlertReceived(
+                // Every hub speaks TLS 1.3.
+                AlertDescription::NoApplicationProtocol | AlertDescription::ProtocolVersion,
+            )
             | rustls::Error::InvalidMessage(_),
         ) => DialError::NoTunnel { address },
         _ => DialError::Tls { address, source },

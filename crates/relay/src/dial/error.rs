@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use strait_pki::{PinMismatch, PkiError};
 use strait_tunnel::{Close, Code};
+use strait_types::Report;
 
 use super::proxy::ProxyError;
 use super::schedule::Cause;
@@ -99,6 +100,14 @@ pub enum DialError {
         /// How.
         close: Arc<Close>,
     },
+    /// Somebody else answered, who ends TLS and may pass WebSockets, and none came about either.
+    #[error("{direct}; inside a WebSocket: {}", Report(&**inside))]
+    NeitherWay {
+        /// Without a WebSocket.
+        direct: Box<Self>,
+        /// With one.
+        inside: Box<Self>,
+    },
     /// The agent's own key or certificate.
     #[error(transparent)]
     Pki(#[from] PkiError),
@@ -128,8 +137,43 @@ impl DialError {
     pub(super) fn cause(&self) -> Cause {
         match self {
             Self::NotTrusted { .. } => Cause::Refused,
+            Self::NeitherWay { inside, .. } if inside.is_lasting() => Cause::Refused,
             Self::Ended { close, .. } => cause(close),
             _ => Cause::Failed,
+        }
+    }
+
+    /// Whether what stands before a hub lets no WebSocket through: where the hub is away for a
+    /// while, it says so.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::NoWebSocket { source: BadAnswer::Status(status), .. } => {
+                !status.is_server_error()
+            }
+            Self::NoWebSocket { .. } | Self::NotTrusted { .. } | Self::NoTunnel { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Together with how the other carriage failed at the same address.
+    pub(super) fn and(self, other: Self) -> Self {
+        let (direct, inside) = match (self, other) {
+            (direct @ Self::NotTrusted { .. }, inside)
+            | (inside, direct @ Self::NotTrusted { .. }) => (direct.into(), inside.into()),
+            (before, after) => {
+                return if before.cause() == Cause::Refused { before } else { after };
+            }
+        };
+        Self::NeitherWay { direct, inside }
+    }
+
+    /// Who answered in the hub's place, where another attempt cannot end better.
+    #[must_use]
+    pub fn untrusted(&self) -> Option<(&str, &PinMismatch)> {
+        match self {
+            Self::NotTrusted { address, found } => Some((address, found)),
+            Self::NeitherWay { direct, .. } if self.cause() == Cause::Refused => direct.untrusted(),
+            _ => None,
         }
     }
 }
@@ -139,5 +183,49 @@ pub(super) fn cause(close: &Close) -> Cause {
     match close.code {
         Code::Auth | Code::Revoked => Cause::Refused,
         _ => Cause::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use strait_pki::KeyHash;
+
+    use super::*;
+
+    fn untrusted() -> DialError {
+        let found = PinMismatch { expected: KeyHash([1; 32]), issuer: "CN=Proxy".into() };
+        DialError::NotTrusted { address: "hub:443".into(), found }
+    }
+
+    fn answered(status: u16) -> DialError {
+        let source = BadAnswer::Status(StatusCode::from_u16(status).unwrap());
+        DialError::NoWebSocket { address: "hub:443".into(), source }
+    }
+
+    fn late() -> DialError {
+        DialError::TimedOut { address: "hub:443".into() }
+    }
+
+    #[test]
+    fn who_ends_tls_is_in_the_way_only_where_no_websocket_will_pass() {
+        type Case = (fn() -> DialError, fn() -> DialError, Cause, bool);
+        let table: [Case; 6] = [
+            (untrusted, || answered(403), Cause::Refused, true),
+            (untrusted, untrusted, Cause::Refused, true),
+            // The hub behind it is away.
+            (untrusted, || answered(502), Cause::Failed, false),
+            (untrusted, late, Cause::Failed, false),
+            (late, || answered(404), Cause::Failed, false),
+            (late, late, Cause::Failed, false),
+        ];
+        for (direct, inside, cause, is_told) in table {
+            for error in [direct().and(inside()), inside().and(direct())] {
+                assert_eq!(error.cause(), cause, "{error}");
+                assert_eq!(error.untrusted().is_some(), is_told, "{error}");
+            }
+        }
+        let both = untrusted().and(answered(502)).to_string();
+        assert!(both.contains("CN=Proxy") && both.contains("502"), "{both}");
     }
 }

@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strait_net::Io;
 use strait_runtime::{Shutdown, random_share};
 use strait_tunnel::{Close, Code, Peer, Side};
 use strait_types::Report;
 
 use super::error::{DialError, cause};
-use super::proxy::{Proxy, ProxyError};
+use super::known::Carriage;
 use super::schedule::{Cause, Schedule};
 use super::talk::Talk;
-use super::way::Carriage;
-use super::{Inner, Route, address, carriage};
+use super::{Inner, Route, Way};
 use crate::link::Link;
-use crate::services;
-use carriage::{Means, Transport};
+use crate::services::Transport;
 
 /// Time for a new connection's announcement to be acknowledged, before the old one is let go
 /// anyway: a hub may be too old to acknowledge.
@@ -24,9 +23,6 @@ const ANNOUNCE_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the wall clock is looked at: a machine that slept must not wait out the rest.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// Largest file of a proxy's URL, bytes.
-const PROXY_FILE_MAX: usize = 4 << 10;
 
 /// Keeps one connection.
 pub(super) struct Lane {
@@ -48,7 +44,7 @@ struct Live {
     replace_at: Timestamp,
     address: String,
     carriage: Carriage,
-    route: Route,
+    way: Way,
     spread: Duration,
 }
 
@@ -118,49 +114,18 @@ impl Lane {
     async fn open(&self) -> Result<Live, DialError> {
         let setup = &self.inner.setup;
         let Some(route) = setup.route.borrow().clone() else { return Err(DialError::NoAddress) };
-        let mut failed = DialError::NoAddress;
-        for address in &route.addresses {
-            let order = self.inner.known.lock().order(route.transport, self.now());
-            for carriage in order {
-                let error = match self.open_at(address, *carriage, &route).await {
-                    Ok(live) => {
-                        self.inner.known.lock().won(*carriage, self.now());
-                        return Ok(live);
-                    }
-                    Err(error) => error,
-                };
-                self.inner.known.lock().failed(*carriage);
-                tracing::debug!(address, ?carriage, err = %Report(&error), "an address of the hub failed");
-                let other = error.is_of_the_way();
-                // Who is refused at one address has to be told of it, whatever the others do.
-                if failed.cause() != Cause::Refused {
-                    failed = error;
-                }
-                if !other {
-                    break;
-                }
-            }
-        }
-        Err(failed)
+        let attempt = |address, carriage| self.open_at(address, carriage, &route);
+        setup.ways.first(&route.way, attempt).await
     }
 
     async fn connect(
         &self,
-        text: &str,
+        address: &str,
         carriage: Carriage,
-        route: &Route,
-    ) -> Result<Transport, DialError> {
-        let Inner { setup, context, .. } = &*self.inner;
-        let address: address::Address = text.parse()?;
-        let proxy = self.proxy(&address, route).await?;
-        let means = Means {
-            proxy: proxy.as_ref(),
-            tls: setup.member.tls()?,
-            resolver: &*setup.resolver,
-            clock: &context.clock,
-            entropy: &*context.entropy,
-        };
-        carriage::connect(&address, carriage, means).await
+        way: &Way,
+    ) -> Result<Box<dyn Io>, DialError> {
+        let setup = &self.inner.setup;
+        setup.ways.reach(address, carriage, way, setup.member.tls()?).await
     }
 
     async fn open_at(
@@ -171,7 +136,7 @@ impl Lane {
     ) -> Result<Live, DialError> {
         let Inner { setup, context, .. } = &*self.inner;
         let (not_after, replace_at) = (setup.member.not_after(), setup.member.replace_at());
-        let transport = self.connect(text, carriage, route).await?;
+        let transport = self.connect(text, carriage, &route.way).await?;
         let (talk, acceptor) = Talk::new(&self.inner);
         let clock = context.clock.clone();
         let config = setup.config.clone();
@@ -193,31 +158,8 @@ impl Lane {
         tracing::info!(hub = text, ?carriage, software, "a connection to the hub is ready");
         let since = self.now();
         let spread = peer.drain_spread.unwrap_or_default();
-        let route = route.clone();
-        let address = text.to_owned();
-        Ok(Live { link, talk, since, not_after, replace_at, address, carriage, route, spread })
-    }
-
-    /// The proxy to take to an address.
-    async fn proxy(
-        &self,
-        address: &address::Address,
-        route: &Route,
-    ) -> Result<Option<Proxy>, DialError> {
-        let setup = &self.inner.setup;
-        let Some(file) = route.proxy_file.clone() else {
-            let proxy = setup.proxy.as_ref().filter(|_| !setup.no_proxy.covers(address));
-            return Ok(proxy.cloned());
-        };
-        let read = move || {
-            let text = strait_runtime::fs::read_capped(&file, PROXY_FILE_MAX);
-            let text = text.map_err(|error| Report(&error).to_string())?;
-            let url = String::from_utf8_lossy(&text);
-            url.parse().map_err(|error| format!("{} {error}", file.display()))
-        };
-        let read = tokio::task::spawn_blocking(read).await;
-        let read = read.unwrap_or_else(|_| Err("reading it panicked".to_owned()));
-        Ok(Some(read.map_err(ProxyError::File)?))
+        let (address, way) = (text.to_owned(), route.way.clone());
+        Ok(Live { link, talk, since, not_after, replace_at, address, carriage, way, spread })
     }
 
     /// Counts a connection for as long as it takes streams.
@@ -257,13 +199,8 @@ impl Lane {
     /// Waits until a connection has to be made again.
     async fn watch(&self, live: &Live) -> Outcome {
         let mut route = self.inner.setup.route.clone();
-        let other = |route: &Option<Route>| {
-            route.as_ref().is_some_and(|route| {
-                let way =
-                    |own: &Route| (own.addresses.clone(), own.transport, own.proxy_file.clone());
-                way(route) != way(&live.route)
-            })
-        };
+        let other =
+            |route: &Option<Route>| route.as_ref().is_some_and(|route| route.way != live.way);
         let rerouted = async {
             if route.wait_for(other).await.is_err() {
                 std::future::pending().await
@@ -303,13 +240,13 @@ impl Lane {
     /// Waits until a hub that was reached inside a WebSocket can be reached without.
     async fn direct_again(&self, live: &Live) {
         let indirect = live.carriage == Carriage::WebSocket;
-        if !indirect || live.route.transport != services::Transport::Auto {
+        if !indirect || live.way.transport != Transport::Auto {
             return std::future::pending().await;
         }
         loop {
             tokio::time::sleep(self.inner.setup.probe_every).await;
-            if self.connect(&live.address, Carriage::Direct, &live.route).await.is_ok() {
-                self.inner.known.lock().won(Carriage::Direct, self.now());
+            if self.connect(&live.address, Carriage::Direct, &live.way).await.is_ok() {
+                self.inner.setup.ways.won(Carriage::Direct);
                 return;
             }
         }

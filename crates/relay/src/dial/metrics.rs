@@ -42,7 +42,7 @@ impl DialMetrics {
             DialError::Connect { .. } => "connect",
             DialError::TimedOut { .. } => "timeout",
             DialError::Proxy(_) => "proxy",
-            DialError::NotTrusted { .. } => "authority",
+            DialError::NotTrusted { .. } | DialError::NeitherWay { .. } => "authority",
             DialError::Tls { .. } => "tls",
             DialError::NoTunnel { .. } | DialError::Http { .. } | DialError::NoWebSocket { .. } => {
                 "protocol"

@@ -28,11 +28,11 @@ use crate::token::{JoinToken, hex};
 /// For how long after its end an agent's certificate may still be renewed.
 pub const RENEW_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Attempts to join of one address in a minute.
-const JOINS_PER_MINUTE: u32 = 10;
+/// Attempts to join of one address in a minute, by whoever proves no token.
+const STRANGERS_PER_MINUTE: u32 = 10;
 
-/// The same of those that wait for approval: a whole agent's worth behind one address.
-const ASKS_PER_MINUTE: u32 = 200;
+/// The same with one token, wherever from: all installations of an agent may wait for approval.
+const JOINS_PER_MINUTE: u32 = 200;
 
 /// Renewals of one agent in a minute; each leaves something behind for a week. All instances may
 /// renew at once.
@@ -121,9 +121,11 @@ pub struct Joining {
     /// Public keys that were seen, and of which agent.
     pub(super) keys: ResourceId,
     pub(super) audit: AuditLog,
-    limiter: Limiter,
-    /// For those that wait for approval: they come again and again.
-    askers: Limiter,
+    /// For those that prove a token, which its id names: many come by one address, that of an ingress
+    /// or a proxy, and strangers there must not take their turns.
+    joins: Limiter<String>,
+    /// For those that prove none.
+    strangers: Limiter,
     /// For installations that renew.
     renewals: Limiter<(ClusterName, String)>,
     /// Requests for approval are kept one after the other.
@@ -144,8 +146,7 @@ impl Joining {
     ) -> Self {
         let tokens = ResourceId::new("relay.strait.dev", "jointokens", "");
         let keys = ResourceId::new("relay.strait.dev", "agentkeys", "");
-        let limiter = Limiter::new(JOINS_PER_MINUTE, Duration::from_secs(60));
-        let askers = Limiter::new(ASKS_PER_MINUTE, Duration::from_secs(60));
+        let minute = Duration::from_secs(60);
         Self {
             agents,
             authority,
@@ -156,9 +157,9 @@ impl Joining {
             tokens,
             keys,
             audit,
-            limiter,
-            askers,
-            renewals: Limiter::new(RENEWALS_PER_MINUTE, Duration::from_secs(60)),
+            joins: Limiter::new(JOINS_PER_MINUTE, minute),
+            strangers: Limiter::new(STRANGERS_PER_MINUTE, minute),
+            renewals: Limiter::new(RENEWALS_PER_MINUTE, minute),
             asking: Semaphore::new(1),
         }
     }
@@ -169,11 +170,14 @@ impl Joining {
     /// The store takes no write, or the certificate cannot be made.
     pub async fn join(&self, request: &JoinRequest, from: IpAddr) -> Result<Answer, Status> {
         let token = request.token.parse::<JoinToken>();
-        let waits = token.as_ref().is_ok_and(|token| self.has_asked(token, &request.instance));
-        let limiter = if waits { &self.askers } else { &self.limiter };
-        if !limiter.allow(network_of(from), self.clock.monotonic()) {
-            let message = "too many attempts to join from this address; try again in a minute";
-            return Ok(Answer::Refused(429, "TooManyRequests", message.into()));
+        let now = self.clock.monotonic();
+        let (allowed, whose) = match token.as_ref().ok().filter(|token| self.is_proved(token)) {
+            Some(token) => (self.joins.allow(token.id.clone(), now), "with this token"),
+            None => (self.strangers.allow(network_of(from), now), "from this address"),
+        };
+        if !allowed {
+            let message = format!("too many attempts to join {whose}; try again in a minute");
+            return Ok(Answer::Refused(429, "TooManyRequests", message));
         }
         let (instance, csr) = match self.check_request(&request.instance, &request.csr) {
             Ok(checked) => checked,

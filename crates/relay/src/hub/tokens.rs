@@ -152,10 +152,9 @@ impl Joining {
         proved.then_some(record)
     }
 
-    /// Whether an installation asked for approval with this token.
-    pub(super) fn has_asked(&self, token: &JoinToken, instance: &str) -> bool {
-        let record = self.proved_record(token).unwrap_or_default();
-        asked_by(&record).any(|own| own == instance)
+    /// Whether a token is one of its own, still good or not.
+    pub(super) fn is_proved(&self, token: &JoinToken) -> bool {
+        self.proved_record(token).is_some()
     }
 
     /// The agent that a token is for, if the token is one of its own and still good for this key,
@@ -255,8 +254,7 @@ impl Joining {
         let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
             + REMEMBERED_FOR;
         // Who waits for a person comes with this token as long as that takes.
-        let waits = asked_by(record).next().is_some();
-        let waits = if waits { WAITS_FOR + 2 * TOLD_FOR } else { Duration::ZERO };
+        let waits = if was_asked_with(record) { WAITS_FOR + 2 * TOLD_FOR } else { Duration::ZERO };
         let ttl = AgentSpec::of(agent).certificate_ttl;
         Ok((self.lease(left.max(waits)).await?, self.lease(waits + ttl + RENEW_GRACE).await?))
     }
@@ -299,13 +297,10 @@ fn plain_claim(instance: &str, csr: &Csr) -> String {
     format!("{instance}:{}", hex(&csr.spki_sha256().0))
 }
 
-/// The installations that asked for approval with a token.
-fn asked_by(record: &Value) -> impl Iterator<Item = &str> {
-    let used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
-    used.filter_map(|claim| {
-        let (instance, _) = claim.strip_suffix(ASKED)?.split_once(':')?;
-        Some(instance)
-    })
+/// Whether somebody asked for approval with a token.
+fn was_asked_with(record: &Value) -> bool {
+    let mut used = record.array_at(&["usedBy"]).iter().filter_map(Value::as_str);
+    used.any(|claim| claim.ends_with(ASKED))
 }
 
 fn token_options(options: &Value) -> Result<(Duration, i64), Status> {

@@ -11,11 +11,11 @@ use strait_net::SystemResolver;
 use strait_pki::{Authority, ClientIdentity, ClientSubject, PkiError, tunnel_client_config};
 use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::dial::{
-    Announcement, Member, NoProxy, PROBE_EVERY, Route, Setup, Status, Tunnel,
+    Announcement, Member, NoProxy, PROBE_EVERY, Proxy, Route, Setup, Status, Tunnel, Way, Ways,
 };
 use strait_relay::link::{Memory, Part, Stream};
 use strait_relay::services::Transport;
-use strait_runtime::{Context, Task};
+use strait_runtime::{Context, SystemEntropy, Task};
 use strait_tunnel::{Config, OpenHead, Role};
 use tokio::sync::watch;
 
@@ -65,7 +65,12 @@ impl Member for Pass {
 
 pub(super) fn route(address: &str, connections: u8) -> Route {
     let addresses = vec![address.to_owned()];
-    Route { addresses, transport: Transport::Tls, proxy_file: None, connections }
+    let way = Way { addresses, transport: Transport::Tls, proxy_file: None };
+    Route { way, connections }
+}
+
+pub(super) fn ways(proxy: Option<Proxy>, no_proxy: NoProxy) -> Ways {
+    Ways::new(proxy, no_proxy, Arc::new(SystemResolver), clock(), Arc::new(SystemEntropy))
 }
 
 pub(super) fn announcement(generation: i64) -> Arc<Announcement> {
@@ -103,9 +108,7 @@ impl Agent {
             announcements: announced,
             acceptor: Box::new(|| Box::new(|stream, head| echo(stream, &head))),
             memory: Memory::new(64 << 20),
-            proxy: None,
-            no_proxy: NoProxy::default(),
-            resolver: Arc::new(SystemResolver),
+            ways: ways(None, NoProxy::default()),
             probe_every: PROBE_EVERY,
         };
         change(&mut setup);

@@ -134,7 +134,7 @@ async fn another_route_is_taken_before_the_old_one_is_left() {
     let mut stream = open(&old);
     echo(&mut stream, "before").await;
     let another = "127.0.0.1:1".to_owned();
-    agent.route.send_modify(|route| route.as_mut().unwrap().addresses.insert(0, another));
+    agent.route.send_modify(|route| route.as_mut().unwrap().way.addresses.insert(0, another));
     is_replaced(&mut hub, old, stream).await;
     agent.end().await;
 }

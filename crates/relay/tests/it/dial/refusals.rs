@@ -1,9 +1,9 @@
 //! What stands in the way, by name.
 
-use strait_relay::dial::{NoProxy, Route};
+use strait_relay::dial::NoProxy;
 use strait_tunnel::Code;
 
-use super::agent::{Agent, route};
+use super::agent::{Agent, route, ways};
 use super::hub::{Hub, Manner, authority};
 use super::wire::proxy;
 
@@ -54,7 +54,7 @@ async fn a_server_that_takes_no_tunnels_is_told_apart() {
 async fn all_addresses_are_tried() {
     let mut hub = Hub::start(Manner::default()).await;
     let mut several = route("127.0.0.1:1", 1);
-    several.addresses.extend(["no address".to_owned(), hub.address.to_string()]);
+    several.way.addresses.extend(["no address".to_owned(), hub.address.to_string()]);
     let agent = Agent::start(&hub.authority, several, None, |_| {});
     hub.next().await;
     agent.end().await;
@@ -71,7 +71,8 @@ async fn a_proxy_is_asked_for_the_hub_and_given_its_password() {
         std::fs::write(&file, format!("http://{user}{address}\n")).unwrap();
         // Only the proxy knows where that is.
         let to = "hub.example:443";
-        let by_file = Route { proxy_file: Some(file.clone()), ..route(to, 1) };
+        let mut by_file = route(to, 1);
+        by_file.way.proxy_file = Some(file.clone());
         let agent = Agent::start(&hub.authority, by_file, None, |_| {});
         hub.next().await;
         let request = requests.recv().await.unwrap();
@@ -83,8 +84,7 @@ async fn a_proxy_is_asked_for_the_hub_and_given_its_password() {
         let by_environment = |list: &'static str| {
             let url = url.parse().unwrap();
             move |setup: &mut strait_relay::dial::Setup| {
-                setup.proxy = Some(url);
-                setup.no_proxy = NoProxy::new(list);
+                setup.ways = ways(Some(url), NoProxy::new(list));
             }
         };
         let agent =
@@ -132,7 +132,8 @@ async fn a_proxy_that_does_not_connect_is_named() {
         ),
     ] {
         std::fs::write(&file, url).unwrap();
-        let by_file = Route { proxy_file: Some(file.clone()), ..route("hub.example:443", 1) };
+        let mut by_file = route("hub.example:443", 1);
+        by_file.way.proxy_file = Some(file.clone());
         let mut agent = Agent::start(&hub.authority, by_file, None, |_| {});
         let status = agent.until(|status| status.failure.is_some()).await;
         assert_eq!(status.failure.unwrap(), text);
