@@ -65,12 +65,18 @@ impl Site {
 
     /// Adds an agent of the same name; `hub` is where it looks for the hub.
     pub(super) fn join(&mut self, hub: Option<String>) {
+        self.begin_to_join(hub).wait_until_ready();
+    }
+
+    /// The same, and the agent may not be there yet.
+    pub(super) fn begin_to_join(&mut self, hub: Option<String>) -> &mut Agent {
         let directory = self.home.path().join(format!("agent-{}", self.agents.len()));
         std::fs::create_dir(&directory).unwrap();
         let token = self.hub.strait(&["agent", "token", "create", "smith"]).succeeded();
         std::fs::write(directory.join("token"), token).unwrap();
-        let process = start_agent(&directory, hub.as_deref());
+        let process = begin_agent(&directory, hub.as_deref());
         self.agents.push(Agent { process, directory, hub });
+        self.agents.last_mut().unwrap()
     }
 
     /// Waits until a token for each service of the file can be made and it is offered.
@@ -127,6 +133,26 @@ impl Site {
 }
 
 impl Agent {
+    /// Waits until the hub has its first report.
+    pub(super) fn wait_until_ready(&mut self) {
+        self.process.wait_for_output(|line| line.starts_with("ready "));
+    }
+
+    /// Ends it as an operator does, and lets its certificate be due when it is started again, which
+    /// is waited for.
+    pub(super) fn renew(&mut self) {
+        let ended = std::mem::replace(&mut self.process, idle()).terminate();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let file = self.directory.join("data/membership.json");
+        let kept = std::fs::read_to_string(&file).unwrap();
+        let (before, rest) = kept.split_once("\"renewAt\": \"").unwrap();
+        let (_, after) = rest.split_once('"').unwrap();
+        let due = format!("{before}\"renewAt\": \"2026-01-01T00:00:00Z\"{after}");
+        std::fs::write(&file, due).unwrap();
+        self.process = begin_agent(&self.directory, self.hub.as_deref());
+        self.process.wait_for_log(|line| line.contains("certificate renewed"));
+    }
+
     /// Starts it again, on what it kept.
     pub(super) fn start_again(&mut self) {
         self.process = start_agent(&self.directory, self.hub.as_deref());
@@ -176,6 +202,12 @@ pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn start_agent(directory: &Path, hub: Option<&str>) -> Process {
+    let mut process = begin_agent(directory, hub);
+    process.wait_for_output(|line| line.starts_with("ready "));
+    process
+}
+
+fn begin_agent(directory: &Path, hub: Option<&str>) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
     command.env_clear().args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
     command.arg(directory.join("data")).arg("--token-file").arg(directory.join("token"));
@@ -184,12 +216,10 @@ fn start_agent(directory: &Path, hub: Option<&str>) -> Process {
         command.args(["--hub", hub]);
     }
     command.args(["--parent", &std::process::id().to_string()]);
-    let mut process = Process::start(&mut command);
-    process.wait_for_output(|line| line.starts_with("ready "));
-    process
+    Process::start(&mut command)
 }
 
 /// Stands in a process's place while there is none.
-fn idle() -> Process {
+pub(super) fn idle() -> Process {
     Process::start(&mut program("true"))
 }

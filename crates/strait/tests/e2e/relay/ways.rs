@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::origin::Origin;
-use super::site::{Site, eventually, program};
+use super::site::{Site, eventually, idle, program};
 use crate::harness::{Process, tool};
 
 /// What the proxy wants to be shown: `user` and `pass word`.
 const AUTHORIZATION: &str = "Proxy-Authorization: Basic dXNlcjpwYXNzIHdvcmQ=";
+
+/// Where the hub is said to be: nobody is there but by the proxy.
+const BEHIND: &str = "localhost:1";
 
 /// Whom the proxy connected, and whom not.
 #[derive(Default)]
@@ -22,8 +25,8 @@ struct Count {
     refused: AtomicUsize,
 }
 
-/// A proxy that connects who shows a password.
-fn proxy() -> (SocketAddr, Arc<Count>) {
+/// A proxy that connects who shows a password, with the hub whatever is asked for.
+fn proxy(hub: SocketAddr) -> (SocketAddr, Arc<Count>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let count = Arc::<Count>::default();
@@ -31,13 +34,13 @@ fn proxy() -> (SocketAddr, Arc<Count>) {
     thread::spawn(move || {
         for near in listener.incoming().flatten() {
             let count = shared.clone();
-            thread::spawn(move || pass(near, &count));
+            thread::spawn(move || pass(near, hub, &count));
         }
     });
     (address, count)
 }
 
-fn pass(mut near: TcpStream, count: &Count) -> std::io::Result<()> {
+fn pass(mut near: TcpStream, hub: SocketAddr, count: &Count) -> std::io::Result<()> {
     let mut reader = BufReader::new(near.try_clone()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -45,14 +48,12 @@ fn pass(mut near: TcpStream, count: &Count) -> std::io::Result<()> {
             return Ok(());
         }
     }
-    let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
-    let Some(target) =
-        target.filter(|_| head.to_lowercase().contains(&AUTHORIZATION.to_lowercase()))
-    else {
+    assert!(head.starts_with(&format!("CONNECT {BEHIND} ")), "{head}");
+    if !head.to_lowercase().contains(&AUTHORIZATION.to_lowercase()) {
         count.refused.fetch_add(1, Ordering::Relaxed);
         return near.write_all(b"HTTP/1.1 407 Who Are You\r\ncontent-length: 0\r\n\r\n");
-    };
-    let mut far = TcpStream::connect(target)?;
+    }
+    let mut far = TcpStream::connect(hub)?;
     count.connected.fetch_add(1, Ordering::Relaxed);
     near.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
     let (mut back, mut to) = (far.try_clone()?, near.try_clone()?);
@@ -92,17 +93,29 @@ fn with_hub(services: &str, hub: &str) -> String {
 #[test]
 fn row_33_a_proxy_that_wants_a_password_is_a_way() {
     let origin = Origin::start();
-    let (address, count) = proxy();
     let mut site = Site::without_agents(&origin.service());
+    let (address, count) = proxy(site.address());
     let file = site.home.path().join("proxy");
     fs::write(&file, format!("http://user:wrong@{address}\n")).unwrap();
-    site.configure(&with_hub(&origin.service(), &format!("proxyFile: {}", file.display())));
-    site.join(None);
-    eventually("a refusal", || count.refused.load(Ordering::Relaxed) > 0);
-    assert_eq!(count.connected.load(Ordering::Relaxed), 0);
-    fs::write(&file, format!("http://user:pass%20word@{address}\n")).unwrap();
-    site.wait_for_services();
-    is_good(&site, &origin);
+    for transport in ["tls", "websocket"] {
+        let hub = format!(
+            "proxyFile: {}, addresses: ['{BEHIND}'], transport: {transport}",
+            file.display()
+        );
+        site.configure(&with_hub(&origin.service(), &hub));
+        let before = count.refused.load(Ordering::Relaxed);
+        let agent = site.begin_to_join(None);
+        agent.process.wait_for_log(|line| line.contains("wants a user and a password (407)"));
+        assert!(count.refused.load(Ordering::Relaxed) > before);
+        fs::write(&file, format!("http://user:pass%20word@{address}\n")).unwrap();
+        site.agents.last_mut().unwrap().wait_until_ready();
+        site.wait_for_services();
+        is_good(&site, &origin);
+        site.agents.last_mut().unwrap().renew();
+        is_good(&site, &origin);
+        site.agents.last_mut().unwrap().kill();
+        fs::write(&file, format!("http://user:wrong@{address}\n")).unwrap();
+    }
     assert!(count.connected.load(Ordering::Relaxed) > 0);
 }
 
@@ -123,7 +136,7 @@ fn nginx(home: &Path, port: u16, hub: SocketAddr) -> Process {
     let config = format!(
         "daemon off;\nmaster_process off;\npid {root}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n\
          http {{\naccess_log off;\n{temporary}server {{\nlisten 127.0.0.1:{port} ssl;\n\
-         ssl_certificate {};\nssl_certificate_key {};\n{location}}}\n}}\n",
+         ssl_protocols TLSv1.2 TLSv1.3;\nssl_certificate {};\nssl_certificate_key {};\n{location}}}\n}}\n",
         certificate.display(),
         key.display()
     );
@@ -144,16 +157,21 @@ fn row_33_an_ingress_that_ends_tls_is_a_way() {
     for transport in ["websocket", "auto"] {
         let hub = format!("addresses: ['127.0.0.1:{port}'], transport: {transport}");
         site.configure(&with_hub(&origin.service(), &hub));
-        match site.agents.first_mut() {
-            Some(agent) => agent.start_again(),
-            None => site.join(None),
-        }
+        site.join(None);
         site.wait_for_services();
         is_good(&site, &origin);
-        site.agents[0].kill();
+        site.agents.last_mut().unwrap().renew();
+        is_good(&site, &origin);
+        site.agents.last_mut().unwrap().kill();
         eventually("the agent's absence", || {
             let token = site.token("ci");
             site.curl(&token, &["--include"], &site.url("ci", "/a")).stdout.contains("AgentOffline")
         });
     }
+    // Told to go directly, an agent says who is there in the hub's place.
+    let hub = format!("addresses: ['127.0.0.1:{port}'], transport: tls");
+    site.configure(&with_hub(&origin.service(), &hub));
+    let mut process = std::mem::replace(&mut site.begin_to_join(None).process, idle());
+    process.wait_for_log(|line| line.contains("CN=ingress.example"));
+    assert_eq!(process.finish().code, Some(78));
 }
