@@ -136,6 +136,9 @@ pub struct Connection {
     starved: IdQueue,
     /// Streams with notices.
     notices: IdQueue,
+    /// Streams whose ACCEPT leaves with what leaves next, and since when the first of them waits.
+    unhurried: IdQueue,
+    unhurried_since: Option<Duration>,
     /// Local streams that wait for ACCEPT, oldest first.
     opening: IdQueue,
     slots: Slots,
@@ -185,6 +188,8 @@ impl Connection {
             control: IdQueue::default(),
             starved: IdQueue::default(),
             notices: IdQueue::default(),
+            unhurried: IdQueue::default(),
+            unhurried_since: None,
             opening: IdQueue::default(),
             slots: Slots::default(),
             refusals: VecDeque::new(),
@@ -264,7 +269,8 @@ impl Connection {
             false => drain.grace_ends.min(drain.hard_ends),
         });
         let blocked = self.blocked_since.map(|at| at.saturating_add(crate::limits::BLOCKED_FOR));
-        let timers = [drain, blocked, self.accept_deadline(), Some(self.life.deadline())];
+        let prompt = self.unhurried_since.map(|at| at.saturating_add(crate::limits::PROMPT));
+        let timers = [drain, blocked, prompt, self.accept_deadline(), Some(self.life.deadline())];
         timers.into_iter().flatten().min()
     }
 
@@ -313,7 +319,7 @@ impl Connection {
     /// tests and for reports.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let queues = [&self.control, &self.starved, &self.notices, &self.opening];
+        let queues = [&self.unhurried, &self.control, &self.starved, &self.notices, &self.opening];
         size_of::<Self>()
             + self.decoder.memory()
             + self.assembly.as_ref().map_or(0, Assembly::memory)

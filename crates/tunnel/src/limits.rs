@@ -28,6 +28,8 @@ pub(crate) const QUEUE: usize = 64 << 10;
 pub(crate) const QUEUES: usize = MIB as usize;
 /// Sum of the windows above what streams start with, per connection.
 pub(crate) const GROWN: u64 = 32 * MIB as u64;
+/// An ACCEPT that waits for company leaves alone by then.
+pub(crate) const PROMPT: Duration = Duration::from_millis(10);
 /// Bytes of control frames between two data frames.
 pub(crate) const CONTROL: usize = 16 << 10;
 

@@ -185,16 +185,23 @@ impl Sender {
         self.stream.shared.act(|state, _| state.connection.accept(self.stream.id));
     }
 
-    /// The same, but the peer is told with whatever leaves next, which [`push`](Self::push) has
-    /// happen. For a stream whose answer will be there in a moment: it saves a wake-up on both
-    /// sides.
+    /// The same, but the peer is told with what the stream says next, or after 10 ms. For a stream
+    /// whose answer will be there in a moment: it saves a wake-up on both sides.
     pub fn accept_with_next(&self) {
-        self.stream.shared.state.lock().connection.accept(self.stream.id);
+        let shared = &self.stream.shared;
+        let now = shared.clock.monotonic();
+        let mut state = shared.state.lock();
+        let is_timed = state.connection.accept_with_next(now, self.stream.id);
+        let driver = is_timed.then(|| state.driver.take()).flatten();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
-    /// Has leave what waits to be sent.
+    /// Has that leave now: the answer takes its time.
     pub fn push(&self) {
-        self.stream.shared.act(|_, _| ());
+        self.stream.shared.act(|state, _| state.connection.push(self.stream.id));
     }
 
     /// Sends the head of a response; `end`: nothing follows.

@@ -37,8 +37,6 @@ use crate::services::{HttpTarget, ServiceLimits, Target};
 
 /// How long a service may take to ask for a body that waits; then the agent does.
 const CONTINUE: Duration = Duration::from_secs(1);
-/// How long the hub may wait to hear that a request without a body was accepted.
-const PROMPT: Duration = Duration::from_millis(10);
 /// How long a client may take for a message of ours.
 const TELL: Duration = Duration::from_secs(10);
 /// Informational heads that wait; more than come before one answer.
@@ -383,9 +381,8 @@ impl Work<'_> {
         seen: &mut Seen,
     ) -> Result<Next, Talk> {
         let mut sending = pin!(sending);
-        let wait = if self.flow.upload() == Upload::Held { CONTINUE } else { PROMPT };
-        let mut late = pin!(tokio::time::sleep(wait));
-        let mut waits = true;
+        let mut late = pin!(tokio::time::sleep(CONTINUE));
+        let mut waits = self.flow.upload() == Upload::Held;
         let answered = loop {
             let held = self.flow.upload() == Upload::Held;
             let event = async {
@@ -400,12 +397,9 @@ impl Work<'_> {
                 ControlFlow::Break(answered) => break answered,
                 ControlFlow::Continue(Some(head)) => self.inform(&head, held, sender),
                 ControlFlow::Continue(None) => {
+                    // The service does not say whether it wants the body: it gets it.
                     waits = false;
-                    match held {
-                        // The service does not say whether it wants the body: it gets it.
-                        true => self.inform(&answer::proceed(), held, sender),
-                        false => sender.push(),
-                    }
+                    self.inform(&answer::proceed(), held, sender);
                 }
             }
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Connection, OwnDrain, Phase};
 use crate::code::Code;
 use crate::event::{Close, Drain, EndedBy};
-use crate::limits::{BLOCKED_FOR, FLUSH_WITHIN, HELLO_WITHIN};
+use crate::limits::{BLOCKED_FOR, FLUSH_WITHIN, HELLO_WITHIN, PROMPT};
 use crate::liveness::Life;
 use crate::stall::Way;
 use crate::stream::{Control, Directions, End, Kind, Origin, RecvState, SendState, StreamId};
@@ -235,6 +235,15 @@ impl Connection {
             Life::Alive => {}
             Life::Ask => self.control_waits(),
             Life::Dead => return self.end(Code::Lost, EndedBy::Loss, "the peer fell silent"),
+        }
+        if self.unhurried_since.is_some_and(|at| self.now.saturating_sub(at) >= PROMPT) {
+            self.unhurried_since = None;
+            let streams = &self.streams;
+            let waits = |id| streams.get(id).is_some_and(|one| one.control.accept);
+            let late: Vec<_> = std::iter::from_fn(|| self.unhurried.pop(waits)).collect();
+            for id in late {
+                self.queue_control(id);
+            }
         }
         while self.accept_deadline().is_some_and(|due| due <= self.now) {
             let streams = &self.streams;

@@ -216,6 +216,46 @@ fn a_broken_answer_is_not_an_end() {
     assert_eq!(closed(&events(&mut net, ACCEPTOR)), Some((Code::UpstreamReset, true)));
 }
 
+/// An ACCEPT that waits for company is before all else of its stream, and alone after 10 ms.
+#[test]
+fn an_acceptance_may_wait_for_an_answer() {
+    for (answer, push, wait) in [(true, false, 0), (false, true, 0), (false, false, 10)] {
+        let mut net = Net::ready(Line::default(), 1);
+        quiet(&mut net);
+        let id = arrive(&mut net, &request("GET", Tlvs::default()), true);
+        let other = arrive(&mut net, &request("GET", Tlvs::default()), true);
+        events(&mut net, DIALLER);
+        let now = net.now;
+        let agent = &mut net.ends[DIALLER].connection;
+        assert!(agent.accept_with_next(now, id), "there is a deadline now");
+        assert!(!agent.accept_with_next(now, id), "once is enough");
+        assert!(!agent.accept_with_next(now, other), "the deadline is there");
+        assert!(agent.deadline().is_some_and(|due| due == now + Duration::from_millis(10)));
+        net.carry();
+        assert!(events(&mut net, ACCEPTOR).is_empty(), "nothing leaves alone");
+        let agent = &mut net.ends[DIALLER].connection;
+        if answer {
+            agent.send_head(id, &response(200), true).unwrap();
+        }
+        if push {
+            agent.push(id);
+        }
+        let due = now + Duration::from_millis(wait);
+        agent.expire(due);
+        net.carry();
+        let told = events(&mut net, ACCEPTOR);
+        let accepted = told.iter().filter(|event| matches!(event, Event::Accepted(_))).count();
+        assert_eq!(accepted, if wait == 0 { 1 } else { 2 }, "{told:?}");
+        if wait == 0 {
+            assert!(matches!(told[0], Event::Accepted(first) if first == id), "{told:?}");
+            assert_eq!(
+                net.ends[DIALLER].connection.deadline(),
+                Some(now + Duration::from_millis(10))
+            );
+        }
+    }
+}
+
 /// What was written before a break arrives before it, however long that takes.
 #[test]
 fn an_abort_stands_behind_what_was_written() {

@@ -145,7 +145,7 @@ async fn what_is_not_on_offer_was_not_executed() {
 async fn failures_of_a_service_are_told_by_name_and_without_addresses() {
     let (_held, url) = refusing();
     let rig = Rig::new(&format!(
-        "defaults: {{dialTimeout: 50ms, headTimeout: 50ms}}\nservices:\n- {{name: web, type: http, url: {url}}}\n\
+        "defaults: {{dialTimeout: 2s, headTimeout: 2s}}\nservices:\n- {{name: web, type: http, url: {url}}}\n\
          - {{name: name, type: http, url: \"http://does-not-exist.invalid\"}}\n\
          - {{name: sock, type: http, url: \"unix:///canary/none.sock\"}}\n"
     ))
@@ -167,7 +167,7 @@ async fn failures_of_a_service_are_told_by_name_and_without_addresses() {
 async fn a_service_that_does_not_answer_is_given_up() {
     let (listener, url) = listen().await;
     let rig = Rig::new(&format!(
-        "services:\n- {{name: web, type: http, url: {url}, headTimeout: 50ms}}\n"
+        "services:\n- {{name: web, type: http, url: {url}, headTimeout: 500ms}}\n"
     ))
     .await;
     let answer = rig.get("/").await;
