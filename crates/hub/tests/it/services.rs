@@ -121,7 +121,7 @@ async fn what_an_agent_announces_becomes_objects_within_its_ceiling() {
     let (acme, cluster) = smith(&hub, "{services: {allow: [\"jenkins/c*\"]}}").await;
     let told = hub.hub().told();
     let (one, other) = (any_member(&hub, &cluster), any_member(&hub, &cluster));
-    let refused = told.offers(&one, &[offer("ci", "h1"), offer("db", "h1")]).refused;
+    let refused = told.offers(&one, vec![offer("ci", "h1"), offer("db", "h1")]).refused;
     assert_eq!((refused.len(), &*refused[0].0), (1, "db"));
     let made = acme.wait(SERVICES, "ci.smith", |_| true).await;
     for (path, expected) in [
@@ -148,14 +148,14 @@ async fn what_an_agent_announces_becomes_objects_within_its_ceiling() {
     assert_eq!(events.next().await.str_at(&["type"]), Some("ADDED"));
     for at in 0..100 {
         let hash = if at % 2 == 0 { "h2" } else { "h3" };
-        told.offers(&other, &[offer("ci", hash)]);
+        told.offers(&other, vec![offer("ci", hash)]);
     }
     let event = events.next().await;
     let changed = event.get("object").unwrap();
     assert!(says(changed, "Degraded", "True"), "{changed}");
     assert_eq!(changed.at(&["spec", "exposure", "raw"]), Some(&true.into()));
     assert!(started.elapsed() > Duration::from_secs(3), "{:?}", started.elapsed());
-    told.offers(&one, &[]);
+    told.offers(&one, Vec::new());
     told.disconnected(&other, 0);
     let gone = acme.wait(SERVICES, "ci.smith", |ci| says(ci, "Available", "False")).await;
     assert!(says(&gone, "Announced", "False"));
@@ -167,7 +167,7 @@ async fn a_service_ends_with_its_agent_and_so_do_its_credentials() {
     let hub = TestHub::start().await;
     let (acme, cluster) = smith(&hub, "{}").await;
     let (told, one) = (hub.hub().told(), any_member(&hub, &cluster));
-    told.offers(&one, &[offer("ci", "h1")]);
+    told.offers(&one, vec![offer("ci", "h1")]);
     acme.wait(SERVICES, "ci.smith", |_| true).await;
     let old = token(&acme, "ci.smith").await;
     check(&hub, &old).unwrap();
@@ -179,7 +179,7 @@ async fn a_service_ends_with_its_agent_and_so_do_its_credentials() {
     acme.delete(&format!("{AGENTS}/smith")).await.expect(200);
     acme.gone(SERVICES, "ci.smith").await;
     make_agent(&acme, "smith", "{}").await;
-    told.offers(&one, &[offer("ci", "h1")]);
+    told.offers(&one, vec![offer("ci", "h1")]);
     acme.wait(SERVICES, "ci.smith", |_| true).await;
     assert_eq!(refusal(&hub, &old).await.0, "CredentialScope");
     assert_eq!(refusal(&hub, &token(&acme, "ci.smith").await).await.0, "AgentOffline");

@@ -102,7 +102,7 @@ impl Announcements {
                 (offer.name.chars().take(63).collect(), reason)
             };
             let refused = offers.into_iter().map(refused).collect();
-            return Heard { refused, numbers: HashMap::new() };
+            return Heard { refused, taken: Vec::new() };
         };
         let spec = AgentSpec::of(&object);
         let (taken, refused) = offer::taken(&spec, offers);
@@ -111,11 +111,11 @@ impl Announcements {
         let known = state.agents.entry(key.clone()).or_default();
         known.ceiling = Some(Arc::new(spec));
         known.replace(instance, taken);
-        let numbers = known.numbers(instance);
+        let taken = known.of(instance);
         drop(state);
         self.look_at(key, Instant::now());
         let refused = refused.into_iter().map(|refused| (refused.name, refused.reason)).collect();
-        Heard { refused, numbers }
+        Heard { refused, taken }
     }
 
     /// Forgets what an instance offered: none of its connections is left. Does not block.

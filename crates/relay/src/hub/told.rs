@@ -36,9 +36,9 @@ impl Presence for Told {
         }
     }
 
-    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Heard {
+    fn offers(&self, member: &AgentIdentity, list: Vec<Announced>) -> Heard {
         let instance = member.instance().as_str();
-        self.announcements.replace(member.cluster(), member.name(), instance, list.to_vec())
+        self.announcements.replace(member.cluster(), member.name(), instance, list)
     }
 
     fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>> {

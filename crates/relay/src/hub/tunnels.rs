@@ -47,7 +47,7 @@ pub trait Presence: Send + Sync {
     /// One of its connections is gone; so many are left.
     fn disconnected(&self, member: &AgentIdentity, left: usize);
     /// What a member offers now.
-    fn offers(&self, member: &AgentIdentity, list: &[Announced]) -> Heard;
+    fn offers(&self, member: &AgentIdentity, list: Vec<Announced>) -> Heard;
     /// What an agent may do as of now, if there is such an agent.
     fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>>;
 }
@@ -55,10 +55,11 @@ pub trait Presence: Send + Sync {
 /// What became of what a member offers.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    /// What of it the hub does not take, and why.
+    /// What of it the hub does not take, by name, and why.
     pub refused: Vec<(String, String)>,
-    /// The number of each service's configuration, which grows with each one that is learned.
-    pub numbers: HashMap<String, u64>,
+    /// What it takes, each name once, with the number of its configuration, which grows with each
+    /// one that is learned.
+    pub taken: Vec<(Arc<Announced>, u64)>,
 }
 
 /// What is known of a connection.

@@ -65,3 +65,66 @@ impl Drop for Place {
         self.0.0.waiting.fetch_sub(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use strait_tunnel::{Class, Response};
+
+    use super::*;
+    use crate::link::Part;
+    use crate::link::tests::{get, pair, pattern, until};
+
+    #[derive(Debug, Default)]
+    struct Heard(Mutex<Vec<Stalled>>);
+
+    impl Stalls for Heard {
+        fn stood(&self, stalled: Stalled) {
+            self.0.lock().push(stalled);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_told_while_the_stream_is_open_and_at_its_end() {
+        let (hub, mut agent, _tasks) = pair(1 << 16).await;
+        let heard = Arc::new(Heard::default());
+        let share = Share::heard_by(heard.clone());
+        let open = || hub.link.open_of(Some(&share), &get(), Class::Normal, false).unwrap();
+        // The agent takes nothing of what is sent to it.
+        let mut up = open();
+        let theirs = agent.next().await;
+        let mut body = pattern(1 << 20, 5);
+        let taken = futures_util::poll!(std::pin::pin!(up.sender.write(body.split_to(1 << 19))));
+        assert!(taken.is_pending());
+        until(|| {
+            hub.link.tell_stalls();
+            heard.0.lock().iter().any(|one| !one.sending.is_zero() && one.receiving.is_zero())
+        })
+        .await;
+        drop((up, theirs));
+
+        // The hub takes nothing of what comes.
+        heard.0.lock().clear();
+        let mut down = open();
+        let (_, mut sender) = agent.next().await.split();
+        sender.accept();
+        sender.send_head(&Response::new(200, []).unwrap(), false).unwrap();
+        let writes = tokio::spawn(async move { sender.write(body).await.is_ok() });
+        assert!(matches!(down.receiver.next().await, Part::Head(_)));
+        until(|| {
+            hub.link.tell_stalls();
+            heard.0.lock().iter().any(|one| one.sending.is_zero() && !one.receiving.is_zero())
+        })
+        .await;
+        heard.0.lock().clear();
+        drop(down);
+        assert!(!writes.await.unwrap());
+        assert_eq!(heard.0.lock().len(), 1, "what was not told yet is told at the end, once");
+
+        // Who keeps up is not told of.
+        heard.0.lock().clear();
+        let small = open();
+        drop((small, agent.next().await));
+        assert!(heard.0.lock().is_empty());
+    }
+}

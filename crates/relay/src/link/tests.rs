@@ -29,8 +29,8 @@ impl Clock for TokioClock {
     }
 }
 
-struct End {
-    link: Link,
+pub(super) struct End {
+    pub(super) link: Link,
     incoming: mpsc::Receiver<(Stream, OpenHead)>,
     driver: Task<Arc<Close>>,
 }
@@ -49,13 +49,13 @@ impl End {
         Self { link, incoming, driver: tasks.spawn("link", driver) }
     }
 
-    async fn next(&mut self) -> Stream {
+    pub(super) async fn next(&mut self) -> Stream {
         self.incoming.recv().await.unwrap().0
     }
 }
 
 /// A hub and an agent, with so many bytes between them.
-async fn pair(between: usize) -> (End, End, TaskSet) {
+pub(super) async fn pair(between: usize) -> (End, End, TaskSet) {
     let tasks = TaskSet::new(&Metrics::new());
     let (one, other) = duplex(between);
     let hub = End::start(one, Side::Acceptor, &tasks);
@@ -65,7 +65,7 @@ async fn pair(between: usize) -> (End, End, TaskSet) {
     (hub, agent, tasks)
 }
 
-fn get() -> OpenHead {
+pub(super) fn get() -> OpenHead {
     let parts = RequestParts {
         method: Method::new("GET").unwrap(),
         authority: "ci",
@@ -95,7 +95,7 @@ async fn collect(receiver: &mut Receiver) -> (Vec<u8>, Part) {
     }
 }
 
-fn pattern(length: usize, seed: usize) -> Bytes {
+pub(super) fn pattern(length: usize, seed: usize) -> Bytes {
     (0..length).map(|at| u8::try_from((at * 7 + at / 251 + seed) % 251).unwrap()).collect()
 }
 
@@ -137,7 +137,7 @@ async fn an_exchange_crosses_with_everything_in_it() {
 }
 
 /// Lets others run until it is so.
-async fn until(is_so: impl Fn() -> bool) {
+pub(super) async fn until(is_so: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if is_so() {
             return;
@@ -222,59 +222,6 @@ async fn a_service_that_accepts_nothing_leaves_room_for_others() {
     until(|| deaf.waiting() == 63).await;
     drop((held, more));
     until(|| deaf.waiting() + other.waiting() == 0).await;
-}
-
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<strait_tunnel::Stalled>>);
-
-impl Stalls for Heard {
-    fn stood(&self, stalled: strait_tunnel::Stalled) {
-        self.0.lock().push(stalled);
-    }
-}
-
-#[tokio::test]
-async fn who_takes_nothing_is_told_while_the_stream_is_open_and_at_its_end() {
-    let (hub, mut agent, _tasks) = pair(1 << 16).await;
-    let heard = Arc::new(Heard::default());
-    let share = Share::heard_by(heard.clone());
-    let open = || hub.link.open_of(Some(&share), &get(), Class::Normal, false).unwrap();
-    // The agent takes nothing of what is sent to it.
-    let mut up = open();
-    let theirs = agent.next().await;
-    let mut body = pattern(1 << 20, 5);
-    let taken = futures_util::poll!(std::pin::pin!(up.sender.write(body.split_to(1 << 19))));
-    assert!(taken.is_pending());
-    until(|| {
-        hub.link.tell_stalls();
-        heard.0.lock().iter().any(|one| !one.sending.is_zero() && one.receiving.is_zero())
-    })
-    .await;
-    drop((up, theirs));
-
-    // The hub takes nothing of what comes.
-    heard.0.lock().clear();
-    let mut down = open();
-    let (_, mut sender) = agent.next().await.split();
-    sender.accept();
-    sender.send_head(&Response::new(200, []).unwrap(), false).unwrap();
-    let writes = tokio::spawn(async move { sender.write(body).await.is_ok() });
-    assert!(matches!(down.receiver.next().await, Part::Head(_)));
-    until(|| {
-        hub.link.tell_stalls();
-        heard.0.lock().iter().any(|one| one.sending.is_zero() && !one.receiving.is_zero())
-    })
-    .await;
-    heard.0.lock().clear();
-    drop(down);
-    assert!(!writes.await.unwrap());
-    assert_eq!(heard.0.lock().len(), 1, "what was not told yet is told at the end, once");
-
-    // Who keeps up is not told of.
-    heard.0.lock().clear();
-    let small = open();
-    drop((small, agent.next().await));
-    assert!(heard.0.lock().is_empty());
 }
 
 #[tokio::test]

@@ -73,10 +73,10 @@ impl AgentOffers {
         all
     }
 
-    /// The number of each configuration that an instance offers.
-    pub(super) fn numbers(&self, instance: &str) -> HashMap<String, u64> {
+    /// What an instance offers, each with the number of its configuration.
+    pub(super) fn of(&self, instance: &str) -> Vec<(Arc<Announced>, u64)> {
         let offers = self.instances.get(instance).into_iter().flatten();
-        offers.map(|(name, offer)| (name.clone(), self.number(name, &offer.hash))).collect()
+        offers.map(|(name, offer)| (offer.clone(), self.number(name, &offer.hash))).collect()
     }
 
     fn is_allowed(&self, offer: &Announced) -> bool {

@@ -241,8 +241,7 @@ impl Tunnels {
         serial: u64,
         list: Vec<Announced>,
     ) -> Vec<(String, String)> {
-        let Heard { refused, numbers } = self.presence.offers(identity, &list);
-        let taken = |one: &Announced| !refused.iter().any(|(name, _)| *name == one.name);
+        let Heard { refused, taken } = self.presence.offers(identity, list);
         let now = self.context.clock.now();
         let mut state = self.state.lock();
         let Some(agent) = state.agents.get_mut(&key(identity)) else { return refused };
@@ -251,13 +250,13 @@ impl Tunnels {
         };
         let connection = &mut agent.connections[at];
         let before = std::mem::take(&mut connection.services);
-        let services = list.into_iter().filter(taken).map(|one| {
-            let number = numbers.get(&one.name).copied().unwrap_or(0);
-            let series = self.metrics.of((identity.cluster(), identity.name(), &one.name));
+        let services = taken.into_iter().map(|(said, number)| {
+            let name = said.name.clone();
+            let series = self.metrics.of((identity.cluster(), identity.name(), &name));
             // Its streams wait on, whatever is announced.
-            let share = before.get(&one.name).map(|old| old.share.clone());
+            let share = before.get(&name).map(|old| old.share.clone());
             let share = share.unwrap_or_else(|| Share::heard_by(series.clone()));
-            (one.name.clone(), Offer { said: Arc::new(one), number, series, share })
+            (name, Offer { said, number, series, share })
         });
         connection.has_said = true;
         connection.services = services.collect();
