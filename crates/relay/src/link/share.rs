@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_nothing_is_told_while_the_stream_is_open_and_at_its_end() {
-        let (hub, mut agent, _tasks) = pair(1 << 16).await;
+        let (hub, mut agent, tasks) = pair(1 << 16).await;
         let heard = Arc::new(Heard::default());
         let share = Share::heard_by(heard.clone());
         let open = || hub.link.open_of(Some(&share), &get(), Class::Normal, false).unwrap();
@@ -109,7 +109,7 @@ mod tests {
         let (_, mut sender) = agent.next().await.split();
         sender.accept();
         sender.send_head(&Response::new(200, []).unwrap(), false).unwrap();
-        let writes = tokio::spawn(async move { sender.write(body).await.is_ok() });
+        let writes = tasks.spawn("writes", async move { sender.write(body).await.is_ok() });
         assert!(matches!(down.receiver.next().await, Part::Head(_)));
         until(|| {
             hub.link.tell_stalls();
