@@ -349,7 +349,12 @@ impl Context {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let shutdown = self.server.shutdown.clone();
-        let served = http2::Builder::new(Streams(self.server.tasks.clone()))
+        let mut http = http2::Builder::new(Streams(self.server.tasks.clone()));
+        if self.server.tls.is_some() {
+            // A browser asks for another protocol over HTTP/2 where it may (RFC 8441).
+            http.enable_connect_protocol();
+        }
+        let served = http
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(STREAM_WINDOW)

@@ -14,6 +14,7 @@
 mod handshake;
 mod pipe;
 
+pub(crate) use handshake::new_key;
 pub use handshake::{Answer, BadAnswer, BadRequest, Key, Subprotocol, judge, offers};
 pub use pipe::{Closed, Pipe, Role};
 

@@ -18,6 +18,7 @@ mod certificates;
 mod credentials;
 mod directory;
 mod exports;
+mod extended;
 mod fake_agent;
 mod harness;
 mod hooks;

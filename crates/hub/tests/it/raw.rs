@@ -22,14 +22,14 @@ use client::{Io, ask, dial, fields, key};
 const QUIET: Duration = Duration::from_millis(300);
 
 /// A hub, an agent with its services exposed as bytes, and who may reach them.
-struct Site {
-    hub: TestHub,
+pub(crate) struct Site {
+    pub(crate) hub: TestHub,
     workspace: Client,
     agent: Agent,
 }
 
 impl Site {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let hub = TestHub::start().await;
         let workspace = hub.workspace("root:acme").await;
         workspace.bind("relay", "root", "relay.strait.dev").await;
@@ -44,7 +44,7 @@ impl Site {
         Self { hub, workspace, agent }
     }
 
-    async fn token(&self, service: &str) -> String {
+    pub(crate) async fn token(&self, service: &str) -> String {
         token(&self.workspace, &format!("{service}.smith")).await
     }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Frame;
 use hyper::upgrade::OnUpgrade;
@@ -60,13 +60,25 @@ pub(crate) fn respond(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
         let protocol = message.upgrade.as_ref().ok_or(Failure::UpstreamProtocol)?;
-        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        fields.insert(http::header::UPGRADE, protocol.value().clone());
+        if let Some(accept) = &message.accept {
+            // The client cannot look whether a WebSocket was meant.
+            if fields.remove(SEC_WEBSOCKET_ACCEPT).as_ref() != Some(accept) {
+                return Err(Failure::UpstreamProtocol);
+            }
+            *response.status_mut() = StatusCode::OK;
+        } else {
+            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.insert(UPGRADE, protocol.value().clone());
+        }
         *response.headers_mut() = fields;
         question.tasks.spawn("upgraded", tunnel(on_upgrade, receiver, sender, live));
         return Ok(response);
     }
-    if message.upgrade.is_some() {
+    if message.accept.is_some() && status.is_success() {
+        // Over HTTP/2 that would say that the service switched.
+        return Err(Failure::UpgradeNotAllowed);
+    }
+    if message.upgrade.is_some() && message.accept.is_none() {
         // What the client sent behind its head is not a request that anybody decided about.
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }

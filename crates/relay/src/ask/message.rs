@@ -1,11 +1,12 @@
 //! A client's request: what of its head crosses.
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use strait_net::Incoming;
 use strait_net::traced::traceparent;
+use strait_runtime::Entropy;
 use strait_tunnel::{Field, HeadError, OpenHead, RequestParts, Tlvs};
 
 use crate::http::BadHead;
@@ -15,9 +16,10 @@ use crate::http::fields::{
 use crate::http::framing::{self, BodyLength};
 use crate::http::site::of_another_site;
 use crate::http::target::{Target, check_method};
-use crate::http::upgrade::{Protocol, asked};
+use crate::http::upgrade::{Protocol, asked, take_extended};
 use crate::message::Failure;
 use crate::services::is_safe;
+use crate::websocket::new_key;
 
 /// A head that is well formed, without what ends at this hop.
 pub(crate) struct Message {
@@ -27,6 +29,9 @@ pub(crate) struct Message {
     pub(crate) authority: HeaderValue,
     pub(crate) length: BodyLength,
     pub(crate) upgrade: Option<Protocol>,
+    /// Over HTTP/2 (RFC 8441), what a service that switches has to answer the key that was made
+    /// for it: the client sees neither.
+    pub(crate) accept: Option<HeaderValue>,
     /// The client waits for 100 before it sends its body.
     pub(crate) expects: bool,
     /// The client understands trailers.
@@ -45,11 +50,14 @@ pub(crate) struct Came {
     pub(crate) fields: HeaderMap,
     pub(crate) body: Incoming,
     on_upgrade: OnUpgrade,
+    /// It asked for a WebSocket over HTTP/2.
+    extended: bool,
 }
 
 impl Came {
     /// Looks how a request is framed, and takes out what belongs to its connection.
     pub(crate) fn take(mut request: Request<Incoming>) -> Result<Self, Failure> {
+        let extended = take_extended(&mut request);
         check_method(request.method())?;
         check_size(request.headers())?;
         let on_upgrade = hyper::upgrade::on(&mut request);
@@ -63,7 +71,18 @@ impl Came {
         let authority = framing::authority(parts.version, &parts.uri, &fields)?;
         let connection = remove_connection(&mut fields);
         let (version, method, uri) = (parts.version, parts.method, parts.uri);
-        Ok(Self { version, method, uri, authority, length, connection, fields, body, on_upgrade })
+        Ok(Self {
+            version,
+            method,
+            uri,
+            authority,
+            length,
+            connection,
+            fields,
+            body,
+            on_upgrade,
+            extended,
+        })
     }
 
     /// Whom it is for.
@@ -80,10 +99,19 @@ impl Came {
     pub(crate) fn into_message(
         mut self,
         target: String,
+        entropy: &dyn Entropy,
     ) -> Result<(Message, Incoming, Option<OnUpgrade>), Failure> {
         let fields = &mut self.fields;
         let expects = take_expect(fields)? && self.length != BodyLength::Empty;
-        let upgrade = asked(self.version, &self.method, &self.connection, self.length)?;
+        let upgrade = match self.extended {
+            true => Some(Protocol::websocket()),
+            false => asked(self.version, &self.method, &self.connection, self.length)?,
+        };
+        let accept = self.extended.then(|| {
+            let (key, accept) = new_key(entropy);
+            fields.insert(SEC_WEBSOCKET_KEY, key);
+            accept
+        });
         remove_identity(fields);
         fields.remove(HOST);
         if self.length == BodyLength::Empty {
@@ -96,6 +124,7 @@ impl Came {
             authority: self.authority,
             length: self.length,
             upgrade,
+            accept,
             expects,
             trailers: self.connection.trailers,
             fields: self.fields,

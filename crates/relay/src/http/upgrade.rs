@@ -4,7 +4,7 @@
 //! for. After any other answer it is an ordinary one, and what a client sent early is dropped:
 //! read as a request it would be one that nobody decided about (CVE-2018-1002105).
 
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 
 use super::BadHead;
 use super::fields::Connection;
@@ -28,6 +28,12 @@ impl Protocol {
     #[must_use]
     pub fn is_websocket(&self) -> bool {
         self.0.as_bytes().eq_ignore_ascii_case(b"websocket")
+    }
+
+    /// WebSocket.
+    #[must_use]
+    pub const fn websocket() -> Self {
+        Self(HeaderValue::from_static("websocket"))
     }
 
     fn of(value: &HeaderValue) -> Option<Self> {
@@ -74,6 +80,18 @@ pub fn asked(
     } else {
         Err(BadHead::Framing("a body before another protocol"))
     }
+}
+
+/// Makes of a request over HTTP/2 whose stream is to be a WebSocket (RFC 8441) the one of HTTP/1.1
+/// that it stands for, but for its fields: whether it was one.
+pub fn take_extended<B>(request: &mut Request<B>) -> bool {
+    let asked = request.extensions().get::<hyper::ext::Protocol>();
+    let is_one = *request.method() == Method::CONNECT
+        && asked.is_some_and(|own| own.as_str().eq_ignore_ascii_case("websocket"));
+    if is_one {
+        *request.method_mut() = Method::GET;
+    }
+    is_one
 }
 
 /// What an answer makes of the connection.
@@ -130,6 +148,24 @@ mod tests {
             let asked = asked(version, &method, &connection(upgrade), length);
             let asked = asked.map(|protocol| protocol.is_some()).map_err(|_| ());
             assert_eq!(asked, expected, "{version:?} {method} {upgrade} {length:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_http2_becomes_a_websocket_and_nothing_else() {
+        for (method, protocol, expected) in [
+            ("CONNECT", Some("websocket"), true),
+            ("CONNECT", Some("WebSocket"), true),
+            ("CONNECT", Some("connect-udp"), false),
+            ("CONNECT", None, false),
+            ("GET", Some("websocket"), false),
+        ] {
+            let mut request = Request::builder().method(method).body(()).unwrap();
+            if let Some(protocol) = protocol {
+                request.extensions_mut().insert(hyper::ext::Protocol::from_static(protocol));
+            }
+            assert_eq!(take_extended(&mut request), expected, "{method} {protocol:?}");
+            assert_eq!(request.method() == "GET", expected || method == "GET");
         }
     }
 

@@ -181,7 +181,9 @@ impl Front {
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
         let proved = !connection.certificates().is_empty();
-        let (mut head, incoming, upgrade) = Head::take(request, connection.peer(), proved)?;
+        let entropy = &*self.context.entropy;
+        let (mut head, incoming, upgrade) =
+            Head::take(request, connection.peer(), proved, entropy)?;
         name_parent(&mut head.message.fields, span);
         let caller = match self.who(&head, &name, certified) {
             Ok(caller) => Arc::new(caller),

@@ -59,7 +59,8 @@ impl Listener {
             Some(query) => format!("{}?{query}", target.path()),
             None => target.path().to_owned(),
         };
-        let (mut message, body, mut on_upgrade) = came.into_message(target)?;
+        let entropy = &*self.context.entropy;
+        let (mut message, body, mut on_upgrade) = came.into_message(target, entropy)?;
         if message.is_foreign() {
             return Err(Failure::CrossSite);
         }

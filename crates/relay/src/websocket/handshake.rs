@@ -99,7 +99,12 @@ impl Answer {
     /// Adds its fields.
     pub fn put(self, fields: &mut HeaderMap) {
         upgrade(fields);
-        fields.insert(SEC_WEBSOCKET_ACCEPT, self.accept);
+        fields.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        self.put_extended(fields);
+    }
+
+    /// Adds the fields of the 200 that says the same over HTTP/2 (RFC 8441 §5).
+    pub fn put_extended(self, fields: &mut HeaderMap) {
         let subprotocol = HeaderValue::from_static(self.subprotocol.as_str());
         fields.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
@@ -116,9 +121,7 @@ impl Key {
     /// A new one.
     #[must_use]
     pub fn new(subprotocol: Subprotocol, entropy: &dyn Entropy) -> Self {
-        let key = STANDARD.encode(random_16(entropy));
-        let key = HeaderValue::from_str(&key).expect("base64 is printable");
-        Self { key, subprotocol }
+        Self { key: new_key(entropy).0, subprotocol }
     }
 
     /// Adds the fields of the request.
@@ -147,6 +150,14 @@ impl Key {
         }
         Ok(())
     }
+}
+
+/// A new key, and what a server has to answer it.
+pub(crate) fn new_key(entropy: &dyn Entropy) -> (HeaderValue, HeaderValue) {
+    let key = STANDARD.encode(random_16(entropy));
+    let key = HeaderValue::from_str(&key).expect("base64 is printable");
+    let accept = accept(key.as_bytes());
+    (key, accept)
 }
 
 fn upgrade(fields: &mut HeaderMap) {

@@ -6,6 +6,7 @@ use http::{HeaderMap, Request};
 use hyper::upgrade::OnUpgrade;
 use strait_net::Incoming;
 use strait_net::traced::traceparent;
+use strait_runtime::Entropy;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 
 use super::who::Caller;
@@ -45,6 +46,7 @@ impl Head {
         request: Request<Incoming>,
         peer: SocketAddr,
         proved: bool,
+        entropy: &dyn Entropy,
     ) -> Result<(Self, Incoming, Option<OnUpgrade>), Failure> {
         let mut came = Came::take(request)?;
         let whole = came.target()?;
@@ -62,7 +64,7 @@ impl Head {
             BadCredentials::Two => Failure::CredentialsDiffer,
             BadCredentials::Malformed => Failure::CredentialInvalid,
         })?;
-        let (message, body, on_upgrade) = came.into_message(target)?;
+        let (message, body, on_upgrade) = came.into_message(target, entropy)?;
         let raw = raw(message.upgrade.as_ref(), &message.fields, &message.target)?;
         let is_foreign = message.is_foreign();
         let head =

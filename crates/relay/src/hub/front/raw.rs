@@ -30,10 +30,15 @@ pub(super) fn respond(
 ) -> Result<Response<Body>, Failure> {
     let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     live.answered(StatusCode::SWITCHING_PROTOCOLS, None);
+    let answer = crossing.head.raw.clone().ok_or(Failure::Internal)?;
+    if crossing.head.message.accept.is_some() {
+        answer.put_extended(response.headers_mut());
+    } else {
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        answer.put(response.headers_mut());
+    }
     let fields = response.headers_mut();
-    crossing.head.raw.clone().ok_or(Failure::Internal)?.put(fields);
     if let Ok(id) = HeaderValue::from_str(crossing.id) {
         fields.insert(REQUEST_ID, id);
     }
