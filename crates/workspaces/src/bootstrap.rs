@@ -1,5 +1,6 @@
 //! What a hub begins with: the workspace `root`, the exports that the hub itself provides, and
-//! the RBAC that holds everywhere. Run at every start; what is there stays.
+//! the RBAC that holds everywhere. Run at every start; what is there stays, but for the kinds of
+//! those exports: they become this version's, unless a newer one made them. Bindings follow.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use strait_api::well_known::{
 };
 use strait_machinery::json::Value;
 use strait_machinery::object;
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_store::{Key, ObjectName, ResourceId};
 use strait_types::{ClusterName, WorkspacePath};
@@ -21,8 +23,11 @@ use crate::controllers::{identity_hash, slice_status};
 use crate::rbac_defaults;
 use crate::seed::{self, Seed};
 
-/// Prefix of the names of the hub's own schemas. A changed schema gets a new one.
-const SCHEMA_PREFIX: &str = "v1";
+/// The version whose kinds an export of the hub's has; on it.
+const KINDS_OF: [&str; 3] = ["metadata", "annotations", "internal.strait.dev/kinds-of"];
+
+/// This version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Exports that the hub provides, in the workspace `root`.
 const EXPORTS: [(&str, &[KindFile]); 3] =
@@ -65,20 +70,27 @@ async fn ensure_export(
     let ids = system.tenancy.ids();
     let registry = &system.registry;
     let seed = Seed::new(registry, root);
+    let key = ids.export(root, name);
+    let export = system.tenancy.find(&key);
+    if let Some(export) = &export
+        && let Some(theirs) = export.to_value().str_at(&KINDS_OF).filter(|it| is_newer(it))
+    {
+        tracing::info!(export = name, version = theirs, "kinds of a newer version stay");
+        return Ok(());
+    }
     try_join_all(kinds.iter().map(|file| ensure_schema(system, &seed, file))).await?;
     let resources = kinds.iter().map(|file| {
         let spec = spec_of(file);
         object! {
             "name": spec.str_at(&["names", "plural"]).unwrap_or_default(),
             "group": spec.str_at(&["group"]).unwrap_or_default(),
-            "schema": schema_name(file),
+            "schema": schema_name(&spec, file),
             "storage": object!{"crd": Value::object()},
         }
     });
-    let resources: Value = resources.collect();
-    let key = ids.export(root, name);
-    if system.tenancy.find(&key).is_some() {
-        return Ok(());
+    let resources: Vec<Value> = resources.collect();
+    if let Some(export) = export {
+        return renew(system, &key, &export, resources).await;
     }
     let identity = crate::controllers::new_identity(registry);
     let now = registry.timestamp();
@@ -87,13 +99,14 @@ async fn ensure_export(
         "kind": "APIExport",
         "metadata": object!{"generation": 1},
         "spec": object!{
-            "resources": resources,
+            "resources": Value::Array(resources),
             "identity": object!{"secretRef": object!{"namespace": IDENTITY_NAMESPACE, "name": name}},
             "maximalPermissionPolicy": object!{"local": Value::object()},
         },
         "status": object!{"identityHash": identity_hash(identity.as_bytes())},
     };
     export.set(&["metadata", "annotations", PATH], root.as_str());
+    export.set(&KINDS_OF, VERSION);
     crate::controllers::set_condition(&mut export, "IdentityValid", ("True", "", ""), &now);
     let mut slice = births::endpoint_slice(name, &export);
     slice_status(&mut slice, &system.url, Some((root, name)), &now);
@@ -115,9 +128,42 @@ async fn ensure_export(
     Ok(())
 }
 
-/// The name that a schema of the hub's has.
-fn schema_name(file: &KindFile) -> String {
-    format!("{SCHEMA_PREFIX}.{}", file.name)
+/// Gives an export that is there the kinds of this version; what it has besides stays.
+async fn renew(
+    system: &Arc<System>,
+    key: &Key,
+    export: &Object,
+    mut resources: Vec<Value>,
+) -> Result<(), Status> {
+    let mut value = export.to_value();
+    let before = value.array_at(&["spec", "resources"]).to_vec();
+    let named =
+        |one: &Value| ["name", "group"].map(|field| one.str_at(&[field]).map(str::to_owned));
+    let own: Vec<_> = resources.iter().map(named).collect();
+    resources.extend(before.iter().filter(|one| !own.contains(&named(one))).cloned());
+    if resources != before {
+        tracing::info!(export = key.name.name(), version = VERSION, "it has this version's kinds");
+        let generation = value.at(&["metadata", "generation"]).and_then(Value::as_i64);
+        value.set(&["metadata", "generation"], generation.unwrap_or(0) + 1);
+        value.set(&["spec", "resources"], Value::Array(resources));
+    }
+    value.set(&KINDS_OF, VERSION);
+    system.replace(key, export, &value).await.map(drop)
+}
+
+/// Whether a version is newer than this one; what is no version is not.
+fn is_newer(version: &str) -> bool {
+    let numbers = |text: &str| -> Option<[u32; 3]> {
+        let mut parts = text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok());
+        Some([parts.next()??, parts.next()??, parts.next()??])
+    };
+    numbers(version).is_some_and(|theirs| numbers(VERSION).is_some_and(|own| theirs > own))
+}
+
+/// The name that a schema of the hub's has: another one once it is changed.
+fn schema_name(spec: &Value, file: &KindFile) -> String {
+    let hash = identity_hash(&spec.to_bytes());
+    format!("v{}.{}", &hash[..12], file.name)
 }
 
 /// A schema in `root`.
@@ -127,14 +173,15 @@ async fn ensure_schema(
     file: &KindFile,
 ) -> Result<(), Status> {
     let ids = system.tenancy.ids();
-    let (root, name) = (ClusterName::root(), schema_name(file));
+    let spec = spec_of(file);
+    let (root, name) = (ClusterName::root(), schema_name(&spec, file));
     let key = ids.schema(&root, &name);
     if system.tenancy.find(&key).is_none() {
         let schema = object! {
             "apiVersion": "apis.kcp.io/v1alpha1",
             "kind": "APIResourceSchema",
             "metadata": object!{"generation": 1},
-            "spec": spec_of(file),
+            "spec": spec,
         };
         let put = seed.put(&ids.schemas, &key.name, schema)?;
         seed::create(&system.registry, &root, vec![put], Vec::new()).await?;
@@ -183,4 +230,35 @@ async fn ensure_root(system: &Arc<System>, root: &ClusterName) -> Result<(), Sta
         bindings.push(births::new_binding(system, home, ROOT_TYPE_PATH, export).await?);
     }
     births::found(system, root, object, None, bindings, Vec::new()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_a_newer_version_are_told_by_its_numbers() {
+        for (version, expected) in [
+            (VERSION, false),
+            ("0.0.9", false),
+            ("999.0.0", true),
+            ("0.999.0-rc.1", true),
+            ("", false),
+            ("newest", false),
+            ("999.0", false),
+        ] {
+            assert_eq!(is_newer(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_changed_schema_has_another_name() {
+        let file = &RELAY[0];
+        let spec = spec_of(file);
+        let name = schema_name(&spec, file);
+        assert!(name.ends_with(".agents.relay.strait.dev") && name.starts_with('v'), "{name}");
+        let mut changed = spec;
+        changed.set(&["names", "singular"], "another");
+        assert_ne!(schema_name(&changed, file), name);
+    }
 }

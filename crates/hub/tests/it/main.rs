@@ -25,6 +25,7 @@ mod hooks;
 mod incoming;
 mod isolation;
 mod joining;
+mod kinds;
 mod raw;
 mod revoking;
 mod routing;
