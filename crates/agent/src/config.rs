@@ -7,6 +7,7 @@ use strait_relay::agent::FrontDoor;
 use strait_relay::token::JoinToken;
 
 use crate::files::{Files, Told};
+use crate::kept::State;
 use crate::relay::Environment;
 
 /// An agent's settings, checked.
@@ -16,6 +17,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What to join with; not looked at once joined.
     pub token: Option<JoinToken>,
+    /// What its identity is kept in, if not in the data directory.
+    pub state: Option<State>,
     /// Whether the data directory goes with this installation, as that of a pod does.
     pub ephemeral: bool,
     /// Where the hub is, if not where the token or the membership says.

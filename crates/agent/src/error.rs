@@ -8,6 +8,8 @@ use strait_relay::agent::{JoinError, MembershipError};
 use strait_runtime::DataDirError;
 use strait_runtime::fs::FsError;
 
+use crate::kept::KeptError;
+
 /// An agent cannot start, or cannot go on. For its operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +38,9 @@ pub enum AgentError {
     /// The membership file.
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// The Secret that has its state.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// A key or certificate.
     #[error(transparent)]
     Pki(#[from] PkiError),

@@ -1,22 +1,21 @@
 //! Becoming a member of a hub, and staying one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
-use strait_pki::{PkiError, PrivateKey};
+use strait_pki::PkiError;
 use strait_relay::agent::{Facts, FrontDoor, JoinError, Membership};
 use strait_relay::dial::{Way, Ways};
 use strait_relay::services::HubConfig;
 use strait_relay::token::JoinToken;
-use strait_runtime::{Backoff, Context, fs};
+use strait_runtime::{Backoff, Context};
 use strait_types::Report;
 use tokio::sync::Notify;
 
 use crate::AgentError;
-use crate::directory::Directory;
+use crate::kept::{Kept, KeptError};
 
 /// Waits between attempts to join.
 const JOIN_FIRST: Duration = Duration::from_millis(250);
@@ -25,9 +24,6 @@ const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// Waits between attempts to renew: two thirds of its life are over, there is time.
 const RENEW_FIRST: Duration = Duration::from_secs(60);
 const RENEW_LIMIT: Duration = Duration::from_secs(3600);
-
-/// A key file is small.
-const KEY_MAX: usize = 64 << 10;
 
 /// How often the certificate's age is looked at: a machine that slept must not wait out the rest.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -40,31 +36,32 @@ pub(crate) struct Member {
     ways: Ways,
     /// What the configuration says of the way to the hub.
     hub: Arc<ArcSwap<HubConfig>>,
-    file: PathBuf,
+    kept: Arc<Kept>,
     context: Context,
     /// The hub asks for a renewal.
     asked: Arc<Notify>,
 }
 
 impl Member {
-    /// The membership that is in the directory, or a new one by the token. Tries until the hub
+    /// The membership that is kept, or a new one by the token. Tries until the hub
     /// answers; `None` if the agent is to end first.
     pub(crate) async fn join(
-        directory: &Directory,
+        kept: Kept,
         token: Option<&JoinToken>,
         front_door: FrontDoor,
         (ways, hub): (Ways, HubConfig),
         facts: &Facts,
         context: &Context,
     ) -> Result<Option<Self>, AgentError> {
-        let file = directory.join("membership.json");
-        let known = match Membership::load(&file)? {
+        let known = match kept.membership()? {
             Some(known) if known.not_after < context.clock.now() => {
                 // It may still be renewed for some days.
                 let attempt = || front_door.renew(&known, (&ways, &hub));
                 match until_final(context, "renew", attempt, |_| {}).await {
                     Ok(Some(renewed)) => {
-                        renewed.save(&file)?;
+                        if kept.insist_on(&renewed, context).await?.is_none() {
+                            return Ok(None);
+                        }
                         Some(renewed)
                     }
                     Ok(None) => return Ok(None),
@@ -80,8 +77,7 @@ impl Member {
         let membership = match (known, token) {
             (Some(known), _) => known,
             (None, Some(token)) => {
-                let key_file = directory.join("join.key");
-                let key = join_key(&key_file)?;
+                let Some(key) = kept.join_key(context).await? else { return Ok(None) };
                 let attempt = || front_door.join(token, &key, facts, (&ways, &hub));
                 let waits = |request: &str| {
                     let command = format!("strait agent approve {}", request.replacen('.', "/", 1));
@@ -91,9 +87,9 @@ impl Member {
                 let Some(joined) = until_final(context, "join", attempt, waits).await? else {
                     return Ok(None);
                 };
-                joined.save(&file)?;
-                // The membership has it now; left behind it is a key that nothing uses.
-                drop(std::fs::remove_file(&key_file));
+                if kept.insist_on(&joined, context).await?.is_none() {
+                    return Ok(None);
+                }
                 tracing::info!(agent = joined.agent, hub = %joined.hub, workspace = joined.workspace, "joined");
                 joined
             }
@@ -104,8 +100,8 @@ impl Member {
         };
         let current = Arc::new(ArcSwap::from_pointee(membership));
         let (asked, hub) = (Arc::default(), Arc::new(ArcSwap::from_pointee(hub)));
-        let context = context.clone();
-        Ok(Some(Self { current, front_door, ways, hub, file, context, asked }))
+        let (kept, context) = (Arc::new(kept), context.clone());
+        Ok(Some(Self { current, front_door, ways, hub, kept, context, asked }))
     }
 
     /// The membership.
@@ -166,6 +162,10 @@ impl Member {
                     () = self.asked.notified() => asked = true,
                 }
             } else if let Err(error) = self.renew().await {
+                if let AgentError::Kept(lost @ KeptError::Lost(_)) = &error {
+                    tracing::error!(err = %Report(lost), "this agent ends: another is in its place");
+                    return self.context.shutdown.ask();
+                }
                 let left = self.now().not_after.duration_since(clock.now());
                 tracing::warn!(err = %Report(&error), ends_in_s = left.as_secs(), "the certificate cannot be renewed yet");
                 retry_at = clock.monotonic() + backoff.next().unwrap_or(RENEW_LIMIT);
@@ -180,8 +180,8 @@ impl Member {
     async fn renew(&self) -> Result<(), AgentError> {
         let by = (&self.ways, &**self.hub.load());
         let renewed = self.front_door.renew(&self.now(), by).await?;
-        // On disk first: the old certificate stays good meanwhile.
-        renewed.save(&self.file)?;
+        // Kept first: the old certificate stays good meanwhile.
+        self.kept.save(&renewed).await?;
         tracing::info!(not_after = %renewed.not_after, "certificate renewed");
         self.current.store(Arc::new(renewed));
         Ok(())
@@ -229,17 +229,4 @@ where
             () = tokio::time::sleep(wait) => {}
         }
     }
-}
-
-/// The key to join with. It is on disk before it is sent: after a crash the hub knows it again,
-/// and the token's one use is not lost.
-fn join_key(path: &std::path::Path) -> Result<PrivateKey, AgentError> {
-    match fs::read_capped(path, KEY_MAX) {
-        Ok(text) => return Ok(PrivateKey::from_pem(&String::from_utf8_lossy(&text))?),
-        Err(error) if error.io().kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    let key = PrivateKey::generate()?;
-    fs::write_atomic(path, key.to_pem()?.expose().as_bytes(), 0o600)?;
-    Ok(key)
 }

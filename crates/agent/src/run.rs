@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::directory::{self, Directory};
 use crate::error::AgentError;
 use crate::health;
+use crate::kept::Kept;
 use crate::member::Member;
 use crate::presence::Presence;
 use crate::relay::Relay;
@@ -49,8 +50,9 @@ pub async fn run(
     let checks = health::checks(&presence, &audit_slot, &tunnel_slot, &context.shutdown);
     let listeners = ServerMetrics::new(&context.metrics);
     serve_probes(&config, &directory, checks, &listeners, &context).await?;
+    let Some(kept) = Kept::open(&directory, config.state, &context).await? else { return Ok(()) };
     let facts = Facts {
-        instance: directory.id().clone(),
+        instance: kept.instance(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         ephemeral: config.ephemeral,
@@ -58,14 +60,14 @@ pub async fn run(
     let hub = config.told.relay.as_ref().map(|relay| relay.hub.clone()).unwrap_or_default();
     let by = (config.environment.ways(&context), hub);
     let token = config.token.as_ref();
-    let joined = Member::join(&directory, token, config.front_door, by, &facts, &context);
+    let joined = Member::join(kept, token, config.front_door, by, &facts, &context);
     let Some(member) = joined.await? else {
         return Ok(());
     };
     let membership = member.now();
     let store = open_journal(&directory, &context)?;
     let audit = AuditLog::open(
-        strait_audit::Options::new(directory.join("audit"), facts.instance.to_string()),
+        strait_audit::Options::new(directory.join("audit"), directory.id().to_string()),
         Box::new(StoreMirror(store.clone())),
         context.clock.clone(),
         &context.metrics,
@@ -94,7 +96,8 @@ pub async fn run(
         clients,
         hub,
         hub_id: membership.hub.clone(),
-        instance: facts.instance.clone(),
+        // The journal's, which says what was begun.
+        instance: directory.id().clone(),
         exec_dir: directory.join("exec"),
         launcher,
     };

@@ -105,6 +105,11 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "STRAIT_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<String>,
 
+    /// In a pod: Secret of its namespace to keep key and certificate in, so that a pod that is made
+    /// anew under the same name, as those of a StatefulSet are, goes on without a token
+    #[arg(long, env = "STRAIT_STATE_SECRET", value_name = "NAME")]
+    pub(crate) state_secret: Option<String>,
+
     /// YAML file of the services that the agent offers (AgentConfig) and of the requests that it
     /// does and for whom; may be given again. Services are applied again as the file changes
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE", value_delimiter = ',')]

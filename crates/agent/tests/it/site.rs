@@ -117,6 +117,7 @@ impl Site {
         let config = Config {
             data_dir: self.home.path().join("agent"),
             token: Some(self.token.parse().unwrap()),
+            state: None,
             ephemeral: false,
             front_door: FrontDoor::default(),
             health: "127.0.0.1:0".parse().unwrap(),

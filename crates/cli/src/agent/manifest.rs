@@ -19,6 +19,9 @@ use crate::settings::read_file;
 /// Everything but what differs from one agent to the next.
 const TEMPLATE: &str = include_str!("manifest.yaml");
 
+/// What comes before that where state is kept in a Secret.
+const STATE: &str = include_str!("state.yaml");
+
 /// A configuration that offers nothing yet.
 const NOTHING: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\nservices: []\n";
 
@@ -66,6 +69,11 @@ pub(super) struct ManifestArgs {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["ttl", "uses"])]
     existing_secret: Option<String>,
 
+    /// Keep the pods' keys and certificates in a Secret, so that pods that are made anew need no token: a
+    /// StatefulSet, and a role that reads and writes that Secret alone
+    #[arg(long)]
+    state_secret: bool,
+
     /// Print values of the chart charts/strait-agent instead
     #[arg(long)]
     helm: bool,
@@ -81,6 +89,7 @@ struct Wanted {
     image: String,
     replicas: u8,
     config: String,
+    state_secret: bool,
     token: Token,
 }
 
@@ -136,6 +145,7 @@ impl ManifestArgs {
             image: self.image.clone(),
             replicas: self.replicas,
             config,
+            state_secret: self.state_secret,
             token: Token::In(secret.unwrap_or_default().to_owned()),
         })
     }
@@ -161,7 +171,8 @@ impl Wanted {
             Token::New(_) => &own,
             Token::In(secret) => secret,
         };
-        let text = TEMPLATE
+        let state = if self.state_secret { STATE } else { "" };
+        let text = format!("{state}{TEMPLATE}")
             .replace("strait-agent-NAME", &own)
             .replace("NAMESPACE", &self.namespace)
             .replace("TOKEN-SECRET", secret);
@@ -170,14 +181,24 @@ impl Wanted {
             lines: vec![strait_types::Report(&error).to_string()],
         })?;
         let mut out = String::new();
-        for mut object in documents.into_iter().map(|one| one.value) {
+        let mut objects: Vec<Value> = documents.into_iter().map(|one| one.value).collect();
+        // What holds the others comes first.
+        objects.sort_by_key(|object| object.str_at(&["kind"]) != Some("Namespace"));
+        for mut object in objects {
+            let is_state = object.str_at(&["metadata", "name"]) == Some(&format!("{own}-state"));
             match (object.str_at(&["kind"]).unwrap_or_default(), &self.token) {
+                ("Secret", _) if is_state => {}
                 ("Secret", Token::In(_)) => continue,
                 ("Secret", Token::New(token)) => {
                     object.set(&["stringData", "token"], token.as_str());
                 }
                 ("ConfigMap", _) => object.set(&["data", "agent.yaml"], self.config.as_str()),
-                ("Deployment", _) => self.complete(&mut object),
+                ("Deployment", _) => {
+                    self.complete(&mut object);
+                    if self.state_secret {
+                        keep_state(&mut object, &own);
+                    }
+                }
                 _ => {}
             }
             let labels = ["metadata", "labels"];
@@ -212,12 +233,35 @@ impl Wanted {
             "image": object! {"repository": repository, "tag": tag},
             "config": self.config.as_str(),
         };
+        if self.state_secret {
+            values.set(&["stateSecret", "enabled"], true);
+        }
         match &self.token {
             Token::New(token) => values.set(&["token"], token.as_str()),
             Token::In(secret) => values.set(&["existingSecret"], secret.as_str()),
         }
         values
     }
+}
+
+/// Makes a StatefulSet of a Deployment, whose pods keep their names and find their state by them.
+fn keep_state(workload: &mut Value, own: &str) {
+    workload.set(&["kind"], "StatefulSet");
+    let pod = ["spec", "template", "spec"];
+    workload.set(&[pod[0], pod[1], pod[2], "automountServiceAccountToken"], true);
+    workload.remove(&["spec", "strategy"]);
+    // Nothing listens, so there is no Service of this name.
+    workload.set(&["spec", "serviceName"], own);
+    workload.set(&["spec", "podManagementPolicy"], "Parallel");
+    let at = [pod[0], pod[1], pod[2], "containers"];
+    let mut containers = workload.array_at(&at).to_vec();
+    for container in &mut containers {
+        let arguments = container.array_at(&["args"]).iter();
+        let arguments = arguments.filter(|own| own.as_str() != Some("--ephemeral")).cloned();
+        let state = Value::from(format!("--state-secret={own}-state"));
+        container.set(&["args"], arguments.chain([state]).collect::<Vec<Value>>());
+    }
+    workload.set(&at, containers);
 }
 
 /// Whether it can be the name of an image; what pulls it knows whether there is one.
@@ -267,6 +311,7 @@ mod tests {
             image: "strait:1".into(),
             replicas: 3,
             config: "a: NAMESPACE\n".into(),
+            state_secret: false,
             token,
         };
         let kinds = |text: &str| -> Vec<String> {
@@ -281,6 +326,19 @@ mod tests {
         assert!(!text.contains("-NAME") && !text.contains("TOKEN-SECRET"), "{text}");
         let text = wanted(Token::In("mine".into())).manifest().unwrap();
         assert!(!kinds(&text).contains(&"Secret".to_owned()) && text.contains("secretName: mine"));
+        let kept = Wanted { state_secret: true, ..wanted(Token::In("mine".into())) };
+        let text = kept.manifest().unwrap();
+        let all = "Namespace Secret Role RoleBinding ServiceAccount ConfigMap StatefulSet PodDisruptionBudget";
+        assert_eq!(kinds(&text).join(" "), all);
+        for (line, is_there) in [
+            ("--state-secret=strait-agent-smith-state", true),
+            ("automountServiceAccountToken: true", true),
+            ("--ephemeral", false),
+            ("maxSurge", false),
+        ] {
+            assert_eq!(text.contains(line), is_there, "{line} in {text}");
+        }
+        assert_eq!(kept.values().at(&["stateSecret", "enabled"]), Some(&true.into()));
         let values = wanted(Token::In("mine".into())).values();
         assert_eq!(values.str_at(&["existingSecret"]), Some("mine"));
         assert_eq!(values.str_at(&["image", "tag"]), Some("1"));

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use strait_agent::{Config, Environment, Files, FrontDoor, NoProxy};
+use strait_agent::{Config, Environment, Files, FrontDoor, NoProxy, State};
 use strait_pki::TrustBundle;
-use strait_types::Report;
+use strait_types::{Report, is_dns1123_subdomain};
 
 use super::RunArgs;
 use crate::exit::Failure;
@@ -12,6 +12,9 @@ use crate::settings::{Setting, read_file};
 
 pub(super) const DATA_DIR_DEFAULT: &str = "strait-agent";
 const HEALTH_DEFAULT: &str = "127.0.0.1:9102";
+
+/// Where a pod has its service account.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Largest token or CA file, bytes.
 const FILE_MAX: usize = 256 << 10;
@@ -43,10 +46,13 @@ pub(crate) fn read(args: &RunArgs) -> Result<Config, Failure> {
         .read()
         .map_err(|errors| mistakes.extend(errors.to_string().lines().map(str::to_owned)));
     let environment = proxy(variable, &mut mistakes);
+    let secret = args.state_secret.as_deref();
+    let state = secret.and_then(|secret| state(secret, variable, &mut mistakes));
     match (health, told) {
         (Some(health), Ok(told)) if mistakes.is_empty() => Ok(Config {
             data_dir: PathBuf::from(data_dir.text),
             token,
+            state,
             ephemeral: args.ephemeral,
             front_door: FrontDoor { address, ca },
             health,
@@ -82,6 +88,28 @@ fn proxy(variable: impl Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) 
     let no_proxy = either(["NO_PROXY", "no_proxy"]);
     let no_proxy = no_proxy.map_or_else(NoProxy::default, |(_, list)| NoProxy::new(&list));
     Environment { proxy, no_proxy }
+}
+
+/// Where a pod finds its API server and its service account.
+fn state(
+    secret: &str,
+    variable: impl Fn(&str) -> Option<String>,
+    mistakes: &mut Vec<String>,
+) -> Option<State> {
+    if !is_dns1123_subdomain(secret) {
+        mistakes.push(format!("--state-secret: {secret:?} is no name of a Secret"));
+        return None;
+    }
+    let told = |name: &str| variable(name).filter(|text| !text.is_empty());
+    let at = told("KUBERNETES_SERVICE_HOST").zip(told("KUBERNETES_SERVICE_PORT"));
+    let Some((host, port)) = at else {
+        let why = "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set";
+        mistakes.push(format!("--state-secret: this is no pod of a cluster: {why}"));
+        return None;
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let (secret, server) = (secret.to_owned(), format!("https://{host}:{port}"));
+    Some(State { secret, server, account: ACCOUNT.into() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "names in two spellings, which clap has not")]
@@ -161,6 +189,27 @@ mod tests {
             "agent.yaml:2",
         ] {
             assert!(lines.contains(expected), "{expected} in\n{lines}");
+        }
+    }
+
+    #[test]
+    fn a_pod_knows_its_api_server() {
+        for (secret, host, server, mistake) in [
+            ("state", "10.0.0.1", "https://10.0.0.1:443", ""),
+            ("state", "fd00::1", "https://[fd00::1]:443", ""),
+            ("state", "", "", "--state-secret: this is no pod"),
+            ("a/b", "10.0.0.1", "", "--state-secret: \"a/b\" is no name"),
+        ] {
+            let mut mistakes = Vec::new();
+            let find = |name: &str| match name {
+                "KUBERNETES_SERVICE_HOST" => Some(host.to_owned()),
+                "KUBERNETES_SERVICE_PORT" => Some("443".to_owned()),
+                _ => None,
+            };
+            let state = state(secret, find, &mut mistakes);
+            assert_eq!(state.map_or_else(String::new, |state| state.server), server);
+            assert!(mistakes.join("\n").starts_with(mistake), "{mistakes:?}");
+            assert_eq!(mistakes.is_empty(), mistake.is_empty());
         }
     }
 

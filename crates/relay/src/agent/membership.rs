@@ -73,17 +73,23 @@ impl Membership {
         let from = path.display().to_string();
         let malformed = |field| MembershipError::Malformed { from: from.clone(), field };
         let value = parse(&bytes).map_err(|_| malformed("JSON"))?;
-        let key = value.str_at(&["key"]).ok_or_else(|| malformed("key"))?.to_owned();
-        Self::read(&value, Redacted::new(key)).map(Some).map_err(malformed)
+        Self::from_value(&value).map(Some).map_err(malformed)
     }
 
-    /// Writes a file that only its owner reads, durably.
+    /// Reads what [`to_value`](Self::to_value) made.
     ///
     /// # Errors
-    /// The file cannot be written; the one before is whole then.
-    pub fn save(&self, path: &Path) -> Result<(), MembershipError> {
+    /// The name of the field that is missing or malformed.
+    pub fn from_value(value: &Value) -> Result<Self, &'static str> {
+        let key = value.str_at(&["key"]).ok_or("key")?.to_owned();
+        Self::read(value, Redacted::new(key))
+    }
+
+    /// All of it, the key included.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
         let hubs = self.addresses.iter().map(|address| object! {"addr": address.as_str()});
-        let value = object! {
+        object! {
             "hub": self.hub.as_str(),
             "hubs": hubs.collect::<Value>(),
             "ca": self.ca.as_str(),
@@ -94,8 +100,15 @@ impl Membership {
             "workspace": self.workspace.as_str(),
             "renewAt": self.renew_at.to_string(),
             "notAfter": self.not_after.to_string(),
-        };
-        fs::write_atomic(path, &value.to_pretty_bytes(), 0o600)?;
+        }
+    }
+
+    /// Writes a file that only its owner reads, durably.
+    ///
+    /// # Errors
+    /// The file cannot be written; the one before is whole then.
+    pub fn save(&self, path: &Path) -> Result<(), MembershipError> {
+        fs::write_atomic(path, &self.to_value().to_pretty_bytes(), 0o600)?;
         Ok(())
     }
 
