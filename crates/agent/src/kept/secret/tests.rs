@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use strait_machinery::json::parse;
-use strait_net::{Body, Limits, Server, ServerMetrics, handler, read_body};
+use strait_net::{Body, Incoming, Server, ServerMetrics, handler, read_body};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_runtime::{SystemClock, SystemEntropy};
 use strait_types::HubId;
@@ -100,13 +99,10 @@ impl Rig {
             let stored = shared.clone();
             async move { stored.answer(request).await }
         });
+        let metrics = ServerMetrics::new(&context.metrics);
         let api = Server {
             tls: Some(server_config(serving, &[], Arc::new(SystemClock)).unwrap()),
-            protocol: None,
-            limits: Limits::default(),
-            metrics: ServerMetrics::new(&context.metrics),
-            tasks: context.tasks.clone(),
-            shutdown: context.shutdown.clone(),
+            ..Server::plain(metrics, context.tasks.clone(), context.shutdown.clone())
         };
         context.tasks.spawn_daemon("api", api.serve(listener, answer));
         Self { stored, server, authority, context, home: TempDir::new().unwrap() }
