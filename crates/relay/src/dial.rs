@@ -12,6 +12,9 @@
 //! the old one is let go. Where the hub itself drains, the lane comes back within the time that the
 //! hub asks for. What the hub says decides nothing here but when to come back.
 //!
+//! Where all connections have much to send for some seconds, one more is made, and closed again once none
+//! has.
+//!
 //! Bounds: 8 connections, 16 addresses of a name, 5 s to connect, 10 s for each handshake, 30 s to
 //! end. Attempts never stop: a mistake on the hub heals without anybody at the agent.
 
@@ -21,6 +24,7 @@ mod error;
 mod known;
 mod lane;
 mod links;
+mod load;
 mod metrics;
 mod proxy;
 mod schedule;
@@ -48,6 +52,7 @@ use crate::link::control::Callable;
 use crate::link::{Acceptor, Memory};
 use lane::Lane;
 use links::Links;
+use load::Load;
 use metrics::DialMetrics;
 
 /// How often a hub that is reached inside WebSockets is tried without.
@@ -190,9 +195,10 @@ impl Tunnel {
         let shutdown = &inner.context.shutdown;
         let mut route = inner.setup.route.clone();
         let mut lanes: Vec<Running> = Vec::new();
+        let mut load = Load::default();
         while !shutdown.is_asked() {
-            let wanted = route.borrow_and_update().as_ref().map_or(0, |route| route.connections);
-            let wanted = usize::from(wanted);
+            let told = route.borrow_and_update().as_ref().map_or(0, |route| route.connections);
+            let wanted = usize::from(load.wanted(told));
             inner.status.send_modify(|status| status.wanted = wanted);
             for surplus in lanes.drain(wanted.min(lanes.len())..) {
                 surplus.stop.ask();
@@ -203,6 +209,7 @@ impl Tunnel {
             tokio::select! {
                 () = shutdown.asked() => {}
                 changed = route.changed() => if changed.is_err() { shutdown.asked().await },
+                () = self.until_load_changes(&mut load, told) => {}
             }
         }
         for lane in lanes {
@@ -212,6 +219,21 @@ impl Tunnel {
         let mut status = self.status();
         // Each connection has its own limit, which is shorter.
         drop(tokio::time::timeout(LEAVE_WITHIN, status.wait_for(|status| status.open == 0)).await);
+    }
+
+    /// Looks at the connections until there are to be more or fewer.
+    async fn until_load_changes(&self, load: &mut Load, told: u8) {
+        if told == 0 {
+            return std::future::pending().await;
+        }
+        let before = load.wanted(told);
+        while load.wanted(told) == before {
+            tokio::time::sleep(load::LOOK_EVERY).await;
+            let delays = self.0.links.lock().delays();
+            load.look(told, &delays);
+        }
+        let (wanted, configured) = (load.wanted(told), told);
+        tracing::info!(wanted, configured, "the hub is connected to as often as is needed");
     }
 
     fn lane(&self) -> Running {

@@ -25,6 +25,7 @@ mod traffic;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     life: watch::Sender<Life>,
+    /// Bytes that the transport was given and has not taken.
+    backlog: AtomicUsize,
 }
 
 /// The connection and whoever waits for it.
@@ -68,6 +71,8 @@ struct State {
     waiting: HashMap<StreamId, Waiting>,
     driver: Option<Waker>,
     traffic: Traffic,
+    /// The same of what leaves.
+    sent: Traffic,
     carried: Carried,
 }
 
@@ -120,11 +125,16 @@ impl Link {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let connection = Connection::new(side, config, clock.monotonic());
-        let (waiting, traffic) = (HashMap::new(), Traffic::default());
-        let carried = Carried::default();
-        let state = State { connection, waiting, driver: None, traffic, carried };
+        let (traffic, sent) = (Traffic::default(), Traffic::default());
+        let (waiting, carried) = (HashMap::new(), Carried::default());
+        let state = State { connection, waiting, driver: None, traffic, sent, carried };
         let life = watch::Sender::new(Life::default());
-        let shared = Arc::new(Shared { clock, state: Mutex::new(state), life });
+        let shared = Arc::new(Shared {
+            clock,
+            state: Mutex::new(state),
+            life,
+            backlog: AtomicUsize::new(0),
+        });
         (Self(shared.clone()), Driver::new(transport, shared, acceptor))
     }
 
@@ -239,6 +249,19 @@ impl Link {
     pub fn traffic(&self) -> u64 {
         let now = self.0.clock.monotonic();
         self.0.state.lock().traffic.lately(now)
+    }
+
+    /// How long what is sent now waits before it is on its way, at the speed of the last moments.
+    #[must_use]
+    pub fn queueing(&self) -> Duration {
+        let backlog = self.0.backlog.load(Ordering::Relaxed);
+        if backlog == 0 {
+            // What streams hold then waits for their readers.
+            return Duration::ZERO;
+        }
+        let now = self.0.clock.monotonic();
+        let state = self.0.state.lock();
+        state.sent.time_for(now, backlog.saturating_add(state.connection.usage().queued))
     }
 
     /// What the connection holds.

@@ -1,5 +1,7 @@
 //! The connections that take streams to the hub.
 
+use std::time::Duration;
+
 use crate::link::Link;
 
 /// Those that are ready, with numbers that are never used again.
@@ -29,6 +31,12 @@ impl Links {
         self.links.retain(|(own, _)| *own != number);
     }
 
+    /// How long what is sent waits at each that takes streams.
+    pub(super) fn delays(&self) -> Vec<Duration> {
+        let open = self.links.iter().filter(|(_, link)| link.is_open());
+        open.map(|(_, link)| link.queueing()).collect()
+    }
+
     pub(super) fn choose(&self, tried: &[u64]) -> Option<Chosen> {
         let open = || self.links.iter().filter(|(_, link)| link.is_open());
         let new = open().filter(|(number, _)| !tried.contains(number));
@@ -42,7 +50,6 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use strait_runtime::{Metrics, SystemClock, TaskSet};
     use strait_tunnel::{Class, Code, Config, Drain, OpenHead, RawHead, Role, Side, Tlvs};

@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -138,6 +139,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let sent = self.out.remaining().saturating_sub(before);
         state.traffic.add(now, sent);
         state.carried.sent += sent as u64;
+        state.sent.add(now, sent);
         let deadline = if due { state.connection.deadline() } else { deadline };
         state.look(&mut self.found);
         let closed = state.connection.is_closed();
@@ -171,6 +173,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
         }
+        self.shared.backlog.store(self.out.remaining(), Ordering::Relaxed);
         if self.unflushed && Pin::new(&mut self.io).poll_flush(context)?.is_ready() {
             self.unflushed = false;
         }

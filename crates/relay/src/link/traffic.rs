@@ -6,6 +6,9 @@ use std::time::Duration;
 /// After so long what has moved counts half.
 const HALF_LIFE: Duration = Duration::from_millis(250);
 
+/// How much of a steady flow counts, on average.
+const COUNTED: Duration = Duration::from_millis(375);
+
 /// Bytes that moved lately, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
@@ -25,6 +28,14 @@ impl Traffic {
     /// What counts at `now`.
     pub(super) fn lately(&self, now: Duration) -> u64 {
         self.left(now).0
+    }
+
+    /// How long so many bytes take at the speed of now; for ever where nothing moves.
+    pub(super) fn time_for(&self, now: Duration, bytes: usize) -> Duration {
+        let counted = u128::from(self.lately(now));
+        let nanos = (COUNTED.as_nanos() * bytes as u128).checked_div(counted);
+        let nanos = nanos.and_then(|nanos| u64::try_from(nanos).ok());
+        nanos.map_or(Duration::MAX, Duration::from_nanos)
     }
 
     /// What is left at `now`, and how often it was halved since.
@@ -61,5 +72,22 @@ mod tests {
         assert_eq!(traffic.lately(ms(0)), 1_501);
         traffic.add(Duration::MAX / 2, 7);
         assert_eq!(traffic.lately(Duration::MAX / 2), 7);
+    }
+
+    #[test]
+    fn what_waits_takes_as_long_as_it_did_lately() {
+        let ms = Duration::from_millis;
+        let mut traffic = Traffic::default();
+        assert_eq!(traffic.time_for(ms(0), 1), Duration::MAX);
+        // 100 bytes a millisecond.
+        for at in 0..5_000 {
+            traffic.add(ms(at), 100);
+        }
+        for at in [5_000, 5_100, 5_200] {
+            let took = traffic.time_for(ms(at), 10_000).as_millis();
+            assert!((70..=160).contains(&took), "{took} ms");
+        }
+        assert_eq!(traffic.time_for(ms(5_000), 0), Duration::ZERO);
+        assert_eq!(traffic.time_for(ms(1 << 30), 1), Duration::MAX, "nothing moves any more");
     }
 }

@@ -10,7 +10,7 @@ use strait_tunnel::{Class, Code, Drain, OpenHead, RawHead, Tlvs};
 
 use super::agent::{Agent, announcement, route};
 use super::hub::{Came, Hub, Manner, clock};
-use super::wire::wire;
+use super::wire::{narrow, wire};
 
 fn open(came: &Came) -> Stream {
     let head = OpenHead::Raw(RawHead::new(&Tlvs::default()).unwrap());
@@ -53,6 +53,28 @@ async fn so_many_connections_as_are_wanted_announce_and_take_streams() {
     assert_eq!(status.check(), Ok(()), "nobody wants one");
     agent.route.send_replace(Some(route(&hub.address.to_string(), 1)));
     hub.next().await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn another_connection_is_made_where_much_waits_to_be_sent() {
+    let mut hub = Hub::start(Manner::default()).await;
+    let route = route(&narrow(hub.address).await.to_string(), 1);
+    let mut agent = Agent::start(&hub.authority, route, None, |_| {});
+    let came = hub.next().await;
+    let (mut receiver, mut sender) = open(&came).split();
+    let sending = tokio::spawn(async move {
+        let much = Bytes::from(vec![1; 64 << 10]);
+        while sender.write(much.clone()).await.is_ok() {}
+    });
+    let reading =
+        tokio::spawn(async move { while matches!(receiver.next().await, Part::Data(_)) {} });
+    let status = agent.until(|status| status.wanted == 2).await;
+    assert_eq!(status.ready, 1, "{status:?}");
+    hub.next().await;
+    agent.until(|status| status.ready == 2).await;
+    sending.abort();
+    reading.abort();
     agent.end().await;
 }
 

@@ -1,9 +1,10 @@
 //! What stands between an agent and its hub.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 /// Forwards connections until it is told to stop, and then keeps them open and is silent.
@@ -27,6 +28,36 @@ pub(super) async fn wire(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
         }
     });
     (address, silence)
+}
+
+/// Forwards connections, and of what comes from who makes them no more than 400 KiB a second.
+pub(super) async fn narrow(to: SocketAddr) -> SocketAddr {
+    let socket = TcpSocket::new_v4().unwrap();
+    // What waits is to wait at its sender.
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(to).await.unwrap();
+            let (mut from, mut back) = near.into_split();
+            let (mut of_hub, mut to_hub) = far.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut of_hub, &mut back).await });
+            tokio::spawn(async move {
+                let mut turns = tokio::time::interval(Duration::from_millis(20));
+                let mut some = vec![0; 8 << 10];
+                while let Ok(count @ 1..) = from.read(&mut some).await {
+                    if to_hub.write_all(&some[..count]).await.is_err() {
+                        return;
+                    }
+                    turns.tick().await;
+                }
+            });
+        }
+    });
+    address
 }
 
 /// An HTTP proxy that connects to one place, whatever is asked for, if it is asked with this
