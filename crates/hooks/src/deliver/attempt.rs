@@ -98,7 +98,7 @@ pub(super) fn outgoing(
 
 /// The backend's own path, which is `base`, and the rest of the sender's; and so with queries.
 fn path(event: &Event, base: &PathAndQuery) -> Result<PathAndQuery, Unusable> {
-    if event.path.is_empty() && event.query.is_empty() {
+    if event.path.is_empty() && event.query.is_empty() && base.query() != Some("") {
         return Ok(base.clone());
     }
     if climbs(&event.path) {
