@@ -119,7 +119,8 @@ fn endpoint(name: &str, text: &str, path: &str) -> Result<Uri, String> {
 /// `name=value` pairs joined by commas, values percent-encoded.
 fn headers(name: &str, text: &str) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    for (at, pair) in pairs.enumerate() {
         let read = || {
             let (key, value) = pair.split_once('=')?;
             let key = HeaderName::from_bytes(key.trim().as_bytes()).ok()?;
@@ -128,10 +129,9 @@ fn headers(name: &str, text: &str) -> Result<HeaderMap, String> {
             value.set_sensitive(true);
             Some((key, value))
         };
+        // Any part of what is wrong may be a credential: its place is told, not its text.
         let (key, value) = read().ok_or_else(|| {
-            // Values are credentials.
-            let key = pair.split('=').next().unwrap_or_default();
-            format!("{name}: {key:?} is not NAME=VALUE, with the value percent-encoded")
+            format!("{name}: pair {} is not NAME=VALUE, with the value percent-encoded", at + 1)
         })?;
         headers.append(key, value);
     }
@@ -236,6 +236,18 @@ mod tests {
         let names: Vec<&str> = mistakes.iter().map(|own| own.split(':').next().unwrap()).collect();
         assert_eq!(names, [ENDPOINT, HEADERS, SAMPLER]);
         assert!(mistakes.iter().all(|own| !own.contains("hidden")), "{mistakes:?}");
+        for (text, at) in [
+            ("hidden", 1),
+            ("Bearer hidden", 1),
+            ("authorization: Bearer hidden==", 1),
+            ("a=1,,x-key hidden", 2),
+            ("a=1, x-key:hidden=,b=2", 2),
+            ("a=hidden%00", 1),
+        ] {
+            let mistakes = of(&[(ENDPOINT, "http://c"), (HEADERS, text)]).unwrap_err();
+            let told = format!("{HEADERS}: pair {at} is not NAME=VALUE");
+            assert!(mistakes[0].starts_with(&told) && !mistakes[0].contains("hidden"));
+        }
         for text in ["c:4318", "/v1/traces", "http://", "http://u:hidden@c", "not a url"] {
             let mistakes = of(&[(ENDPOINT, text)]).unwrap_err();
             assert!(mistakes[0].starts_with(ENDPOINT) && !mistakes[0].contains("hidden"));
