@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use strait_apiserver::decode::BODY_MAX;
 use strait_apiserver::negotiate::Format;
@@ -99,13 +99,18 @@ impl Service {
     ) -> Response<Body> {
         let (id, path) = (self.audit_id(&request), request.uri().path());
         let open = path == JOIN_PATH || path == RENEW_PATH;
-        let agents = || !Front::takes(path) && self.authenticator.agent(&connection).is_some();
-        if !open && !agents() {
+        let is_agent = self.authenticator.agent(&connection).is_some();
+        let mut response = if open || (is_agent && !Front::takes(path)) {
+            self.api(&connection, request, id).await
+        } else {
             let message = "inside a WebSocket agents join, renew and ask the API, and nobody else";
-            let refusal = refused(403, "NotServedHere", message);
-            return whole(refusal, Span::default(), id);
+            whole(refused(403, "NotServedHere", message), Span::default(), id)
+        };
+        if !is_agent {
+            // Nobody else keeps one of the places that there are.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.api(&connection, request, id).await
+        response
     }
 
     async fn api(
@@ -332,18 +337,17 @@ pub(crate) fn carry(
     inside: Inside,
     tasks: &TaskSet,
 ) -> Response<Body> {
-    let Some(turn) = inside.turn() else {
-        let mut response = Response::new(Body::from("too many agents connect at once\n"));
+    let (response, on_upgrade) = carriage::take(request);
+    let Some(on_upgrade) = on_upgrade else { return response };
+    let Some(place) = inside.place() else {
+        let mut response = Response::new(Body::from("too many agents are connected\n"));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     };
-    let (response, on_upgrade) = carriage::take(request);
-    if let Some(on_upgrade) = on_upgrade {
-        let peer = connection.peer();
-        tasks.spawn("carriage", async move {
-            inside.serve(turn, carriage::bytes(on_upgrade), peer).await;
-        });
-    }
+    let peer = connection.peer();
+    tasks.spawn("carriage", async move {
+        inside.serve(place, carriage::bytes(on_upgrade), peer).await;
+    });
     response
 }
 

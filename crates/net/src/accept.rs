@@ -208,6 +208,7 @@ impl Context {
             }
             Some(tls) => {
                 let acceptor = TlsAcceptor::from(tls.clone());
+                let stream = std::future::ready(Ok(stream));
                 let Some(stream) = self.handshake(acceptor, stream, peer).await else {
                     return;
                 };
@@ -266,16 +267,18 @@ impl Context {
         }
     }
 
-    async fn handshake<T>(
+    /// Secures a transport once it is there: until then it takes no turn.
+    pub(crate) async fn handshake<T>(
         &self,
         acceptor: TlsAcceptor,
-        stream: T,
+        transport: impl Future<Output = io::Result<T>>,
         peer: SocketAddr,
     ) -> Option<TlsStream<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let secured = async {
+            let stream = transport.await?;
             // Never closed, so never an error.
             let _turn = self.handshakes.acquire().await;
             acceptor.accept(stream).await
@@ -410,7 +413,7 @@ impl Context {
 }
 
 /// The result of a handshake that succeeds in time; others are counted.
-pub(crate) async fn in_time<T>(
+async fn in_time<T>(
     handshake: impl Future<Output = io::Result<T>>,
     limit: Duration,
     metrics: &ServerMetrics,

@@ -42,7 +42,7 @@ pub use egress::{Denied, EgressPolicy, Range};
 #[cfg(fuzzing)]
 pub use framing::fuzz_framing;
 pub use health::{NotLoopback, Probe, serve_health};
-pub use inside::{Inside, Turn};
+pub use inside::{Inside, InsidePlace};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Outgoing, Pool, PoolOptions, TlsSource};

@@ -274,6 +274,36 @@ async fn inside_a_websocket_agents_are_served_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn inside_a_websocket_only_agents_keep_their_connections() {
+    let site = Site::start().await;
+    let addresses = vec![site.hub.hub().address().to_string()];
+    let way = Way { addresses, transport: Transport::WebSocket, proxy_file: None };
+    for (client, path, keeps) in [
+        (&site.client, "/version", true),
+        (&site.hub.admin(), "/version", false),
+        (&site.hub.anonymous(), "/version", false),
+        (&site.hub.anonymous(), "/relay/v1/join", false),
+        (&site.hub.anonymous(), "/relay/v1/renew", false),
+    ] {
+        let tls = client.tls_for(&[HTTP_PROTOCOL]);
+        let (_, mut io) = ways().connect(&way, tls).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: hub\r\n\r\n");
+        io.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(io.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert_eq!(!head.contains("connection: close"), keeps, "{path}: {head}");
+        if !keeps {
+            let mut rest = Vec::new();
+            let ended = tokio::time::timeout(PATIENCE, io.read_to_end(&mut rest)).await;
+            ended.expect("the hub ends it").unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_hub_directly_takes_websockets_too_and_no_strangers() {
     let site = Site::start().await;
     let mut status = site.connect(site.hub.hub().address(), Transport::WebSocket);
