@@ -100,7 +100,9 @@ impl Service {
         let (id, path) = (self.audit_id(&request), request.uri().path());
         let open = path == JOIN_PATH || path == RENEW_PATH;
         let is_agent = self.authenticator.agent(&connection).is_some();
-        let mut response = if open || (is_agent && !Front::takes(path)) {
+        // A certificate that proves nothing may be an agent's that has ended: the API says why.
+        let may_ask = || is_agent || self.authenticator.user(&connection).is_err();
+        let mut response = if open || (!Front::takes(path) && may_ask()) {
             self.api(&connection, request, id).await
         } else {
             let message = "inside a WebSocket agents join, renew and ask the API, and nobody else";

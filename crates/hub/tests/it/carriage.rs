@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Request, Response, header};
 use jiff::{Timestamp, ToSpan as _};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -16,7 +16,7 @@ use strait_relay::dial::{Announcement, Member, NoProxy, Route, Setup, Status, Tu
 use strait_relay::link::{Memory, Part, Stream};
 use strait_relay::services::{HubConfig, Transport};
 use strait_relay::{HTTP_PROTOCOL, TUNNEL_PROTOCOL};
-use strait_runtime::{Context, SystemClock, SystemEntropy};
+use strait_runtime::{Context, ManualClock, SystemClock, SystemEntropy};
 use strait_tunnel::{Config, OpenHead, Role};
 use strait_types::HubId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
@@ -248,15 +248,6 @@ async fn an_agent_joins_and_renews_through_what_ends_tls() {
 #[tokio::test]
 async fn inside_a_websocket_agents_are_served_and_nobody_else() {
     let site = Site::start().await;
-    let addresses = vec![site.hub.hub().address().to_string()];
-    let way = Way { addresses, transport: Transport::WebSocket, proxy_file: None };
-    let ask = async |client: &Client, path: &str| {
-        let (address, io) = ways().connect(&way, client.tls_for(&[HTTP_PROTOCOL])).await.unwrap();
-        let request = Request::get(format!("https://{address}{path}")).body(Bytes::new());
-        let limits = CallLimits { connect: PATIENCE, total: PATIENCE, response_bytes: 1 << 20 };
-        let answer = call_over(io, request.unwrap(), &limits).await.unwrap();
-        answer.status().as_u16()
-    };
     let own = "/clusters/root:acme/apis/relay.strait.dev/v1alpha1/agents/smith";
     let service = "/clusters/root:acme/services/relay/smith/echo/";
     for (client, path, status) in [
@@ -269,8 +260,37 @@ async fn inside_a_websocket_agents_are_served_and_nobody_else() {
         (&site.hub.anonymous(), "/relay/v1/join", 405),
         (&site.hub.anonymous(), "/relay/v1/renew", 405),
     ] {
-        assert_eq!(ask(client, path).await, status, "{path}");
+        let answer = inside(&site.hub, client, path).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn inside_a_websocket_an_agent_is_told_when_its_certificate_ended() {
+    let clock = Arc::new(ManualClock::new(Timestamp::now()));
+    let hub = TestHub::start_at(clock.clone()).await;
+    make_agent(&hub.admin(), "smith", "{certificateTTL: 1h}").await;
+    let join = crate::joining::token(&hub.admin(), "smith", "{}").await;
+    let agent = Installation::new().join(&hub, &join).await;
+    clock.advance(Duration::from_secs(2 * 24 * 3600));
+    let own = "/clusters/root/apis/relay.strait.dev/v1alpha1/agents/smith";
+    let directly = agent.below("").get(own).await.refused(401, "Unauthorized");
+    let answer = inside(&hub, &agent, own).await;
+    assert_eq!(answer.status(), 401);
+    let said = String::from_utf8_lossy(answer.body()).into_owned();
+    assert!(directly.contains("expired") && said.contains(&directly), "{directly}: {said}");
+    let service = "/clusters/root/services/relay/smith/echo/";
+    assert_eq!(inside(&hub, &agent, service).await.status(), 403);
+}
+
+/// What a hub answers inside a WebSocket.
+async fn inside(hub: &TestHub, client: &Client, path: &str) -> Response<Bytes> {
+    let addresses = vec![hub.hub().address().to_string()];
+    let way = Way { addresses, transport: Transport::WebSocket, proxy_file: None };
+    let (address, io) = ways().connect(&way, client.tls_for(&[HTTP_PROTOCOL])).await.unwrap();
+    let request = Request::get(format!("https://{address}{path}")).body(Bytes::new());
+    let limits = CallLimits { connect: PATIENCE, total: PATIENCE, response_bytes: 1 << 20 };
+    call_over(io, request.unwrap(), &limits).await.unwrap()
 }
 
 #[tokio::test]
