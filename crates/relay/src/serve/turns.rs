@@ -65,6 +65,8 @@ impl Turns {
             if state.take(peer.as_ref()) {
                 return Some(Turn { turns: self.clone(), peer });
             }
+            // Where no turn comes back, this is what forgets those that wait no more.
+            state.waiting.retain(|one| !one.told.is_closed());
             let (told, waits) = oneshot::channel();
             state.waiting.push_back(Waiting { peer, told });
             waits
@@ -209,6 +211,20 @@ mod tests {
         drop(own);
         drop(waits);
         assert!(turns.try_take(Some("c")).is_some());
+    }
+
+    #[test]
+    fn who_waits_no_more_is_forgotten_though_no_turn_comes_back() {
+        let turns = Turns::new(1);
+        let held = turns.try_take(None).unwrap();
+        let mut waits = Box::pin(turns.take(Some("patient")));
+        assert!(waits.as_mut().now_or_never().is_none());
+        for _ in 0..10_000 {
+            assert!(turns.take(Some("hasty")).now_or_never().is_none());
+            assert!(turns.0.lock().waiting.len() <= 2);
+        }
+        drop(held);
+        assert!(waits.now_or_never().flatten().is_some());
     }
 
     proptest! {
