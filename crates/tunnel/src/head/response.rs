@@ -181,7 +181,9 @@ impl Head {
         }
         field::check(&block[at + PREFIX..], None)?;
         Ok(match status {
-            0 => Self::Trailers(Trailers { block: block.slice(at..) }),
+            // Of their own: extensions that nobody counts must not be kept alive.
+            0 if at > 0 => Self::Trailers(Trailers { block: Bytes::copy_from_slice(&block[at..]) }),
+            0 => Self::Trailers(Trailers { block }),
             _ => Self::Response(Response { block, at }),
         })
     }
@@ -309,6 +311,23 @@ mod tests {
                 Head::Trailers(_) => panic!("{bytes:?}"),
             });
             assert_eq!(read, expected, "{bytes:?}");
+        }
+    }
+
+    /// What is counted of a head is all that it keeps in memory.
+    #[test]
+    fn a_head_keeps_no_more_bytes_than_its_block_has() {
+        let extensions = [&[0, 68, 0, 4, 0, 64][..], &[0; 64]].concat();
+        for (status, extended) in [(200u16, false), (200, true), (0, false), (0, true)] {
+            let extensions = if extended { &extensions[..] } else { &[] };
+            let whole = Bytes::from([extensions, &status.to_be_bytes()].concat());
+            let head = Head::parse(whole.clone(), extended).unwrap();
+            let counted = match &head {
+                Head::Response(response) => response.block().len(),
+                Head::Trailers(trailers) => trailers.block().len(),
+            };
+            let kept = if whole.is_unique() { counted } else { whole.len() };
+            assert_eq!(counted, kept, "{status} {extended}");
         }
     }
 
