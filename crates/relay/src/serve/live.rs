@@ -55,6 +55,15 @@ impl Side {
             Self::Hub => HUB,
         }
     }
+
+    /// Who shares a service with others: a workspace, beside the hub. Its agents are one, however
+    /// many it makes. Behind an agent it is the hub that knows people apart.
+    const fn sharing<'w>(&self, who: &'w Identity) -> Option<&'w str> {
+        match self {
+            Self::Agent(_) => None,
+            Self::Hub => Some(who.ws.as_str()),
+        }
+    }
 }
 
 /// A service under its present settings.
@@ -138,21 +147,12 @@ impl Live {
     /// A place among the streams that are not accepted yet, for as long as it is held; none where
     /// too many wait.
     pub(super) fn wait(&self, who: &Identity) -> Option<Turn> {
-        self.kept.waiting.try_take(self.sharing(who))
+        self.kept.waiting.try_take(self.context.side.sharing(who))
     }
 
     /// A turn among the streams of this service; none where it does not come in time.
     pub(super) async fn turn(&self, who: &Identity) -> Option<Turn> {
-        tokio::time::timeout(TURN, self.turns.take(self.sharing(who))).await.ok()?
-    }
-
-    /// Who shares the service with others: agents, of their hub. Behind an agent it is the hub
-    /// that knows people apart.
-    const fn sharing<'w>(&self, who: &'w Identity) -> Option<&'w str> {
-        match self.context.side {
-            Side::Agent(_) => None,
-            Side::Hub => Some(who.user.as_str()),
-        }
+        tokio::time::timeout(TURN, self.turns.take(self.context.side.sharing(who))).await.ok()?
     }
 
     /// What the hub is told where a stream waits for its turn too long: how many run. Nothing was
@@ -202,4 +202,22 @@ fn pool(name: &str, http: &HttpTarget, context: &Context) -> Pool {
     let dialer = Dialer { service: name.to_owned(), place, tls, reach };
     let Context { clock, tasks, metrics, .. } = context.clone();
     Pool::new(dialer, http.protocol, clock, tasks, metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_the_hub_is_shared_by_workspaces_and_not_by_their_agents() {
+        let who = |user: &str, ws: &str| {
+            let json = format!(r#"{{"user":"{user}","ws":"{ws}"}}"#);
+            Identity::parse(json.as_bytes()).unwrap()
+        };
+        let [one, other, apart] = [who("a", "1x"), who("b", "1x"), who("c", "2y")];
+        let [hub, agent] = [Side::Hub, Side::Agent("smith".into())];
+        assert_eq!(hub.sharing(&one), hub.sharing(&other));
+        assert_ne!(hub.sharing(&one), hub.sharing(&apart));
+        assert_eq!(agent.sharing(&one), None);
+    }
 }
