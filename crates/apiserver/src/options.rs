@@ -1,11 +1,15 @@
 //! Options of writes, out of query parameters and, for deletions, the body.
 
-use strait_machinery::builtin;
+use bytes::Bytes;
+use http::HeaderMap;
+use strait_machinery::builtin::{self, unrecognized};
 use strait_machinery::field::FieldError;
 use strait_machinery::go_text::is_print;
 use strait_machinery::json::{Path, Value};
 use strait_machinery::status::Status;
 
+use crate::decode;
+use crate::negotiate::content_type;
 use crate::query::Query;
 
 /// What to do about fields that the server does not know
@@ -79,6 +83,22 @@ impl WriteOptions {
 }
 
 impl DeleteOptions {
+    /// Reads the options out of a request.
+    ///
+    /// # Errors
+    /// As of [`parse`](Self::parse) and [`decode::object`], and 400 for a body of another kind.
+    pub fn read(query: &Query, headers: &HeaderMap, body: &Bytes) -> Result<Self, Status> {
+        if body.is_empty() {
+            return Self::parse(query, None);
+        }
+        let decoded = decode::object(content_type(headers), body, "DeleteOptions")?;
+        let kind = decoded.value.str_at(&["kind"]).unwrap_or_default();
+        if !matches!(kind, "" | "DeleteOptions") {
+            return Err(unrecognized("DeleteOptions", &format!("it is a {kind}"), body));
+        }
+        Self::parse(query, Some(decoded.value))
+    }
+
     /// Reads the options of a deletion; a body wins over the query.
     ///
     /// # Errors

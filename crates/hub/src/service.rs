@@ -18,8 +18,7 @@ use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Incoming, Inside, Io, read_body};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
-    Answer, Certified, Credentials, Front, JoinRequest, Joining, LiveAsked, LivePath, RenewRequest,
-    Tunnels,
+    Answer, Certified, Credentials, Front, JoinRequest, Joining, LivePath, RenewRequest, Tunnels,
 };
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, Span, TaskSet, Tracer, random_16};
@@ -187,21 +186,18 @@ impl Service {
             Ok(routed) => {
                 let query = Query::parse(request.uri().query().unwrap_or_default());
                 traced::about(span, &*routed.view, (request.method(), &routed.path), &query);
-                if let Some(live) = LivePath::of(&routed.path) {
-                    let asked = LiveAsked {
-                        method: request.method(),
-                        path: &live,
-                        query: &query,
-                        headers: request.headers(),
-                    };
-                    let answer = self.front.live_objects(&*routed.view, &user, &asked).await;
+                let live = LivePath::of(&routed.path);
+                let request = match read(request, routed.path).await {
+                    Ok(request) => request,
+                    Err(status) => return respond::status(&status, Format::JSON),
+                };
+                if let Some(live) = live {
+                    let answer = self.front.live_objects(&*routed.view, &user, &live, &request);
+                    let answer = answer.await;
                     return answer.unwrap_or_else(|status| respond::status(&status, Format::JSON));
                 }
                 let recheck = self.recheck(connection, &path, query);
-                match read(request, routed.path).await {
-                    Ok(request) => self.server.answer(routed.view, user, request, recheck).await,
-                    Err(status) => respond::status(&status, Format::JSON),
-                }
+                self.server.answer(routed.view, user, request, recheck).await
             }
             Err(status) => respond::status(&status, Format::JSON),
         }

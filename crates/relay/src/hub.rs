@@ -25,9 +25,7 @@ pub use behaviour::{Handlers, extras};
 pub use call::{Call, CallFailed, CallTarget, Called};
 pub use connections::Connections;
 pub use credentials::{Caller, Credentials};
-pub use front::{
-    Certificate, Certified, Front, Live, LiveAsked, LivePath, Recorded, Recorder, STREAMS_PATH,
-};
+pub use front::{Certificate, Certified, Front, Live, LivePath, Recorded, Recorder, STREAMS_PATH};
 pub use join::{Answer, JoinRequest, Joining, RENEW_GRACE, RenewRequest};
 pub use presence::watch_presence;
 pub use revocations::OnRevocation;

@@ -3,7 +3,6 @@
 use futures_util::future;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode};
-use strait_machinery::builtin::unrecognized;
 use strait_machinery::json::Value;
 use strait_machinery::object;
 use strait_machinery::status::{Details, Status};
@@ -146,15 +145,7 @@ impl Request<'_> {
     }
 
     fn delete_options(&self) -> Result<DeleteOptions, Status> {
-        if self.body.is_empty() {
-            return DeleteOptions::parse(self.query, None);
-        }
-        let body = decode::object(content_type(self.headers), self.body, "DeleteOptions")?;
-        let kind = body.value.str_at(&["kind"]).unwrap_or_default();
-        if !matches!(kind, "" | "DeleteOptions") {
-            return Err(unrecognized("DeleteOptions", &format!("it is a {kind}"), self.body));
-        }
-        DeleteOptions::parse(self.query, Some(body.value))
+        DeleteOptions::read(self.query, self.headers, self.body)
     }
 }
 

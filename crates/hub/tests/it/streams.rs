@@ -132,6 +132,35 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_is_only_tried_or_has_conditions_cuts_nothing() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let alice = &acme.alice;
+    let _open = stay(alice, &mut agent, CI).await;
+    let name = streams(alice).await[0].str_at(&["metadata", "name"]).unwrap().to_owned();
+    let [one, many] = [format!("/{name}?"), "?fieldSelector=spec.user%3Dalice&".to_owned()];
+    for (which, query, options, code) in [
+        (&one, "dryRun=All", "", 200),
+        (&many, "dryRun=All", "", 200),
+        (&one, "", "{kind: DeleteOptions, apiVersion: v1, dryRun: [All]}", 200),
+        (&many, "", "{dryRun: [All]}", 200),
+        (&one, "dryRun=x", "", 422),
+        (&one, "", "{dryRun: All}", 400),
+        (&one, "", "{kind: Pod, apiVersion: v1}", 400),
+        (&one, "", "{preconditions: {uid: u}}", 400),
+        (&many, "", "{preconditions: {resourceVersion: '1'}}", 400),
+    ] {
+        let path = format!("{STREAMS_PATH}{which}{query}");
+        let options = Some(options).filter(|options| !options.is_empty()).map(yaml);
+        let answer = alice.send(Method::DELETE, &path, options.as_ref()).await;
+        assert_eq!(answer.status, code, "{path} {options:?}");
+    }
+    assert_eq!(streams(alice).await.len(), 1);
+    // Before a stream is cut that is recorded.
+    assert!(audited(&acme, "relay.stream.cut").is_empty());
+}
+
+#[tokio::test]
 async fn streams_are_a_kind_of_each_workspace_with_agents() {
     let acme = Acme::new().await;
     let mut agent = acme.smith().await;

@@ -47,7 +47,7 @@ use head::Head;
 use live::Entry;
 pub use live::Live;
 pub use streams::STREAMS_PATH;
-pub use unstored::{LiveAsked, LivePath};
+pub use unstored::LivePath;
 use who::{Caller, Exposure};
 
 /// Streams at once: of one credential, to one agent, of the hub.

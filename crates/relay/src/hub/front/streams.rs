@@ -69,8 +69,8 @@ impl Found {
 }
 
 impl Front {
-    /// The streams that are asked for, and what the page ends with. Those to be deleted are cut,
-    /// once that is recorded.
+    /// The streams that are asked for, and what the page ends with. They are cut where that is
+    /// meant, once it is recorded.
     ///
     /// # Errors
     /// There is no such stream, or it cannot be recorded.
@@ -79,13 +79,14 @@ impl Front {
         view: &dyn View,
         user: &User,
         (verb, name, query): (&str, Option<&str>, &Query),
+        cuts: bool,
     ) -> Result<(Vec<Value>, Option<u64>), Status> {
         let mut streams = match name {
             Some(name) => vec![self.stream(view, name)?],
             None => self.selected(view, query, verb == "delete")?,
         };
         let next = if verb == "list" { page(&mut streams, query)? } else { None };
-        if verb == "delete" {
+        if cuts {
             self.cut(user, &streams).await?;
         }
         let (wall, now) = (self.context.clock.now(), self.context.clock.monotonic());

@@ -1,8 +1,9 @@
 //! Kinds of a workspace that are stored nowhere: streams that are open, and what the connections
 //! of agents carry. A view of a workspace has those of that workspace only.
 
-use http::{HeaderMap, Method};
-use strait_apiserver::{ApiResponse, Query, Unstored, View, forbidden, respond};
+use http::Method;
+use strait_apiserver::options::DeleteOptions;
+use strait_apiserver::{ApiRequest, ApiResponse, Query, Unstored, View, forbidden, respond};
 use strait_auth::{Attributes, ResourceRequest, User};
 use strait_machinery::selector::{FieldSelector, LabelSelector};
 use strait_machinery::status::Status;
@@ -53,18 +54,6 @@ impl LivePath {
     }
 }
 
-/// What is asked of such a kind.
-pub struct LiveAsked<'a> {
-    /// How.
-    pub method: &'a Method,
-    /// Of which.
-    pub path: &'a LivePath,
-    /// Selectors and the like.
-    pub query: &'a Query,
-    /// What the client takes.
-    pub headers: &'a HeaderMap,
-}
-
 impl Front {
     /// Answers what is asked of these kinds: GET shows objects, DELETE cuts streams.
     ///
@@ -74,10 +63,10 @@ impl Front {
         &self,
         view: &dyn View,
         user: &User,
-        asked: &LiveAsked<'_>,
+        LivePath { kind, name }: &LivePath,
+        ApiRequest { method, query, headers, body, .. }: &ApiRequest,
     ) -> Result<ApiResponse, Status> {
-        let LiveAsked { path: LivePath { kind, name }, query, headers, .. } = *asked;
-        let verb = match (asked.method, name, kind) {
+        let verb = match (method, name, kind) {
             // They change with each byte that passes: there is nothing to follow.
             (&Method::GET, None, _) if query.flag("watch") => {
                 return Err(Status::method_not_allowed());
@@ -103,7 +92,14 @@ impl Front {
         let now = self.context.clock.now();
         let unstored = Unstored::choose(resource, (query, headers), now)?;
         let (mut found, next) = match kind {
-            Kind::Streams => self.streams(view, user, (verb, name.as_deref(), query)).await?,
+            Kind::Streams => {
+                let cuts = verb == "delete" && {
+                    let options = DeleteOptions::read(query, headers, body)?;
+                    check_preconditions(&options)?;
+                    !options.dry_run
+                };
+                self.streams(view, user, (verb, name.as_deref(), query), cuts).await?
+            }
             Kind::AgentMetrics => (self.agent_metrics(view, name.as_deref(), query)?, None),
         };
         if name.is_some()
@@ -115,6 +111,14 @@ impl Front {
         let metadata = ListMeta { continue_token, ..ListMeta::default() };
         Ok(respond::compress(unstored.list(&metadata, found)?, headers))
     }
+}
+
+fn check_preconditions(options: &DeleteOptions) -> Result<(), Status> {
+    if options.uid.is_some() || options.resource_version.is_some() {
+        let why = "a stream has no uid and no resourceVersion that a precondition could name";
+        return Err(Status::bad_request(why));
+    }
+    Ok(())
 }
 
 /// Which objects a client wants. None of them has labels.
