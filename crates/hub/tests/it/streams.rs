@@ -97,6 +97,9 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
     }
     assert!(!stream.to_string().contains("secret"), "{stream}");
     assert_eq!(stream.at(&["status", "code"]), Some(&200.into()));
+    let spelt = STREAMS_PATH.replace("/streams", "/%73treams");
+    let same = alice.get(&spelt).await.expect(200);
+    assert_eq!(same.array_at(&["items"]).len(), 1, "{same}");
     let one = format!("{STREAMS_PATH}/{}", stream.str_at(&["metadata", "name"]).unwrap());
     assert_eq!(alice.get(&one).await.expect(200).at(&["spec"]), stream.at(&["spec"]));
 

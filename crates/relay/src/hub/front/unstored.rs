@@ -3,7 +3,9 @@
 
 use http::Method;
 use strait_apiserver::options::DeleteOptions;
-use strait_apiserver::{ApiRequest, ApiResponse, Query, Unstored, View, forbidden, respond};
+use strait_apiserver::{
+    ApiRequest, ApiResponse, Query, Target, Unstored, View, forbidden, respond,
+};
 use strait_auth::{Attributes, ResourceRequest, User};
 use strait_machinery::selector::{FieldSelector, LabelSelector};
 use strait_machinery::status::Status;
@@ -40,17 +42,18 @@ impl LivePath {
     /// Whether a path, below a workspace, is one of these kinds.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let rest = path.strip_prefix("/apis/")?.strip_prefix(GROUP)?;
-        let rest = rest.strip_prefix('/')?.strip_prefix(VERSION)?.strip_prefix('/')?;
-        let (resource, name) = match rest.split_once('/') {
-            Some((_, name)) if name.is_empty() || name.contains('/') => return None,
-            Some((resource, name)) => (resource, Some(name.to_owned())),
-            None => (rest, None),
+        // Read as the API server reads it: what one of them took for another kind, the other would
+        // look for among stored objects.
+        let Target::Resource(target) = Target::parse(&Method::GET, path, &Query::default()) else {
+            return None;
         };
+        let place = (&*target.group, &*target.version, &*target.namespace, &*target.subresource);
+        if place != (GROUP, VERSION, "", "") {
+            return None;
+        }
         let kinds = [Kind::Streams, Kind::AgentMetrics];
-        let kind = kinds.into_iter().find(|kind| kind.resource() == resource)?;
-        Some(Self { kind, name })
+        let kind = kinds.into_iter().find(|kind| kind.resource() == target.resource)?;
+        Some(Self { kind, name: target.names_object.then_some(target.name) })
     }
 }
 
@@ -170,7 +173,10 @@ mod tests {
             ("streams/7/", of(Kind::Streams, Some("7"))),
             ("agentmetrics", of(Kind::AgentMetrics, None)),
             ("agentmetrics/smith.q4", of(Kind::AgentMetrics, Some("smith.q4"))),
+            ("%73treams/%37", of(Kind::Streams, Some("7"))),
+            ("streams/7%2Fstatus", of(Kind::Streams, Some("7/status"))),
             ("streams//7", None),
+            ("namespaces/x/streams", None),
             ("streams/7/status", None),
             ("streamss", None),
             ("agents", None),
@@ -179,6 +185,10 @@ mod tests {
             let path = format!("/apis/relay.strait.dev/v1alpha1/{path}");
             assert_eq!(LivePath::of(&path), expected, "{path}");
         }
-        assert_eq!(LivePath::of("/apis/relay.strait.dev/v1/streams"), None);
+        for path in ["/apis/relay.strait.dev/v1/streams", "/api/v1/streams", "/streams", ""] {
+            assert_eq!(LivePath::of(path), None, "{path}");
+        }
+        let spelt = LivePath::of("/%61pis/relay.strait.dev/v1alpha1/streams");
+        assert_eq!(spelt, None, "nor does the API server take it for objects");
     }
 }
