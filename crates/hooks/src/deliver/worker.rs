@@ -92,6 +92,10 @@ impl Worker {
             let ending = self.lane.ending();
             if ending == Ending::Abandon {
                 self.attempts.clear();
+                // What was held for others to end waits for nothing any more.
+                if !self.record() {
+                    return;
+                }
             }
             if ending != Ending::Open && self.is_idle() {
                 break;

@@ -276,6 +276,59 @@ async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
     assert_ne!(gateway.metric(METRIC), "");
 }
 
+/// Two attempts are under way.
+async fn two_under_way(scene: &Scene, agent: &Arc<Agent>) -> (Gateway, [Position; 2]) {
+    agent.turns.forget_permits(Semaphore::MAX_PERMITS);
+    let gateway = start(scene, agent, "").await;
+    let positions = [gateway.send("{}").await, gateway.send("{}").await];
+    agent.asked(2).await;
+    (gateway, positions)
+}
+
+#[tokio::test]
+async fn what_ends_just_before_the_rest_is_given_up_is_recorded() {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let (scene, agent) = (Scene::new(), Agent::new(Way::Status(200)));
+    let (gateway, positions) = two_under_way(&scene, &agent).await;
+    tokio::time::pause();
+    let one_ends = async {
+        tokio::time::sleep(LIMIT - Duration::from_millis(1)).await;
+        agent.turns.add_permits(1);
+    };
+    let both = futures_util::future::join(gateway.deliveries.drain(LIMIT), one_ends);
+    tokio::time::timeout(LONG, both).await.expect("it ends");
+    let delivered = positions.map(|at| became(&gateway, at) == Some(Became::Delivered));
+    assert_eq!(delivered, [true, false]);
+}
+
+#[tokio::test]
+async fn a_drain_ends_though_nothing_can_be_written() {
+    let (scene, agent) = (Scene::new(), Agent::new(Way::Status(200)));
+    let (gateway, _) = two_under_way(&scene, &agent).await;
+    // While somebody reads nobody writes.
+    let (reads, reading) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let state = gateway.state.clone();
+    let reader = std::thread::spawn(move || {
+        state.read(|_| {
+            reads.send(()).unwrap();
+            released.recv().unwrap();
+        });
+    });
+    reading.recv().unwrap();
+    agent.turns.add_permits(2);
+    let metric = "strait_hooks_deliver_attempts_total{backend=\"one\",class=\"delivered\"}";
+    let tried = async {
+        while gateway.metric(metric) != "2" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, tried).await.unwrap();
+    tokio::time::timeout(LONG, gateway.deliveries.drain(Duration::ZERO)).await.expect("it ends");
+    release.send(()).unwrap();
+    reader.join().unwrap();
+}
+
 #[tokio::test]
 async fn without_a_hub_around_nothing_starts() {
     let scene = Scene::new();
