@@ -9,6 +9,7 @@
 //! bytes together; at worst each takes as many. Keys are kept as hashes.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
@@ -43,7 +44,8 @@ impl Key {
 
 /// What waits for one backend.
 ///
-/// A position is in it once: waiting, held up behind its key, put off, or in flight.
+/// A position is in it once: waiting, held up behind its key, put off, or in flight. One that is
+/// added again is never in flight twice.
 #[derive(Clone, Debug)]
 pub struct Queue {
     limit: usize,
@@ -56,6 +58,8 @@ pub struct Queue {
     busy: HashSet<u64>,
     /// Position and key.
     flying: HashMap<u64, u64>,
+    /// In flight, and added again meanwhile.
+    again: HashSet<u64>,
     /// How many are ready.
     count: usize,
     /// What was put off goes next, if it is due.
@@ -81,6 +85,7 @@ impl Queue {
             later: BinaryHeap::new(),
             busy: HashSet::new(),
             flying: HashMap::new(),
+            again: HashSet::new(),
             count: 0,
             turn: false,
         }
@@ -110,19 +115,25 @@ impl Queue {
     /// Takes what goes next at `now`, which is in flight then. None if nothing may go: too much
     /// is in flight, or all that waits is put off or held up.
     ///
-    /// What was put off and is due takes turns with what was not tried yet.
+    /// What was put off and is due takes turns with what was not tried yet. What is in flight
+    /// already goes again when that is settled.
     pub fn next(&mut self, now: Timestamp) -> Option<Position> {
         if self.flying.len() >= self.limit {
             return None;
         }
         self.turn = !self.turn;
-        let (position, key) = if self.turn {
-            self.next_due(now).or_else(|| self.next_ready())?
-        } else {
-            self.next_ready().or_else(|| self.next_due(now))?
-        };
-        self.flying.insert(position, key);
-        Some(Position(position))
+        loop {
+            let (position, key) = if self.turn {
+                self.next_due(now).or_else(|| self.next_ready())?
+            } else {
+                self.next_ready().or_else(|| self.next_due(now))?
+            };
+            if let Entry::Vacant(place) = self.flying.entry(position) {
+                place.insert(key);
+                return Some(Position(position));
+            }
+            self.again.insert(position);
+        }
     }
 
     /// When the first of what was put off is due; it may be past.
@@ -132,12 +143,16 @@ impl Queue {
         Some(Timestamp::from_millisecond(*at).unwrap_or(Timestamp::MAX))
     }
 
-    /// Takes out what was in flight and is settled. Whether it was.
+    /// Takes out what was in flight and is settled, unless it goes again. Whether it was in
+    /// flight.
     pub fn settle(&mut self, position: Position) -> bool {
         let Some(key) = self.flying.remove(&position.0) else {
             return false;
         };
         self.release(key);
+        if self.again.remove(&position.0) {
+            self.push_front(position.0, key);
+        }
         self.shrink();
         true
     }
@@ -147,6 +162,7 @@ impl Queue {
         let Some(key) = self.flying.remove(&position.0) else {
             return false;
         };
+        self.again.remove(&position.0);
         self.later.push(Reverse((round_up(until), position.0, key)));
         true
     }
@@ -165,7 +181,28 @@ impl Queue {
 
     /// Makes all that was put off due at once: the backend is there again.
     pub fn wake(&mut self) {
-        let mut woken: Vec<_> = std::mem::take(&mut self.later).into_vec();
+        let woken = std::mem::take(&mut self.later).into_vec();
+        self.make_ready(woken);
+    }
+
+    /// Takes out of `wanted` what waits already; what of it was put off is due at once.
+    pub fn hasten(&mut self, wanted: &mut BTreeSet<u64>) {
+        self.ready.iter().for_each(|run| take_range(wanted, run.first, run.last));
+        for (_, position) in &self.behind {
+            wanted.remove(position);
+        }
+        let mut woken = Vec::new();
+        self.later.retain(|entry| {
+            let stays = !wanted.remove(&entry.0.1);
+            if !stays {
+                woken.push(*entry);
+            }
+            stays
+        });
+        self.make_ready(woken);
+    }
+
+    fn make_ready(&mut self, mut woken: Vec<Reverse<(i64, u64, u64)>>) {
         woken.sort_unstable_by_key(|Reverse((_, position, _))| Reverse(*position));
         for Reverse((_, position, key)) in woken {
             self.busy.remove(&key);
@@ -269,6 +306,13 @@ impl Queue {
 impl Run {
     fn length(self) -> usize {
         usize::try_from(self.last - self.first + 1).unwrap_or(usize::MAX)
+    }
+}
+
+/// Takes `first` to `last` out of a set, both included.
+pub(crate) fn take_range(set: &mut BTreeSet<u64>, first: u64, last: u64) {
+    while let Some(position) = set.range(first..=last).next().copied() {
+        set.remove(&position);
     }
 }
 

@@ -13,7 +13,7 @@ use super::budget::Share;
 use super::outlet::Outlet;
 use crate::breaker::{Admission, Breaker, Pass, Verdict};
 use crate::event::Position;
-use crate::order::{Key, Queue};
+use crate::order::{Key, Queue, take_range};
 use crate::schedule::Outcome;
 use crate::state::runs::Runs;
 use crate::state::{Backend, Change};
@@ -165,6 +165,22 @@ impl Lane {
         let mut inner = self.inner.lock();
         for (first, last) in runs {
             self.push_unknown(&mut inner, first.0, last.0);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Adds events of which nothing is known, those that do not wait already; what of them was
+    /// put off is due at once.
+    pub(super) fn push_anew(&self, positions: &[Position]) {
+        let mut wanted = positions.iter().map(|position| position.0).collect();
+        let mut inner = self.inner.lock();
+        for (first, last) in &inner.backlog {
+            take_range(&mut wanted, *first, *last);
+        }
+        inner.queue.hasten(&mut wanted);
+        for position in wanted {
+            self.push_unknown(&mut inner, position, position);
         }
         drop(inner);
         self.changed.notify_one();

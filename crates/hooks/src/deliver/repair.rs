@@ -64,7 +64,7 @@ impl Deliveries {
             });
             let changes = wanted.iter().map(|at| self.anew(&lane, *at)).collect();
             self.0.clone().record(changes).await?;
-            lane.push_runs(wanted.iter().map(|at| (*at, *at)));
+            lane.push_anew(&wanted);
             count += wanted.len();
         }
         Ok(count)

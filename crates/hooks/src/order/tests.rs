@@ -112,6 +112,42 @@ fn what_was_put_off_before_a_restart_still_comes_first_of_its_key() {
 }
 
 #[test]
+fn what_is_added_again_while_it_is_in_flight_goes_when_that_is_over() {
+    let mut queue = Queue::new(9);
+    for goes in [vec![1], vec![], vec![]] {
+        queue.push(Position(1), None);
+        assert_eq!(drain(&mut queue, 0), goes);
+    }
+    assert_eq!((queue.len(), queue.in_flight()), (1, 1));
+    assert!(queue.settle(Position(1)));
+    assert_eq!(drain(&mut queue, 0), [1], "once, however often it was added");
+    queue.push(Position(1), None);
+    assert!(drain(&mut queue, 0).is_empty());
+    // It waits then, as it was to.
+    assert!(queue.put_off(Position(1), at(10)));
+    assert_eq!((drain(&mut queue, 9), drain(&mut queue, 10)), (vec![], vec![1]));
+    assert!(queue.settle(Position(1)) && queue.is_empty());
+}
+
+#[test]
+fn what_waits_already_is_found_and_does_not_wait_longer() {
+    let mut queue = keyed(9, &[(1, "a"), (2, "a"), (3, "b")]);
+    assert_eq!(drain(&mut queue, 0), [1, 3]);
+    queue.put_off(Position(1), at(9_000));
+    queue.push_run(Position(4), Position(6), None);
+    assert_eq!(queue.next(at(0)), Some(Position(4)));
+    queue.put_off(Position(4), at(9_000));
+    queue.push(Position(7), Some(Key::of("a")));
+    let mut wanted = (1..=9).filter(|at| *at != 4).collect();
+    queue.hasten(&mut wanted);
+    assert!(wanted.into_iter().eq([3, 8, 9]), "in flight, or not there");
+    assert_eq!((queue.len(), queue.due()), (7, Some(at(9_000))));
+    assert_eq!(drain(&mut queue, 0), [1, 5, 6]);
+    queue.settle(Position(1));
+    assert_eq!(drain(&mut queue, 0), [2]);
+}
+
+#[test]
 fn a_million_waiting_positions_are_small() {
     const MANY: u64 = 1_000_000;
     let mut queue = Queue::new(1);

@@ -163,6 +163,39 @@ async fn an_attempt_that_ends_after_the_purge_brings_nothing_back() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_anew_is_tried_at_once_and_once_at_a_time() {
+    let scene = Scene::new();
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let script = move |count, _: &_| match count {
+        0 => Reply::Status(500),
+        _ => Reply::Held(gate.clone(), 200),
+    };
+    let server = Server::start(&scene.tasks, script).await;
+    let gateway = scene.start(&config(&[("one", &url(server.address))])).await;
+    let anew = async |position| {
+        assert_eq!(gateway.deliveries.purge(&named("one"), &[position]).await.unwrap(), 1);
+        let asked = [position, position];
+        gateway.deliveries.replay(&named("one"), &asked).await.unwrap();
+    };
+    let a = gateway.send("a").await;
+    gateway.until("one", |one| one.last.is_some() && one.in_flight == 0).await;
+    // It was put off, and the clock stands still.
+    anew(a).await;
+    server.came(2).await;
+    // Now it is in flight.
+    anew(a).await;
+    gateway.deliveries.wake("one");
+    gateway.send("b").await;
+    server.came(3).await;
+    assert_eq!(server.texts(), ["a", "a", "b"]);
+    let status = gateway.until("one", |one| one.waiting == 0).await;
+    assert_eq!(status.in_flight, 2);
+    open.send_replace(true);
+    gateway.idle("one").await;
+    assert_eq!(server.texts(), ["a", "a", "b"]);
+}
+
+#[tokio::test]
 async fn what_is_asked_for_anew_before_it_was_missed_is_delivered_once() {
     let scene = Scene::new();
     let busy = |count, _: &_| {
