@@ -55,6 +55,7 @@ impl Token {
         let (name, scheme) = if taken { (OTHER_FIELD, "") } else { (AUTHORIZATION, "Bearer ") };
         match self.read(scheme).await {
             Ok(value) => {
+                self.was_read();
                 request.headers_mut().insert(name, value);
                 Ok(())
             }
@@ -69,6 +70,19 @@ impl Token {
     pub(super) fn saw(&self, answer: &Answer) {
         let refused = answer.status == StatusCode::UNAUTHORIZED && is_of_the_way(answer);
         self.is(if refused { Standing::Refused } else { Standing::Good }, "");
+    }
+
+    /// What was wrong with the file is mended, whatever the hub will say of the token.
+    fn was_read(&self) {
+        let mut state = self.state.lock();
+        if *state != Standing::Unreadable {
+            return;
+        }
+        *state = Standing::Good;
+        drop(state);
+        self.usable.set(1);
+        let (backend, file) = (&*self.backend, self.hub.token.display());
+        tracing::info!(backend, %file, "the token for a backend's hub can be read again");
     }
 
     fn is(&self, now: Standing, err: &str) {

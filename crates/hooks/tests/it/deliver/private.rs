@@ -461,3 +461,27 @@ async fn without_a_hub_around_another_is_asked_with_the_token_of_the_moment() {
         assert_eq!(usable(name), "1");
     }
 }
+
+#[tokio::test]
+async fn a_token_is_usable_as_soon_as_its_file_is_mended_though_its_hub_is_not_reached() {
+    let scene = Scene::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let file = scene.dir.path().join("token");
+    let gateway = {
+        let token = file.display();
+        let config = read(&format!(
+            "{{name: one, sources: [forge], workspace: 'root:acme', agent: smith, service: pac, \
+             hub: 'https://{nobody}', tokenFile: {token}}}"
+        ));
+        scene.start_with(&config, |_| {}, 1 << 20).await
+    };
+    let usable = || gateway.metric("strait_hooks_backend_token_usable{backend=\"one\"}");
+    gateway.send("{}").await;
+    gateway.until("one", |one| one.last == Some(Outcome::NoToken) && one.in_flight == 0).await;
+    assert_eq!(usable(), "0");
+
+    std::fs::write(&file, "first").unwrap();
+    gateway.deliveries.wake("one");
+    gateway.until("one", |one| one.last == Some(Outcome::Refused) && one.in_flight == 0).await;
+    assert_eq!(usable(), "1");
+}
