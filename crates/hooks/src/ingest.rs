@@ -253,9 +253,9 @@ impl Inner {
             return not_found();
         };
         let rest = Box::<str>::from(rest);
-        let mut span = self.begin_span(served, &request);
-        let (outcome, bytes) =
-            self.receive(served, table.store_only, rest, (&connection, &span), request).await;
+        let mut span = Span::default();
+        let told = (&*connection, &mut span);
+        let (outcome, bytes) = self.receive(served, table.store_only, rest, told, request).await;
         let took = self.context.clock.monotonic().saturating_sub(begun);
         served.metrics.count(&outcome, bytes, took.as_secs_f64());
         tracing::debug!(
@@ -270,12 +270,12 @@ impl Inner {
         response
     }
 
-    /// A span for a request to a source.
-    fn begin_span<B>(&self, served: &Served, request: &Request<B>) -> Span {
-        let said = || traceparent(request.headers());
+    /// A span for a webhook that was verified.
+    fn begin_span(&self, served: &Served, head: &Parts) -> Span {
+        let said = || traceparent(&head.headers);
         let mut span = self.context.tracer.enter("hooks.receive", SpanKind::Server, said);
         if span.is_kept() {
-            span.say("http.request.method", method_name(request.method()));
+            span.say("http.request.method", method_name(&head.method));
             span.say("strait.source", served.source.name.to_string());
         }
         span
@@ -298,13 +298,14 @@ impl Inner {
         }
     }
 
-    /// What becomes of a request to a source, and how many bytes of body were taken.
+    /// What becomes of a request to a source, and how many bytes of body were taken. Its span
+    /// begins once it was verified: strangers decide nothing of what is exported.
     async fn receive(
         &self,
         served: &Served,
         store_only: bool,
         rest: Box<str>,
-        (connection, span): (&Connection, &Span),
+        (connection, span): (&Connection, &mut Span),
         request: Request<Incoming>,
     ) -> (Outcome, usize) {
         let (mut head, body) = request.into_parts();
@@ -320,6 +321,7 @@ impl Inner {
         };
         let bytes = arrived.bytes.len();
         let Arrived { bytes: body, sha256, share, .. } = arrived;
+        *span = self.begin_span(served, &head);
         // Kept with the webhook, so that each attempt knows what it follows from.
         name_parent(&mut head.headers, span);
         let event = self.event(served, rest, head, body, sha256);

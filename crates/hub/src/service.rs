@@ -120,7 +120,7 @@ impl Service {
         request: Request<Incoming>,
         id: HeaderValue,
     ) -> Response<Body> {
-        let mut span = traced::begin(&self.tracer, &request);
+        let mut span = Span::default();
         let response = self.route(connection, request, &mut span).await;
         whole(response, span, id)
     }
@@ -175,6 +175,9 @@ impl Service {
         };
         if path == "/metrics" {
             return self.metrics(&user, request.method());
+        }
+        if !connection.certificates().is_empty() {
+            *span = traced::begin(&self.tracer, &request);
         }
         if path == REVOCATIONS_PATH {
             return self.revoke_everywhere(&user, request).await;
@@ -350,7 +353,7 @@ pub(crate) fn carry(
 }
 
 /// Whether a path is a probe's.
-pub(crate) fn is_health(path: &str) -> bool {
+fn is_health(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     matches!(first, "livez" | "readyz" | "healthz")
 }

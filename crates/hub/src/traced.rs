@@ -1,6 +1,7 @@
 //! The span of a request to the API.
 //!
-//! Probes and scrapes have none: there would be nothing else. A watch's ends with the watch.
+//! Whoever proved nothing has none: strangers decide nothing of what is exported. Probes and scrapes
+//! have none either: there would be nothing else. A watch's ends with the watch.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,17 +15,11 @@ use strait_net::Body;
 use strait_net::traced::{FAILS_SERVER, conclude, method_name, traceparent};
 use strait_runtime::{Span, SpanKind, Tracer};
 
-use crate::service::is_health;
-
 /// Longest name of a resource, with its group: what is longer is none.
 const NAME_MAX: usize = 253;
 
-/// Begins the span of a request, unless it is one that asks whether we are well.
+/// Begins the span of a request of somebody who proved who they are.
 pub(crate) fn begin<B>(tracer: &Tracer, request: &Request<B>) -> Span {
-    let path = request.uri().path();
-    if !tracer.is_on() || is_health(path) || path == "/metrics" {
-        return Span::default();
-    }
     let mut span = tracer.enter("hub.api", SpanKind::Server, || traceparent(request.headers()));
     if span.is_kept() {
         span.say("http.request.method", method_name(request.method()));

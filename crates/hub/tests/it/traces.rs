@@ -57,6 +57,32 @@ async fn a_request_says_what_it_asked_for_and_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn who_proves_nothing_has_no_span() {
+    let (context, mut spans) = traced();
+    let hub = TestHub::start_within(context).await;
+    let stranger = hub.anonymous().below("").header("traceparent", ASKED);
+    let with_token = stranger.header("authorization", "Bearer nonsense");
+    let service = "/clusters/root/services/relay/smith/ci/";
+    for (client, path, status) in [
+        (&stranger, "/clusters/root/api/v1/namespaces", 403),
+        (&stranger, "/version", 200),
+        (&stranger, "/relay/v1/join", 405),
+        (&stranger, "/relay/v1/renew", 405),
+        (&stranger, service, 401),
+        (&stranger, "/services/relay/none", 404),
+        (&with_token, "/clusters/root/api/v1/namespaces", 401),
+        (&with_token, service, 401),
+    ] {
+        let answer = client.send(Method::GET, path, None).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    // The first that ends.
+    let admin = hub.admin().header("traceparent", ASKED);
+    admin.get("/api/v1/namespaces").await.expect(200);
+    assert!(said(&only(&mut spans).await).contains(&"strait.verb=list".to_owned()));
+}
+
+#[tokio::test]
 async fn a_watch_is_a_span_until_it_ends_and_a_probe_is_none() {
     let (context, mut spans) = traced();
     let hub = TestHub::start_within(context).await;

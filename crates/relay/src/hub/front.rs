@@ -24,9 +24,9 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
-use strait_net::traced::{FAILS_SERVER, conclude, name_parent, traceparent};
+use strait_net::traced::{FAILS_SERVER, conclude, name_parent};
 use strait_net::{Body, Connection, Incoming};
-use strait_runtime::{Context, Span, SpanKind};
+use strait_runtime::{Context, Span};
 use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End};
 use strait_workspaces::{Parsed, System};
@@ -150,9 +150,7 @@ impl Front {
     ) -> Response<Body> {
         let json = prefers_json(request.headers());
         let name = name_of(request.uri().path());
-        let tracer = &self.context.tracer;
-        let mut span =
-            tracer.enter("hub.relay", SpanKind::Server, || traceparent(request.headers()));
+        let mut span = Span::default();
         let told = (name.clone(), id, &mut span);
         let crossed = self.cross(&connection, request, &certified, told);
         match crossed.await {
@@ -184,8 +182,9 @@ impl Front {
         let entropy = &*self.context.entropy;
         let (mut head, incoming, upgrade) =
             Head::take(request, connection.peer(), proved, entropy)?;
+        let found = self.who(&head, &name, certified, span);
         name_parent(&mut head.message.fields, span);
-        let caller = match self.who(&head, &name, certified) {
+        let caller = match found {
             Ok(caller) => Arc::new(caller),
             Err(failure) => {
                 if let Some(denied) = self.denied(&head, &name, certified, (&failure, id)) {

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use strait_hooks::config::Answers;
 use strait_hooks::log::AppendError;
 use strait_hooks::signature::Scheme;
+use strait_runtime::{Context, Tracer};
+use strait_types::Sampler;
 
 use super::scene::{
     FakeLog, Options, Scene, github, hex_mac, limits, receiving, signed, status_and_body, unsigned,
@@ -26,6 +28,30 @@ fn replaced(request: &[u8], from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(request.to_vec()).unwrap();
     assert!(text.contains(from));
     text.replacen(from, to, 1).into_bytes()
+}
+
+#[tokio::test]
+async fn what_is_not_verified_has_no_span() {
+    let mut context = Context::of_system();
+    let (clock, entropy) = (context.clock.clone(), context.entropy.clone());
+    let (tracer, mut spans) = Tracer::new(Sampler::default(), clock, entropy, &context.metrics);
+    context.tracer = tracer;
+    let scene = Scene::within(context, Options::default()).await;
+    let asked = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    let good = signed("/hook", BODY, asked);
+    for (request, status, count) in [
+        (unsigned("/hook", BODY, &format!("{CLOSE}{asked}")), 401, 0),
+        (replaced(&good, "sha256=", "sha256=00"), 401, 0),
+        (replaced(&good, "zen", "new"), 401, 0),
+        (replaced(&good, "POST", "PUT"), 405, 0),
+        (replaced(&good, "application/json", "text/plain"), 415, 0),
+        (good, 202, 1),
+    ] {
+        assert_eq!(status_and_body(&scene.say(&request).await).0, status);
+        let mut ended = Vec::new();
+        spans.take(&mut ended, usize::MAX);
+        assert_eq!(ended.len(), count, "{status}: {ended:?}");
+    }
 }
 
 #[tokio::test]

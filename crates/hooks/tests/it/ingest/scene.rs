@@ -143,12 +143,15 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn new(options: Options) -> Self {
+        Self::within(Context::of_system(), options).await
+    }
+
+    pub(super) async fn within(context: Context, options: Options) -> Self {
         let log = options.log.clone().unwrap_or_else(FakeLog::new);
         let acknowledge = match options.log {
             Some(log) => Acknowledge::Durable(log, options.wait),
             None => Acknowledge::AtOnce,
         };
-        let context = Context::of_system();
         let deliveries = Arc::new(FakeDeliveries::default());
         let limits = options.limits;
         let listen = server_limits(&limits);

@@ -9,6 +9,7 @@ use strait_auth::User;
 use strait_machinery::json::Value;
 use strait_machinery::object::Object;
 use strait_net::traced::{trace_id, traceparent};
+use strait_runtime::{Span, SpanKind};
 use strait_store::{Key, ObjectName};
 use strait_types::{ClusterName, Uid, WorkspacePath};
 
@@ -112,6 +113,7 @@ impl Front {
         head: &Head,
         name: &ServiceName,
         certified: &Certified,
+        span: &mut Span,
     ) -> Result<Caller, Failure> {
         let verb = head.verb();
         let proved = self.proved(head, name, certified)?;
@@ -119,6 +121,8 @@ impl Front {
         if let Some(failure) = self.credentials.revoked(&proved.subjects, now) {
             return Err(failure);
         }
+        let tracer = &self.context.tracer;
+        *span = tracer.enter("hub.relay", SpanKind::Server, || traceparent(&head.message.fields));
         let Proved { user, cluster, subjects, bound, until, certified } = proved;
         self.may(&user, &cluster, name, verb)?;
         let raw = head.raw.is_some();
