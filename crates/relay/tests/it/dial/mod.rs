@@ -9,4 +9,4 @@ mod wire;
 use std::time::Duration;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
