@@ -42,6 +42,6 @@ pub use query::Query;
 pub use request::{ResourceTarget, Target, Verb};
 pub use respond::ApiResponse;
 pub use select::Selection;
-pub use server::{ApiRequest, Recheck, Server, forbidden};
+pub use server::{ApiRequest, Recheck, Server, forbidden, refuse_impersonation};
 pub use unstored::Unstored;
 pub use view::{Reach, View, WriteKind};

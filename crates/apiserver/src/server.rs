@@ -256,7 +256,10 @@ impl Drop for Place {
 
 /// Refuses requests in the name of somebody else. Answering them in the name of who asked would
 /// do with one's rights what was meant to be tried with another's.
-fn refuse_impersonation(headers: &HeaderMap) -> Result<(), Status> {
+///
+/// # Errors
+/// 403 where there is such a header.
+pub fn refuse_impersonation(headers: &HeaderMap) -> Result<(), Status> {
     if headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
         return Err(Status::forbidden(
             &strait_types::GroupResource::new("", ""),

@@ -135,7 +135,7 @@ async fn a_stream_is_seen_and_cut_at_once_and_only_in_its_workspace() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_only_tried_or_has_conditions_cuts_nothing() {
+async fn a_deletion_that_is_only_tried_or_is_refused_cuts_nothing() {
     let acme = Acme::new().await;
     let mut agent = acme.smith().await;
     let alice = &acme.alice;
@@ -158,6 +158,8 @@ async fn a_deletion_that_is_only_tried_or_has_conditions_cuts_nothing() {
         let answer = alice.send(Method::DELETE, &path, options.as_ref()).await;
         assert_eq!(answer.status, code, "{path} {options:?}");
     }
+    let other = alice.header("impersonate-user", "bob");
+    other.delete(&format!("{STREAMS_PATH}/{name}")).await.refused(403, "Forbidden");
     assert_eq!(streams(alice).await.len(), 1);
     // Before a stream is cut that is recorded.
     assert!(audited(&acme, "relay.stream.cut").is_empty());

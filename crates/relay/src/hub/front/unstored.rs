@@ -4,7 +4,8 @@
 use http::Method;
 use strait_apiserver::options::DeleteOptions;
 use strait_apiserver::{
-    ApiRequest, ApiResponse, Query, Target, Unstored, View, forbidden, respond,
+    ApiRequest, ApiResponse, Query, Target, Unstored, View, forbidden, refuse_impersonation,
+    respond,
 };
 use strait_auth::{Attributes, ResourceRequest, User};
 use strait_machinery::selector::{FieldSelector, LabelSelector};
@@ -69,6 +70,7 @@ impl Front {
         LivePath { kind, name }: &LivePath,
         ApiRequest { method, query, headers, body, .. }: &ApiRequest,
     ) -> Result<ApiResponse, Status> {
+        refuse_impersonation(headers)?;
         let verb = match (method, name, kind) {
             // They change with each byte that passes: there is nothing to follow.
             (&Method::GET, None, _) if query.flag("watch") => {
