@@ -26,7 +26,9 @@ pub struct Inside {
 
 /// A connection's place among those that there may be at once.
 #[derive(Debug)]
-pub struct InsidePlace(OwnedSemaphorePermit);
+pub struct InsidePlace {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Inside {
     /// With the certificate of `tls` and all else of `server`, its limits counted anew. `handler`
@@ -47,7 +49,11 @@ impl Inside {
     /// A place for a connection; none while there are as many of them as may be.
     #[must_use]
     pub fn place(&self) -> Option<InsidePlace> {
-        self.connections.clone().try_acquire_owned().ok().map(InsidePlace)
+        self.connections
+            .clone()
+            .try_acquire_owned()
+            .ok()
+            .map(|permit| InsidePlace { _permit: permit })
     }
 
     /// Serves a transport, once it is there, until it is over. What is no handshake within its time,
