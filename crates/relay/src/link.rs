@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use strait_runtime::Clock;
 use strait_tunnel::{
     Brake, Class, Close, Code, Config, Connection, Directions, Drain, Draining, End, OpenError,
@@ -318,11 +318,7 @@ impl Shared {
         let now = self.clock.monotonic();
         let mut state = self.state.lock();
         let result = act(&mut state, now);
-        let driver = state.driver.take();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        release(state, true);
         result
     }
 
@@ -339,6 +335,15 @@ impl Shared {
             }
             freed
         })
+    }
+}
+
+/// Gives the lock back, and has the driver look at what there is for it if it is to.
+fn release(mut state: MutexGuard<'_, State>, wakes: bool) {
+    let driver = wakes.then(|| state.driver.take()).flatten();
+    drop(state);
+    if let Some(driver) = driver {
+        driver.wake();
     }
 }
 

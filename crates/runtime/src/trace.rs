@@ -18,19 +18,13 @@ use crate::{Clock, Entropy, Metrics, QueueMetrics, random_16};
 /// Ended spans that wait to be exported, at most: some seconds' worth, and less than 4 MiB.
 pub const SPANS_MAX: usize = 4_096;
 
-/// Where a span stands between those that ask and those that are asked (OTLP's numbers).
+/// Which side of a request a span stands on (OTLP's numbers; no span of ours is of another kind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// Within one process.
-    Internal = 1,
     /// Answers a request.
     Server = 2,
     /// Makes one.
     Client = 3,
-    /// Hands a message to others that come for it in their own time.
-    Producer = 4,
-    /// Handles such a message.
-    Consumer = 5,
 }
 
 /// What is said of a span.
@@ -403,7 +397,7 @@ mod tests {
         let mut none = Span::default();
         none.say("key", "value");
         none.fail("why");
-        assert!(!none.child("b", SpanKind::Internal).is_kept() && none.context().is_none());
+        assert!(!none.child("b", SpanKind::Client).is_kept() && none.context().is_none());
     }
 
     #[test]

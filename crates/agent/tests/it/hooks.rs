@@ -1,5 +1,7 @@
 //! Webhooks to a service of an agent, by a real hub.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
@@ -27,23 +29,39 @@ async fn until(site: &Site, line: &str) {
     tokio::time::timeout(PATIENCE, there).await.unwrap_or_else(|_| panic!("never {line:?}"));
 }
 
-#[tokio::test]
-async fn a_webhook_waits_for_its_agent_and_the_agent_answers_heartbeats() {
-    let mut site = Site::new().await;
+/// Has the hub take webhooks for the agent's service; where.
+pub(crate) async fn gateway(site: &mut Site) -> SocketAddr {
     let directory = site.hub.directory().join("hooks");
     let config = config::read("hooks.yaml", CONFIG, Some(&directory), &Disk { in_hub: true });
-    site.hub.hub_mut().take_hooks(Setup::new(config.unwrap(), |_| None)).await.unwrap();
-    let hooks = site.hub.hub().hooks_address().unwrap();
-    let stream = TcpStream::connect(hooks).await.unwrap();
+    let hub = site.hub.hub_mut();
+    hub.take_hooks(Setup::new(config.unwrap(), |_| None)).await.unwrap();
+    hub.hooks_address().unwrap()
+}
+
+/// What a gateway answers a webhook with such fields.
+pub(crate) async fn post(
+    gateway: SocketAddr,
+    fields: &[(&str, &str)],
+    body: &'static str,
+) -> StatusCode {
+    let stream = TcpStream::connect(gateway).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::post("/forge")
-        .header("host", "hooks")
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from_static(b"{\"digest\": \"x\"}")))
-        .unwrap();
-    assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::ACCEPTED);
+    let request =
+        Request::post("/forge").header("host", "hooks").header("content-type", "application/json");
+    let request =
+        fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = request.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap();
+    sender.send_request(request).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn a_webhook_waits_for_its_agent_and_the_agent_answers_heartbeats() {
+    let mut site = Site::new().await;
+    let hooks = gateway(&mut site).await;
+    let status = post(hooks, &[], "{\"digest\": \"x\"}").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
     until(&site, "strait_hooks_deliver_attempts_total{backend=\"ci\",class=\"refused\"} 1").await;
 
     let services = format!(

@@ -5,18 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
-use strait_hooks::Setup;
-use strait_hooks::config::{self, Disk};
+use http_body_util::BodyExt as _;
 use strait_machinery::json::{Value, parse};
 use strait_net::{Body, Server, ServerMetrics, TraceExporter, TraceTarget, handler};
 use strait_runtime::{Context, Metrics, Shutdown, TaskSet, Tracer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::harness::{Client, PATIENCE, TestHub, context};
+use crate::hooks::{gateway, post};
 use crate::site::{Agent, Site};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -302,27 +299,10 @@ async fn a_webhook_is_one_trace_from_its_sender_to_the_backend() {
     let mut collector = Server200::start().await;
     let mut scene = Scene::new(&collector.url).await;
     scene.export();
-    let config = "apiVersion: hooks.strait.dev/v1alpha1\nkind: HooksConfig\n\
-        listen: 127.0.0.1:0\n\
-        sources: [{name: forge, path: /forge, scheme: none}]\n\
-        backends: [{name: ci, sources: [forge], workspace: 'root:provider', agent: smith, service: ci}]\n";
-    let directory = scene.site.hub.directory().join("hooks");
-    let config = config::read("hooks.yaml", config, Some(&directory), &Disk { in_hub: true });
-    let hub = scene.site.hub.hub_mut();
-    hub.take_hooks(Setup::new(config.unwrap(), |_| None)).await.unwrap();
-    let address = hub.hooks_address().unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::post("/forge")
-        .header("host", "hooks")
-        .header("content-type", "application/json")
-        .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
-        .header("tracestate", "vendor=1")
-        .body(Full::new(Bytes::from_static(b"{}")))
-        .unwrap();
-    assert_eq!(sender.send_request(request).await.unwrap().status(), 202);
+    let address = gateway(&mut scene.site).await;
+    let parent = format!("00-{TRACE}-{SPAN}-01");
+    let fields = [("traceparent", &*parent), ("tracestate", "vendor=1")];
+    assert_eq!(post(address, &fields, "{}").await, 202);
 
     let names = ["hooks.receive", "hooks.deliver", "agent.relay"];
     let got = spans_of(&mut collector, TRACE, &names).await;

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 
 use super::metrics::RelayMetrics;
 use crate::credential::Subjects;
-
 use crate::record::Recorded;
 use crate::serve::{Progress, clipped};
 use crate::services::HUB;

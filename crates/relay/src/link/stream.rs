@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use strait_tunnel::{Class, Code, Directions, End, Read, Response, SendError, StreamId, Trailers};
 
-use super::{Shared, leave};
+use super::{Shared, leave, release};
 
 /// What a stream brings, in this order: heads, bytes, trailers, one end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Receiver {
             state.connection.consumed(shared.clock.monotonic(), *id, taken);
         }
         let read = state.connection.read(*id);
-        let driver = state.connection.has_control().then(|| state.driver.take()).flatten();
+        let wakes = state.connection.has_control();
         let part = match read {
             Read::Head(head) => Poll::Ready(Part::Head(head)),
             Read::Data(bytes) => {
@@ -132,12 +132,9 @@ impl Receiver {
                 None => Poll::Ready(Part::Broken(broken(Code::Lost))),
             },
         };
-        drop(state);
+        release(state, wakes);
         if matches!(part, Poll::Ready(Part::Trailers(_) | Part::End | Part::Broken(_))) {
             self.stream.ended.store(true, Relaxed);
-        }
-        if let Some(driver) = driver {
-            driver.wake();
         }
         part
     }
@@ -192,11 +189,7 @@ impl Sender {
         let now = shared.clock.monotonic();
         let mut state = shared.state.lock();
         let is_timed = state.connection.accept_with_next(now, self.stream.id);
-        let driver = is_timed.then(|| state.driver.take()).flatten();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        release(state, is_timed);
     }
 
     /// Has that leave now: the answer takes its time.

@@ -238,12 +238,7 @@ impl Connection {
         }
         if self.unhurried_since.is_some_and(|at| self.now.saturating_sub(at) >= PROMPT) {
             self.unhurried_since = None;
-            let streams = &self.streams;
-            let waits = |id| streams.get(id).is_some_and(|one| one.control.accept);
-            let late: Vec<_> = std::iter::from_fn(|| self.unhurried.pop(waits)).collect();
-            for id in late {
-                self.queue_control(id);
-            }
+            self.push_unhurried();
         }
         while self.accept_deadline().is_some_and(|due| due <= self.now) {
             let streams = &self.streams;
@@ -255,6 +250,16 @@ impl Connection {
             self.reset(id, Directions::Both, Code::Timeout, "not accepted in time");
         }
         self.expire_drain();
+    }
+
+    /// Has every ACCEPT leave that waits for company.
+    fn push_unhurried(&mut self) {
+        loop {
+            let streams = &self.streams;
+            let waits = |id| streams.get(id).is_some_and(|one| one.control.accept);
+            let Some(id) = self.unhurried.pop(waits) else { return };
+            self.queue_control(id);
+        }
     }
 
     /// When the oldest opening will have waited too long.

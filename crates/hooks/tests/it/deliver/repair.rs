@@ -7,11 +7,22 @@ use strait_hooks::Position;
 use strait_hooks::schedule::Reason;
 use strait_hooks::state::{Backend, Became};
 
-use super::scene::{Scene, config, config_with, url};
+use super::scene::{Gateway, Scene, config, config_with, url};
 use super::server::{Reply, Server};
 
 fn named(name: &str) -> Vec<Arc<str>> {
     vec![name.into()]
+}
+
+/// A gateway of one backend, which asks for a minute at the first attempt and takes what comes later.
+async fn held_up(scene: &Scene) -> (Server, Gateway) {
+    let busy = |count, _: &_| {
+        if count == 0 { Reply::With(503, "retry-after", "60") } else { Reply::Status(200) }
+    };
+    let server = Server::start(&scene.tasks, busy).await;
+    let members = format!("{}, inFlight: 1", url(server.address));
+    let gateway = scene.start(&config(&[("one", &members)])).await;
+    (server, gateway)
 }
 
 #[tokio::test]
@@ -118,12 +129,7 @@ async fn replays_redrives_and_purges() {
 #[tokio::test]
 async fn what_is_taken_out_while_it_waits_is_not_delivered() {
     let scene = Scene::new();
-    let busy = |count, _: &_| {
-        if count == 0 { Reply::With(503, "retry-after", "60") } else { Reply::Status(200) }
-    };
-    let server = Server::start(&scene.tasks, busy).await;
-    let members = format!("{}, inFlight: 1", url(server.address));
-    let gateway = scene.start(&config(&[("one", &members)])).await;
+    let (server, gateway) = held_up(&scene).await;
     let a = gateway.send("a").await;
     server.came(1).await;
     gateway.until("one", |one| one.last.is_some()).await;
@@ -198,12 +204,7 @@ async fn what_is_asked_for_anew_is_tried_at_once_and_once_at_a_time() {
 #[tokio::test]
 async fn what_is_asked_for_anew_before_it_was_missed_is_delivered_once() {
     let scene = Scene::new();
-    let busy = |count, _: &_| {
-        if count == 0 { Reply::With(503, "retry-after", "60") } else { Reply::Status(200) }
-    };
-    let server = Server::start(&scene.tasks, busy).await;
-    let members = format!("{}, inFlight: 1", url(server.address));
-    let gateway = scene.start(&config(&[("one", &members)])).await;
+    let (server, gateway) = held_up(&scene).await;
     gateway.send("a").await;
     gateway.until("one", |one| one.last.is_some()).await;
     let b = gateway.send("b").await;
