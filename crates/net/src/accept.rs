@@ -404,7 +404,7 @@ impl Context {
                     answer.body_mut().ends(exchange);
                 }
                 if let Some(unread) = unread {
-                    answer = unread.end(answer);
+                    answer = unread.end(answer, &context.server.tasks).await;
                 }
                 Ok(answer)
             }

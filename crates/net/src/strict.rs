@@ -31,9 +31,9 @@ pub(crate) use turn::Turn;
 
 /// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
 /// hold, so that a sender who reads at all reads the answer before the reset.
-const LINGER_BYTES: usize = 64 << 20;
+pub(crate) const LINGER_BYTES: usize = 64 << 20;
 /// For how long.
-const LINGER_TIME: Duration = Duration::from_secs(5);
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Allowed nowhere in a head or before a chunk.
 const NEVER: u8 = 0;

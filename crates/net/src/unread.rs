@@ -1,26 +1,33 @@
 //! Bodies of requests, and what of them nobody read.
 //!
-//! Over HTTP/2 a stream whose answer is over before its request is reset, and some clients, curl
-//! 7.88 for one, lose the answer then. So a refusal ends only once what is left of a small body
-//! has come, or a moment has passed. What is larger is not waited for.
+//! Over HTTP/2 a client may lose an answer that comes before its request is over. curl 7.88 ends
+//! its request as soon as it sees a refusal, short of the length that it announced, and h2 resets
+//! such a stream; and it takes a stream for broken that is reset before its answer is over, as
+//! hyper does where nobody reads on. So the head of a refusal waits a moment for what follows, all
+//! leaves as one, and the rest of the request is read and thrown away behind it.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, Request, Response};
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
-use tokio::time::Sleep;
+use strait_runtime::TaskSet;
 
 use crate::body::{Body, BoxError};
+use crate::strict::{LINGER_BYTES, LINGER_TIME};
 
-/// What is read of a body behind a refusal, at most, and for how long.
-const SMALL_BYTES: u64 = 64 << 10;
-const SMALL_TIME: Duration = Duration::from_millis(250);
+/// What the head of a refusal waits for: that its body is over, has that many bytes, or takes
+/// longer.
+const GATHER_BYTES: usize = 16 << 10;
+const GATHER_TIME: Duration = Duration::from_millis(250);
 
 /// The body of a request.
 pub struct Incoming {
@@ -39,14 +46,33 @@ impl Unread {
         (!request.body().is_end_stream()).then(Self::default)
     }
 
-    /// An answer that does not end before what is left of the request has come, if it is a refusal.
-    pub(crate) fn end(self, answer: Response<Body>) -> Response<Body> {
+    /// An answer that reaches whoever sends it before the request is over, if it is a refusal.
+    pub(crate) async fn end(self, answer: Response<Body>, tasks: &TaskSet) -> Response<Body> {
         let status = answer.status();
         if !status.is_client_error() && !status.is_server_error() {
             return answer;
         }
-        let rest = Rest { unread: self, body: None, came: 0 };
-        answer.map(|body| Body::stream(Refusal { body: Some(body), trailers: None, rest }))
+        let (head, body) = answer.into_parts();
+        let size = body.size_hint();
+        let rest = Some((self, tasks.clone()));
+        let mut refusal = Refusal { size, ready: VecDeque::new(), body: Some(body), rest };
+        let _ = tokio::time::timeout(GATHER_TIME, poll_fn(|context| refusal.gather(context))).await;
+        Response::from_parts(head, Body::stream(refusal))
+    }
+
+    /// Reads what is left and throws it away, as far as a closing connection of HTTP/1.1 would.
+    fn drain(&self, tasks: &TaskSet) {
+        let Some(mut body) = self.0.lock().take() else { return };
+        let drained = async move {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        tasks.spawn_daemon("unread body", tokio::time::timeout(LINGER_TIME, drained));
     }
 }
 
@@ -94,39 +120,40 @@ impl fmt::Debug for Incoming {
 
 /// The body of a refusal.
 struct Refusal {
+    /// Of what is not sent yet.
+    size: SizeHint,
+    /// What came before the head was sent.
+    ready: VecDeque<Result<Frame<Bytes>, BoxError>>,
     /// Until it is over: it may hold the request's body.
     body: Option<Body>,
-    trailers: Option<HeaderMap>,
-    rest: Rest,
+    /// Until this is over.
+    rest: Option<(Unread, TaskSet)>,
 }
 
-/// What is read of a request behind its refusal.
-struct Rest {
-    unread: Unread,
-    body: Option<(hyper::body::Incoming, Pin<Box<Sleep>>)>,
-    came: u64,
-}
-
-impl Rest {
-    /// Ready once it has come, is too much, or takes too long.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(body) = self.unread.0.lock().take()
-            && body.size_hint().lower() <= SMALL_BYTES
+impl Refusal {
+    /// Ready once there is enough to send, or no more.
+    fn gather(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let bytes = |frame: &Result<Frame<Bytes>, BoxError>| {
+            frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len)
+        };
+        while let Some(body) = &mut self.body
+            && self.ready.iter().map(bytes).sum::<usize>() < GATHER_BYTES
         {
-            self.body = Some((body, Box::pin(tokio::time::sleep(SMALL_TIME))));
-        }
-        while let Some((body, end)) = &mut self.body {
-            if end.as_mut().poll(context).is_ready() {
-                break;
-            }
-            let Some(Ok(frame)) = ready!(Pin::new(body).poll_frame(context)) else { break };
-            self.came += frame.data_ref().map_or(0, |data| data.remaining() as u64);
-            if self.came > SMALL_BYTES {
-                break;
+            match ready!(Pin::new(body).poll_frame(context)) {
+                Some(frame) => self.ready.push_back(frame),
+                None => self.body = None,
             }
         }
-        self.body = None;
         Poll::Ready(())
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.body = None;
+        if let Some((unread, tasks)) = self.rest.take() {
+            unread.drain(&tasks);
+        }
     }
 }
 
@@ -138,25 +165,19 @@ impl HttpBody for Refusal {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        if let Some(body) = &mut this.body {
-            match ready!(Pin::new(body).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_trailers() {
-                    Ok(trailers) => this.trailers = Some(trailers),
-                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
-                },
-                None => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            }
-            this.body = None;
+        if let Some(frame) = self.ready.pop_front() {
+            return Poll::Ready(Some(frame));
         }
-        ready!(this.rest.poll(context));
-        Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
+    }
+
+    /// So that its last bytes say that they are the last.
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty() && self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     /// As the answer's own: its length becomes a field.
     fn size_hint(&self) -> SizeHint {
-        let body = self.body.as_ref().filter(|body| !body.is_end_stream());
-        body.map(HttpBody::size_hint).unwrap_or_default()
+        self.size
     }
 }
