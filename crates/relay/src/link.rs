@@ -70,6 +70,10 @@ struct State {
     connection: Connection,
     waiting: HashMap<StreamId, Waiting>,
     driver: Option<Waker>,
+    /// What was done since the driver last wrote, and how much of that wakes it: one thing while
+    /// it sleeps, more while it lets others add to what it will write.
+    done: u32,
+    enough: u32,
     traffic: Traffic,
     /// The same of what leaves.
     sent: Traffic,
@@ -127,7 +131,8 @@ impl Link {
         let connection = Connection::new(side, config, clock.monotonic());
         let (traffic, sent) = (Traffic::default(), Traffic::default());
         let (waiting, carried) = (HashMap::new(), Carried::default());
-        let state = State { connection, waiting, driver: None, traffic, sent, carried };
+        let (driver, done, enough) = (None, 0, 1);
+        let state = State { connection, waiting, driver, done, enough, traffic, sent, carried };
         let life = watch::Sender::new(Life::default());
         let shared = Arc::new(Shared {
             clock,
@@ -340,7 +345,9 @@ impl Shared {
 
 /// Gives the lock back, and has the driver look at what there is for it if it is to.
 fn release(mut state: MutexGuard<'_, State>, wakes: bool) {
-    let driver = wakes.then(|| state.driver.take()).flatten();
+    state.done += u32::from(wakes);
+    let enough = state.done >= state.enough;
+    let driver = state.driver.take_if(|_| wakes && enough);
     drop(state);
     if let Some(driver) = driver {
         driver.wake();

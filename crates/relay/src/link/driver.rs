@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use strait_tunnel::{Class, Close, Event, OpenHead, Out, StreamId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
 use super::{Acceptor, Shared, State, Stream, leave};
@@ -21,6 +22,9 @@ use super::{Acceptor, Shared, State, Stream, leave};
 const READ: [usize; 2] = [16 << 10, 64 << 10];
 /// What is written at once.
 const WRITE: usize = 64 << 10;
+/// What others do before it is written although some of them have not had their turn: the peer can
+/// begin with that.
+const ENOUGH: u32 = 16;
 /// Of these so many, before other tasks have their turn.
 const BATCHES: usize = 4;
 /// After the last frame: for the peer to close its side, so that it can read that frame.
@@ -128,6 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state.lock();
         leave(&mut state.driver, context.waker());
+        (state.done, state.enough) = (0, 1);
         let before = self.out.remaining();
         state.connection.poll_transmit(now, &mut self.out);
         let deadline = state.connection.deadline();
@@ -209,9 +214,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.phase = Phase::Over;
     }
 
-    /// Moves some bytes. Before it writes it lets every task run that is ready: what they all have
-    /// to say then leaves as one batch, and not each with a system call and a TLS record of its
-    /// own. After some batches it lets them run again: nobody waits for a connection that is busy.
+    /// Moves some bytes. Before it writes it lets every task run that is ready, or until there is
+    /// enough: what they have to say then leaves as one batch, and not each with a system call and
+    /// a TLS record of its own. After some batches it lets them run again: nobody waits for a connection that is busy.
     fn turn(&mut self, context: &mut Context<'_>) {
         let mut moved = self.read(context);
         if self.phase != Phase::Open {
@@ -219,8 +224,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         if !self.gathered {
             self.gathered = true;
-            context.waker().wake_by_ref();
-            return;
+            if !self.is_enough(context) {
+                return;
+            }
         }
         for _ in 0..BATCHES {
             self.fill(context);
@@ -234,6 +240,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if moved && self.phase == Phase::Open {
             context.waker().wake_by_ref();
         }
+    }
+
+    /// Whether much was done already. If not, this task runs again once that is so, or every task
+    /// that is ready had its turn.
+    fn is_enough(&self, context: &mut Context<'_>) -> bool {
+        let mut state = self.shared.state.lock();
+        if state.done >= ENOUGH {
+            return true;
+        }
+        leave(&mut state.driver, context.waker());
+        state.enough = ENOUGH;
+        drop(state);
+        let _ = pin!(yield_now()).poll(context);
+        false
     }
 
     /// Writes what is left, then shuts this side.
