@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::agent::AgentArgs;
@@ -21,12 +23,29 @@ use crate::up::UpArgs;
 /// agent, on the private side, only dials out. `strait up` shows both on one machine.
 #[derive(Debug, Parser)]
 #[command(name = "strait", version, propagate_version = true, arg_required_else_help = true)]
-pub(crate) struct Cli {
+pub(crate) struct Cli<C: Subcommand = Command> {
     #[command(flatten)]
     pub(crate) log: LogArgs,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: C,
+}
+
+impl Cli {
+    /// What was typed. A server that is to be small does not learn of all the other commands.
+    pub(crate) fn of(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        if arguments.get(1).is_none_or(|first| first != "hooks") {
+            return Self::try_parse_from(arguments);
+        }
+        let Cli { log, command: Hooks::Hooks(args) } = Cli::try_parse_from(arguments)?;
+        Ok(Self { log, command: Command::Hooks(args) })
+    }
+}
+
+/// One of the commands alone.
+#[derive(Debug, Subcommand)]
+enum Hooks {
+    Hooks(HooksArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,7 +18,7 @@ pub(crate) struct CompletionArgs {
 /// Prints completions.
 pub(crate) fn run(args: &CompletionArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "strait", &mut script);
+    clap_complete::generate(args.shell, &mut <Cli>::command(), "strait", &mut script);
     std::io::stdout().lock().write_all(&script)?;
     Ok(Exit::Done)
 }

@@ -152,13 +152,12 @@ pub(crate) fn arguments(given: Vec<OsString>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
 
     use super::*;
 
     fn parse(words: &[&str]) -> ServeArgs {
         let words = arguments(words.iter().map(OsString::from).collect());
-        match crate::args::Cli::try_parse_from(words).unwrap().command {
+        match crate::args::Cli::of(words).unwrap().command {
             crate::args::Command::Hooks(HooksArgs { command: HooksCommand::Serve(args) }) => args,
             other => panic!("{other:?}"),
         }
@@ -196,7 +195,7 @@ mod tests {
     #[test]
     fn a_file_leaves_no_room_for_flags() {
         let words = ["strait", "hooks", "serve", "--config", "f", "--port", "1"];
-        let error = crate::args::Cli::try_parse_from(words).unwrap_err();
+        let error = crate::args::Cli::of(words.map(OsString::from).into()).unwrap_err();
         assert!(error.to_string().contains("--port"), "{error}");
     }
 }

@@ -28,14 +28,13 @@ mod up;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use clap::Parser as _;
 use exit::Exit;
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = hooks::arguments(std::env::args_os().collect());
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::of(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

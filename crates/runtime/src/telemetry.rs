@@ -5,9 +5,10 @@ use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use tracing::Subscriber;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{Layer, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::tasks::{current_task, panic_message};
 
@@ -69,7 +70,8 @@ const QUIET: &str = "kube_client=off";
 /// # Errors
 /// See [`TelemetryError`].
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
+    let filter = format!("{QUIET},{filter}")
+        .parse::<Targets>()
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let terminal = std::io::stderr().is_terminal();
     let subscriber = subscriber(format, filter, terminal, std::io::stderr);
@@ -80,7 +82,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
 
 fn subscriber<W>(
     format: LogFormat,
-    filter: EnvFilter,
+    filter: Targets,
     terminal: bool,
     writer: W,
 ) -> Box<dyn Subscriber + Send + Sync>
@@ -136,7 +138,7 @@ mod tests {
     fn logged(format: LogFormat, filter: &str, terminal: bool, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let filter = EnvFilter::try_new(filter).unwrap();
+        let filter = filter.parse().unwrap();
         let subscriber = subscriber(format, filter, terminal, move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
         String::from_utf8(std::mem::take(&mut captured.0.lock())).unwrap()

@@ -148,7 +148,7 @@ mod tests {
 
     fn read_args(flags: &[&str]) -> Result<Config, Failure> {
         let all = ["strait", "agent"].iter().chain(flags);
-        match crate::args::Cli::try_parse_from(all).unwrap().command {
+        match <crate::args::Cli>::try_parse_from(all).unwrap().command {
             crate::args::Command::Agent(args) => read(&args.run),
             other => panic!("{other:?}"),
         }

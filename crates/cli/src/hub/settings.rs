@@ -209,7 +209,7 @@ mod tests {
     fn args(flags: &[&str]) -> HubArgs {
         use clap::Parser as _;
         let all = ["strait", "hub"].iter().chain(flags);
-        match crate::args::Cli::try_parse_from(all).unwrap().command {
+        match <crate::args::Cli>::try_parse_from(all).unwrap().command {
             crate::args::Command::Hub(args) => args,
             other => panic!("{other:?}"),
         }

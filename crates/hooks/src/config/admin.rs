@@ -75,7 +75,7 @@ fn address(
 fn tokens(raw: &[raw::Token], problems: &mut Problems<'_>) -> Vec<Token> {
     let at = |index: usize| Path::of(&["admin", "tokens"]).index(index);
     let names = raw.iter().enumerate();
-    problems.unique(names.map(|(index, token)| (at(index).field("name"), &*token.name)));
+    problems.names(names.map(|(index, token)| (at(index).field("name"), &*token.name)));
     let each = raw.iter().enumerate().map(|(index, token)| Token {
         name: token.name.as_str().into(),
         file: problems.file(&at(index).field("file"), &token.file),

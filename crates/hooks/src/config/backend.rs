@@ -41,7 +41,7 @@ pub(super) fn backends(
         let each = raw.iter().enumerate();
         each.filter_map(|(index, backend)| Some((at(index), backend.clear()?)))
     };
-    problems.unique(clear().map(|(path, backend)| (path.field("name"), &*backend.name)));
+    problems.names(clear().map(|(path, backend)| (path.field("name"), &*backend.name)));
     clear().filter_map(|(path, raw)| backend(raw, &path, sources, problems)).collect()
 }
 

@@ -52,7 +52,7 @@ pub(super) fn check(
         listen: Listener { address: address?, tls },
         admin: admin.flatten(),
         metrics: None,
-        data_dir: raw.data_dir.clear()?.into(),
+        data_dir: raw.data_dir.clear().map(|text| directory(text, problems))?,
         ack: ack?,
         limits: limits?,
         retention: retention?,
@@ -61,6 +61,14 @@ pub(super) fn check(
         store_only: *raw.store_only.clear()?,
         dynamic_backends: dynamic,
     })
+}
+
+fn directory(text: &str, problems: &mut Problems<'_>) -> PathBuf {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        problems.invalid(&Path::of(&["dataDir"]), text, "must be an absolute path");
+    }
+    path
 }
 
 fn ack(text: &str, problems: &mut Problems<'_>) -> Option<Ack> {
@@ -165,6 +173,20 @@ impl Problems<'_> {
         let readable = self.files.readable(FilePath::new(file));
         self.noted(path, file, readable);
         file.into()
+    }
+
+    /// Notes what is no name, and names that are there twice.
+    pub(super) fn names<'t>(&mut self, names: impl Iterator<Item = (Path, &'t str)> + Clone) {
+        let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        for (path, name) in names.clone() {
+            let ends = [name.bytes().next(), name.bytes().next_back()];
+            let inside = name.bytes().all(|c| known(c) || matches!(c, b'-' | b'.'));
+            if !inside || !ends.iter().all(|end| end.is_some_and(known)) {
+                let why = "must be of a-z, 0-9, '-' and '.', with a letter or a digit at both ends";
+                self.invalid(&path, name, why);
+            }
+        }
+        self.unique(names);
     }
 
     /// Notes texts that are there twice.

@@ -22,7 +22,7 @@ pub(super) fn sources(raw: &[Part<raw::Source>], problems: &mut Problems<'_>) ->
         let each = raw.iter().enumerate();
         each.filter_map(|(index, source)| Some((at(index), source.clear()?)))
     };
-    problems.unique(clear().map(|(path, source)| (path.field("name"), &*source.name)));
+    problems.names(clear().map(|(path, source)| (path.field("name"), &*source.name)));
     problems.unique(clear().map(|(path, source)| (path.field("path"), &*source.path)));
     clear().filter_map(|(path, raw)| source(raw, &path, problems)).collect()
 }
