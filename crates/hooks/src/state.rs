@@ -13,6 +13,7 @@
 
 mod core;
 mod frame;
+mod marks;
 pub(crate) mod runs;
 mod table;
 mod volume;
@@ -63,8 +64,11 @@ pub enum Became {
         /// It is not tried before this time; kept in milliseconds.
         until: Timestamp,
     },
-    /// The backend has it, or does not want it.
+    /// The backend has it.
     Delivered,
+    /// The backend does not want it: its filter kept it away, or it was of no source of its. What
+    /// an older version wrote says `Delivered` of these.
+    Unwanted,
     /// It is not tried again by itself.
     Dead {
         /// How often it was tried.
@@ -91,7 +95,7 @@ pub enum Change {
         /// What.
         became: Became,
     },
-    /// A backend does not want these events, which counts as having them.
+    /// A backend does not want these events.
     Unwanted {
         /// Which.
         backend: Backend,

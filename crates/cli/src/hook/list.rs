@@ -183,7 +183,8 @@ mod tests {
         "event":"push","bytes":5120,"backends":[
             {"name":"a","state":"delivered"},
             {"name":"b","state":"waiting","attempts":3,"why":"status 500"},
-            {"name":"c","state":"dead","attempts":1,"why":"rejected with status 404"}]}"#;
+            {"name":"c","state":"dead","attempts":1,"why":"rejected with status 404"},
+            {"name":"d","state":"filtered"}]}"#;
 
     #[test]
     fn events_are_printed_as_asked() {
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(
             print(Output::Table),
             "ID   AGE   SOURCE   EVENT   REPOSITORY   BACKENDS\n\
-             12   5m    forge    push    -            a=delivered b=waiting(3) c=dead(1)\n"
+             12   5m    forge    push    -            a=delivered b=waiting(3) c=dead(1) d=filtered\n"
         );
         let wide = print(Output::Wide);
         assert!(

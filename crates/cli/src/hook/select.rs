@@ -53,6 +53,7 @@ pub(crate) enum State {
     Waiting,
     Dead,
     Delivered,
+    Filtered,
     Purged,
 }
 

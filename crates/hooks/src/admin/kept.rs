@@ -156,6 +156,7 @@ pub(super) fn at(table: &Table, backend: &Arc<str>, position: Position) -> Optio
     let word = match &became {
         Some(Became::Waiting { .. }) => Word::Waiting,
         Some(Became::Delivered) => Word::Delivered,
+        Some(Became::Unwanted) => Word::Filtered,
         Some(Became::Dead { .. }) => Word::Dead,
         Some(Became::Purged) => Word::Purged,
         None if table.is_unsettled(id, position) => Word::Waiting,

@@ -31,6 +31,8 @@ pub(super) enum Became {
     Waiting,
     Dead,
     Delivered,
+    /// The backend's filter kept it away.
+    Filtered,
     Purged,
     /// It was never the backend's.
     Absent,
@@ -38,13 +40,15 @@ pub(super) enum Became {
 
 impl Became {
     /// What can be selected.
-    const ALL: [Self; 4] = [Self::Waiting, Self::Dead, Self::Delivered, Self::Purged];
+    const ALL: [Self; 5] =
+        [Self::Waiting, Self::Dead, Self::Delivered, Self::Filtered, Self::Purged];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Dead => "dead",
             Self::Delivered => "delivered",
+            Self::Filtered => "filtered",
             Self::Purged => "purged",
             Self::Absent => "absent",
         }
@@ -164,7 +168,7 @@ fn limit(text: &str) -> Result<usize, String> {
 
 fn state(text: &str) -> Result<Became, String> {
     let known = Became::ALL.into_iter().find(|state| state.as_str() == text);
-    known.ok_or_else(|| "is not one of waiting, dead, delivered, purged".to_owned())
+    known.ok_or_else(|| "is not one of waiting, dead, delivered, filtered, purged".to_owned())
 }
 
 fn boolean(text: &str) -> Result<bool, String> {

@@ -59,7 +59,7 @@ pub(super) fn at(at: &At) -> Value {
             set("since", time(*at).into());
             set("why", why(reason).into());
         }
-        Some(Became::Delivered | Became::Purged) | None => {}
+        Some(Became::Delivered | Became::Unwanted | Became::Purged) | None => {}
     }
     Value::Object(shown)
 }

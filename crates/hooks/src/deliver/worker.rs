@@ -197,7 +197,7 @@ impl Worker {
         match &done.end {
             End::Gone => (None, None),
             End::Unread => (None, Some(now + DISK_PAUSE)),
-            End::Unwanted => (Some(Became::Delivered), None),
+            End::Unwanted => (Some(Became::Unwanted), None),
             End::Tried { tried: Tried { outcome: Outcome::Status(200..=299), .. }, .. } => {
                 (Some(Became::Delivered), None)
             }
@@ -245,7 +245,7 @@ impl Worker {
                 Some(attempts)
             }
             Some(Became::Purged) => None,
-            Some(Became::Delivered) | None => Some(0),
+            Some(Became::Delivered | Became::Unwanted) | None => Some(0),
         }
     }
 

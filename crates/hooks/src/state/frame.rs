@@ -23,8 +23,10 @@ pub(super) enum Frame {
     Header { ours: bool },
     /// Something changed.
     Change(Change),
-    /// All of these are as said, which is `Delivered` or `Purged`.
+    /// All of these are as said, which is `Delivered`, `Unwanted` or `Purged`.
     Run { backend: Backend, first: Position, last: Position, became: Became },
+    /// Those of a word of [`Marks`](super::marks::Marks) that are set are unwanted, as settled ones.
+    Unwanted { backend: Backend, word: u64, bits: u32 },
 }
 
 impl Frame {
@@ -60,6 +62,12 @@ const DELIVERED: u8 = 6;
 const DEAD: u8 = 7;
 const PURGED: u8 = 8;
 
+/// Details of a delivered run: it is unwanted; it is empty, and the attempts are bits of the word
+/// whose number is the position. A version that knows neither reads a delivered run, and an empty
+/// one.
+const UNWANTED: u8 = 1;
+const UNWANTED_BITS: u8 = 2;
+
 /// Details of a dead letter: a reason that stands alone, or this and an outcome.
 const REJECTED: u8 = 16;
 const REDIRECTED: u8 = 17;
@@ -86,8 +94,16 @@ impl Fields {
                 Self::of_became(backend, position, position, became)
             }
             Frame::Change(Change::Unwanted { backend, first, last }) => {
-                Self::of_became(backend, first, last, Became::Delivered)
+                Self::of_became(backend, first, last, Became::Unwanted)
             }
+            Frame::Unwanted { backend, word, bits } => Self {
+                kind: DELIVERED,
+                detail: UNWANTED_BITS,
+                attempts: bits,
+                backend: backend.0,
+                position: word,
+                ..Self::default()
+            },
             Frame::Run { backend, first, last, became } => {
                 Self::of_became(backend, first, last, became)
             }
@@ -105,6 +121,7 @@ impl Fields {
                 fields.extra = until.as_millisecond().cast_unsigned();
             }
             Became::Delivered => fields.kind = DELIVERED,
+            Became::Unwanted => (fields.kind, fields.detail) = (DELIVERED, UNWANTED),
             Became::Purged => fields.kind = PURGED,
             Became::Dead { attempts, reason, at } => {
                 fields.kind = DEAD;
@@ -149,9 +166,15 @@ impl Fields {
                 };
                 Became::Dead { attempts: self.attempts, reason, at: time()? }
             }
+            DELIVERED if self.detail == UNWANTED_BITS => {
+                return Some(Frame::Unwanted { backend, word: self.position, bits: self.attempts });
+            }
             DELIVERED | PURGED => {
-                let delivered = self.kind == DELIVERED;
-                let became = if delivered { Became::Delivered } else { Became::Purged };
+                let became = match (self.kind, self.detail) {
+                    (PURGED, _) => Became::Purged,
+                    (_, UNWANTED) => Became::Unwanted,
+                    _ => Became::Delivered,
+                };
                 let last = Position(self.extra);
                 return Some(if last == position {
                     Frame::Change(Change::Became { backend, position, became })
@@ -230,13 +253,16 @@ mod tests {
 
     #[test]
     fn every_change_comes_back_and_no_flipped_bit_passes() {
-        let runs = [Became::Delivered, Became::Purged].map(|became| Frame::Run {
+        let runs = [Became::Delivered, Became::Unwanted, Became::Purged].map(|became| Frame::Run {
             backend: Backend::of("a"),
             first: Position(1),
             last: Position(u64::MAX),
             became,
         });
-        let frames = changes().into_iter().map(Frame::Change).chain(runs);
+        let backend = Backend::of("a");
+        let words =
+            [(0, 1), (7, u32::MAX)].map(|(word, bits)| Frame::Unwanted { backend, word, bits });
+        let frames = changes().into_iter().map(Frame::Change).chain(runs).chain(words);
         for frame in frames.chain([Frame::HEADER, Frame::Header { ours: false }]) {
             let bytes = frame.encode();
             assert_eq!(Frame::decode(&bytes), Some(frame));
@@ -247,6 +273,21 @@ mod tests {
             }
         }
         assert_eq!(Frame::decode(&[0; FRAME_BYTES]), None);
+    }
+
+    /// An older version looks neither at the detail of a delivered run nor at its attempts.
+    #[test]
+    fn an_older_version_takes_what_is_unwanted_for_delivered() {
+        let (backend, first, last) = (Backend::of("a"), Position(33), Position(70));
+        let run = |last, became| Frame::Run { backend, first, last, became };
+        for (frame, expected) in [
+            (run(last, Became::Unwanted), run(last, Became::Delivered)),
+            // Of nothing: what is unwanted is in a run that is settled.
+            (Frame::Unwanted { backend, word: 33, bits: 7 }, run(Position(0), Became::Delivered)),
+        ] {
+            let seen = Fields { detail: 0, attempts: 0, ..Fields::of(frame) };
+            assert_eq!(seen.frame(), Some(expected), "{frame:?}");
+        }
     }
 
     proptest! {

@@ -9,7 +9,8 @@ use crate::event::Position;
 /// What became of every event at every backend.
 ///
 /// An event that is to be tried again, or is dead, takes about 64 bytes for each such backend;
-/// a run of settled ones, as of those not tried yet, about 32.
+/// a run of settled ones, as of those not tried yet, about 32. Which of them were unwanted takes
+/// about 24 for each 32 positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table(BTreeMap<Backend, Column>);
 
@@ -19,8 +20,9 @@ pub struct Table(BTreeMap<Backend, Column>);
 struct Column {
     /// The first position that the backend gets.
     from: u64,
-    /// Delivered, dead or purged.
+    /// Delivered, unwanted, dead or purged.
     settled: super::runs::Runs,
+    unwanted: super::marks::Marks,
     purged: super::runs::Runs,
     /// Tried, and to be tried again.
     waiting: BTreeMap<u64, Became>,
@@ -41,6 +43,7 @@ impl Table {
         let exception = column.waiting.get(&position).or_else(|| column.dead.get(&position));
         exception.copied().or_else(|| match () {
             () if column.purged.contains(position) => Some(Became::Purged),
+            () if column.unwanted.contains(position) => Some(Became::Unwanted),
             () if column.settled.contains(position) => Some(Became::Delivered),
             () => None,
         })
@@ -107,10 +110,13 @@ impl Table {
                 self.column(backend).set(position.0, position.0, became);
             }
             Frame::Change(Change::Unwanted { backend, first, last }) => {
-                self.column(backend).set(first.0, last.0, Became::Delivered);
+                self.column(backend).set(first.0, last.0, Became::Unwanted);
             }
             Frame::Run { backend, first, last, became } => {
                 self.column(backend).set(first.0, last.0, became);
+            }
+            Frame::Unwanted { backend, word, bits } => {
+                self.column(backend).unwanted.insert_word(word, bits);
             }
         }
     }
@@ -124,8 +130,8 @@ impl Table {
     /// The bytes of [`encode`](Self::encode).
     pub(super) fn size(&self) -> u64 {
         let of = |column: &Column| {
-            let runs = column.settled.len() + column.purged.len();
-            1 + runs + column.waiting.len() + column.dead.len()
+            let sets = column.settled.len() + column.purged.len() + column.unwanted.len();
+            1 + sets + column.waiting.len() + column.dead.len()
         };
         let frames = 1 + self.0.values().map(of).sum::<usize>();
         (frames * FRAME_BYTES) as u64
@@ -144,6 +150,9 @@ impl Table {
             for ((first, last), became) in settled.chain(purged) {
                 put(Frame::Run { backend, first: Position(first), last: Position(last), became });
             }
+            for (word, bits) in column.unwanted.words() {
+                put(Frame::Unwanted { backend, word, bits });
+            }
             for (position, became) in column.dead.iter().chain(&column.waiting) {
                 let (position, became) = (Position(*position), *became);
                 put(Frame::Change(Change::Became { backend, position, became }));
@@ -156,12 +165,12 @@ impl Table {
 impl Column {
     /// What was said before of these is no longer so, but that they were purged: whatever an
     /// attempt says that was under way, they stay so until they are asked for anew. More than one
-    /// are only delivered or purged.
+    /// are only delivered, unwanted or purged.
     fn set(&mut self, first: u64, last: u64, became: Became) {
         let is_of_attempt = match became {
             Became::Waiting { attempts, .. } => attempts > 0,
             Became::Dead { .. } => true,
-            Became::Delivered | Became::Purged => false,
+            Became::Delivered | Became::Unwanted | Became::Purged => false,
         };
         if is_of_attempt && self.purged.contains(first) {
             return;
@@ -169,6 +178,7 @@ impl Column {
         // One from before the backend was added is asked for: those between stay unwanted.
         if matches!(became, Became::Waiting { .. }) && first < self.from {
             self.settled.insert(first, self.from - 1);
+            self.unwanted.insert(first, self.from - 1);
             self.from = first;
         }
         // Nothing else is below.
@@ -184,6 +194,7 @@ impl Column {
             }
         }
         self.settled.insert(first, last);
+        self.unwanted.remove(first, last);
         match became {
             Became::Waiting { .. } => {
                 self.settled.remove(first, last);
@@ -191,6 +202,7 @@ impl Column {
                 self.waiting.insert(first, became);
             }
             Became::Delivered => {}
+            Became::Unwanted => self.unwanted.insert(first, last),
             Became::Purged => self.purged.insert(first, last),
             Became::Dead { .. } => drop(self.dead.insert(first, became)),
         }
@@ -203,6 +215,7 @@ impl Column {
         self.from = before;
         self.settled.remove(0, last);
         self.purged.remove(0, last);
+        self.unwanted.remove(0, last);
         self.waiting = self.waiting.split_off(&before);
         self.dead = self.dead.split_off(&before);
     }

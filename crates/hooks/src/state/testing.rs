@@ -57,6 +57,7 @@ pub(super) fn changes() -> Vec<Change> {
         became("a", 7, Became::Waiting { attempts: 0, last: None, until: time(0) }),
         Change::Forgotten { before: Position(2) },
         became("b", 4, waiting(3)),
+        became("b", 8, Became::Unwanted),
     ]);
     changes
 }

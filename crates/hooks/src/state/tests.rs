@@ -59,7 +59,7 @@ fn what_became_of_events_is_told() {
         table.unsettled(backend, Position(9)).map(|(first, last)| (first.0, last.0)).collect()
     };
     assert_eq!(runs(a), [(6, 9)]);
-    assert_eq!(runs(b), [(4, 4), (6, 9)]);
+    assert_eq!(runs(b), [(4, 4), (6, 7), (9, 9)]);
     for (backend, position, expected) in [
         (a, 1, None),
         (a, 4, Some(Became::Purged)),
@@ -67,6 +67,7 @@ fn what_became_of_events_is_told() {
         (a, 7, Some(Became::Waiting { attempts: 0, last: None, until: time(0) })),
         (a, 8, None),
         (b, 4, Some(waiting(3))),
+        (b, 8, Some(Became::Unwanted)),
         (Backend::of("gone"), 1, None),
     ] {
         assert_eq!(table.became(backend, Position(position)), expected, "{position}");
@@ -105,9 +106,56 @@ fn what_was_purged_stays_so_until_it_is_asked_for_anew() {
     let (backend, first, last) = (Backend::of("a"), Position(5), Position(9));
     let unwanted = Change::Unwanted { backend, first, last };
     let table = tables(&[became("a", 7, purged), unwanted]).pop().unwrap();
-    for (position, expected) in [(6, Became::Delivered), (7, purged), (8, Became::Delivered)] {
+    for (position, expected) in [(6, Became::Unwanted), (7, purged), (8, Became::Unwanted)] {
         assert_eq!(table.became(backend, Position(position)), Some(expected), "{position}");
     }
+}
+
+#[test]
+fn what_is_unwanted_stays_so_until_it_is_asked_for_anew() {
+    let (disk, backend) = (MemoryDisk::default(), Backend::of("a"));
+    let (core, _) = open(&disk);
+    let unwanted = |first, last| {
+        let (first, last) = (Position(first), Position(last));
+        Change::Unwanted { backend, first, last }
+    };
+    let anew = Became::Waiting { attempts: 0, last: None, until: time(0) };
+    core.write(&[
+        Change::Added { backend, from: Position(1) },
+        unwanted(1, 40),
+        became("a", 41, Became::Delivered),
+        unwanted(42, 42),
+        became("a", 5, anew),
+        became("a", 6, anew),
+        became("a", 6, Became::Delivered),
+        became("a", 7, anew),
+        became("a", 7, Became::Unwanted),
+        Change::Forgotten { before: Position(3) },
+    ])
+    .unwrap();
+    let look = |core: &Core| {
+        let table = table(core);
+        [1, 2, 3, 5, 6, 7, 40, 41, 42, 43].map(|at| table.became(backend, Position(at)))
+    };
+    let (not, got) = (Some(Became::Unwanted), Some(Became::Delivered));
+    let expected = [None, None, not, Some(anew), got, not, not, got, not, None];
+    assert_eq!(look(&core), expected);
+    core.compact().unwrap();
+    assert_eq!(look(&open(&disk).0), expected);
+}
+
+#[test]
+fn every_other_event_that_is_unwanted_takes_few_bytes() {
+    let backend = Backend::of("a");
+    let each = (1..=100_000).map(|at| match at % 2 {
+        0 => became("a", at, Became::Delivered),
+        _ => became("a", at, Became::Unwanted),
+    });
+    let mut table = Table::default();
+    each.for_each(|change| table.apply(Frame::Change(change)));
+    assert!(table.size() < 2 * 100_000, "{}", table.size());
+    assert_eq!(table.became(backend, Position(77_777)), Some(Became::Unwanted));
+    assert_eq!(table.became(backend, Position(77_778)), Some(Became::Delivered));
 }
 
 #[test]
@@ -119,6 +167,7 @@ fn an_event_from_before_the_backend_is_asked_for_alone() {
     table.apply(Frame::Change(became("a", 5, waiting(0))));
     let runs: Vec<_> = table.unsettled(backend, Position(11)).collect();
     assert_eq!(runs, [(Position(5), Position(5)), (Position(10), Position(11))]);
+    assert_eq!(table.became(backend, Position(6)), Some(Became::Unwanted));
 }
 
 #[test]

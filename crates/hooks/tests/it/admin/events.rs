@@ -2,6 +2,8 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use strait_hooks::Position;
+use strait_hooks::state::{Backend, Change};
 
 use super::scene::{Scene, at};
 
@@ -170,9 +172,8 @@ async fn a_backend_that_came_later_gets_old_events_when_it_is_named() {
         api.call("registrar", Method::POST, "/backends", r#"{"url":"https://late.example"}"#);
     assert_eq!(added.await.status(), StatusCode::OK);
     let late = scene.fake.backends.lock()[2].name.clone();
-    let backend = strait_hooks::state::Backend::of(&late);
-    let from = strait_hooks::Position(11);
-    scene.kept.state.record(&[strait_hooks::state::Change::Added { backend, from }]).unwrap();
+    let (backend, from) = (Backend::of(&late), Position(11));
+    scene.kept.state.record(&[Change::Added { backend, from }]).unwrap();
     assert_eq!(counts(&api.change("/replay?id=2").await), (1, 1));
     assert_eq!(counts(&api.change(&format!("/replay?id=2&backend={late}")).await), (1, 1));
     assert_eq!(api.ids(&format!("backend={late}&state=waiting")).await, [2]);
@@ -212,4 +213,27 @@ async fn a_purge_at_a_backend_leaves_the_event() {
     assert_eq!(response.status(), StatusCode::OK);
     // What is delivered cannot be taken out.
     assert_eq!(counts(&api.change("/purge?backend=one&state=delivered").await), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_filter_kept_away_is_neither_delivered_nor_lost() {
+    let scene = Scene::new().await;
+    let filtered = |first, last| Change::Unwanted {
+        backend: Backend::of("two"),
+        first: Position(first),
+        last: Position(last),
+    };
+    scene.kept.state.record(&[filtered(2, 4), filtered(9, 9)]).unwrap();
+    let api = scene.serve().await;
+    assert_eq!(api.ids("state=filtered").await, [9, 4, 3, 2]);
+    assert_eq!(api.ids("backend=two&state=delivered").await, [0; 0]);
+    assert_eq!(api.ids("backend=one&state=filtered").await, [0; 0]);
+    let event = api.get("/events/9").await;
+    let at = [("one", "waiting"), ("two", "filtered")];
+    let at = at.map(|(name, state)| json!({"name": name, "state": state}));
+    assert_eq!(event["backends"], json!(at));
+    // There is nothing to take out; asked for anew, its filter decides once more.
+    assert_eq!(counts(&api.change("/purge?state=filtered").await), (0, 0));
+    assert_eq!(counts(&api.change("/replay?backend=two&state=filtered").await), (4, 4));
+    assert_eq!(api.ids("state=filtered").await, [0; 0]);
 }

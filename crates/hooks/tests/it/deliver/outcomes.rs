@@ -233,6 +233,16 @@ async fn a_stuck_key_holds_up_no_other() {
     assert_eq!(server.texts(), expected);
 }
 
+/// Waits until everything up to a position is settled at a backend.
+async fn settled(gateway: &Gateway, backend: &str, position: Position) {
+    let settled = async {
+        while gateway.state.read(|table| table.low_water(Backend::of(backend))) != Some(position) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::scene::LONG, settled).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_backend_gets_what_passes_its_filter() {
     let scene = Scene::new();
@@ -264,12 +274,10 @@ async fn a_backend_gets_what_passes_its_filter() {
     gateway.idle("some").await;
     assert_eq!(some.hits().len(), 1);
     // What is not wanted holds nothing back.
-    let settled = async {
-        while gateway.state.read(|table| table.low_water(Backend::of("some"))) != Some(last) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(super::scene::LONG, settled).await.unwrap();
+    settled(&gateway, "some", last).await;
+    let seen = (1..=5).map(|at| became(&gateway, "some", Position(at)));
+    let (got, not) = (Some(Became::Delivered), Some(Became::Unwanted));
+    assert_eq!(seen.collect::<Vec<_>>(), [got, not, not, not, not]);
 
     // Nor is it delivered if only the restart finds it.
     gateway.kill().await;
@@ -281,4 +289,6 @@ async fn a_backend_gets_what_passes_its_filter() {
     all.came(5).await;
     gateway.idle("some").await;
     assert_eq!((all.hits().len(), some.hits().len()), (5, 1));
+    settled(&gateway, "some", Position(6)).await;
+    assert_eq!(became(&gateway, "some", Position(6)), not);
 }
