@@ -86,20 +86,28 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {
+                hear(&shared);
                 let lanes = shared.intake.lanes();
                 beats.extend(lanes.iter().map(|lane| beat(shared.clone(), lane.clone())));
             }
             () = changed(&mut changes) => {
-                let lanes = shared.intake.lanes();
-                for lane in lanes.iter().filter(|lane| lane.outlet.is_offered_anew()) {
-                    tracing::info!(backend = lane.name(), "its agent came");
-                    lane.wake(shared.clock().monotonic());
-                    beats.push(beat(shared.clone(), lane.clone()));
-                }
+                let came = hear(&shared);
+                beats.extend(came.into_iter().map(|lane| beat(shared.clone(), lane)));
             }
             Some(()) = beats.next(), if !beats.is_empty() => {}
         }
     }
+}
+
+/// Wakes the backends whose agents came to the hub around since this was asked: these.
+fn hear(shared: &Shared) -> Vec<Arc<Lane>> {
+    let lanes = shared.intake.lanes();
+    let came = lanes.iter().filter(|lane| lane.outlet.is_offered_anew());
+    let woken = came.inspect(|lane| {
+        tracing::info!(backend = lane.name(), "its agent came");
+        lane.wake(shared.clock().monotonic());
+    });
+    woken.cloned().collect()
 }
 
 /// Waits for agents that come; for ever where there is no hub around.
@@ -124,6 +132,7 @@ async fn beat(shared: Arc<Shared>, lane: Arc<Lane>) {
     let took = shared.clock().monotonic().saturating_sub(begun);
     let beat = came_back.then(|| Heartbeat { at: shared.clock().now(), took });
     outlet.metrics.beat(beat.map(|beat| beat.took));
+    outlet.heard(came_back);
     if pulse.ended(beat) {
         tracing::info!(backend = lane.name(), "its agent answers again");
         lane.wake(shared.clock().monotonic());

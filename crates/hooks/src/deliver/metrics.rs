@@ -24,6 +24,7 @@ pub(super) struct DeliveryMetrics {
     breaker: Family<Label, Gauge>,
     dead: Family<Label, Gauge>,
     oldest: Family<Label, Gauge>,
+    connected: Family<Label, Gauge>,
     roundtrip: Family<Label, Gauge<f64, AtomicU64>>,
     failed_beats: Family<Label, Counter>,
     tokens: Family<Label, Gauge>,
@@ -67,6 +68,7 @@ impl DeliveryMetrics {
             breaker: Family::default(),
             dead: Family::default(),
             oldest: Family::default(),
+            connected: Family::default(),
             roundtrip: Family::default(),
             failed_beats: Family::default(),
             tokens: Family::default(),
@@ -94,6 +96,9 @@ impl DeliveryMetrics {
         metrics.register(name, "Events that are not tried again", self.dead.clone());
         let name = "strait_hooks_deliver_oldest_undelivered_seconds";
         metrics.register(name, "Age of the oldest event that waits", self.oldest.clone());
+        let name = "strait_hooks_backend_agent_connected";
+        let help = "1 while an agent is there that offers a backend's service, else 0";
+        metrics.register(name, help, self.connected.clone());
         let name = "strait_hooks_backend_last_roundtrip_seconds";
         let help = "Time of the last heartbeat that came back from a backend's agent";
         metrics.register(name, help, self.roundtrip.clone());
@@ -138,7 +143,8 @@ impl DeliveryMetrics {
     pub(super) fn forget(&self, backend: &str) {
         let label = [("backend", backend.to_owned())];
         self.roundtrip.remove(&label);
-        for gauges in [&self.waiting, &self.dead, &self.oldest, &self.breaker, &self.tokens] {
+        let backlog = [&self.waiting, &self.dead, &self.oldest];
+        for gauges in backlog.into_iter().chain([&self.breaker, &self.tokens, &self.connected]) {
             gauges.remove(&label);
         }
     }
@@ -178,6 +184,12 @@ impl BackendMetrics {
             }
             None => drop(failures.inc()),
         }
+    }
+
+    /// Whether an agent is there that offers the backend's service.
+    pub(super) fn connected(&self, is: bool) {
+        let label = [("backend", self.backend.clone())];
+        self.all.connected.get_or_create(&label).set(is.into());
     }
 
     /// Whether the token for the backend's hub can be used.

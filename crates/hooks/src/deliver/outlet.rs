@@ -156,7 +156,16 @@ impl Outlet {
         let (Way::Carrier(carrier, to), Some(pulse)) = (&self.way, &self.pulse) else {
             return false;
         };
-        pulse.offered(carrier.offered(to))
+        let offered = carrier.offered(to);
+        self.metrics.connected(offered.is_some());
+        pulse.offered(offered)
+    }
+
+    /// A heartbeat came back or not: all that tells of the agents of another hub.
+    pub(super) fn heard(&self, came_back: bool) {
+        if matches!(self.way, Way::Hub(..)) {
+            self.metrics.connected(came_back);
+        }
     }
 
     /// Closes connections that nobody uses.

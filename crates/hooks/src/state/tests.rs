@@ -1,5 +1,7 @@
 //! On real files and on a simulated disk.
 
+mod unwanted;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -109,53 +111,6 @@ fn what_was_purged_stays_so_until_it_is_asked_for_anew() {
     for (position, expected) in [(6, Became::Unwanted), (7, purged), (8, Became::Unwanted)] {
         assert_eq!(table.became(backend, Position(position)), Some(expected), "{position}");
     }
-}
-
-#[test]
-fn what_is_unwanted_stays_so_until_it_is_asked_for_anew() {
-    let (disk, backend) = (MemoryDisk::default(), Backend::of("a"));
-    let (core, _) = open(&disk);
-    let unwanted = |first, last| {
-        let (first, last) = (Position(first), Position(last));
-        Change::Unwanted { backend, first, last }
-    };
-    let anew = Became::Waiting { attempts: 0, last: None, until: time(0) };
-    core.write(&[
-        Change::Added { backend, from: Position(1) },
-        unwanted(1, 40),
-        became("a", 41, Became::Delivered),
-        unwanted(42, 42),
-        became("a", 5, anew),
-        became("a", 6, anew),
-        became("a", 6, Became::Delivered),
-        became("a", 7, anew),
-        became("a", 7, Became::Unwanted),
-        Change::Forgotten { before: Position(3) },
-    ])
-    .unwrap();
-    let look = |core: &Core| {
-        let table = table(core);
-        [1, 2, 3, 5, 6, 7, 40, 41, 42, 43].map(|at| table.became(backend, Position(at)))
-    };
-    let (not, got) = (Some(Became::Unwanted), Some(Became::Delivered));
-    let expected = [None, None, not, Some(anew), got, not, not, got, not, None];
-    assert_eq!(look(&core), expected);
-    core.compact().unwrap();
-    assert_eq!(look(&open(&disk).0), expected);
-}
-
-#[test]
-fn every_other_event_that_is_unwanted_takes_few_bytes() {
-    let backend = Backend::of("a");
-    let each = (1..=100_000).map(|at| match at % 2 {
-        0 => became("a", at, Became::Delivered),
-        _ => became("a", at, Became::Unwanted),
-    });
-    let mut table = Table::default();
-    each.for_each(|change| table.apply(Frame::Change(change)));
-    assert!(table.size() < 2 * 100_000, "{}", table.size());
-    assert_eq!(table.became(backend, Position(77_777)), Some(Became::Unwanted));
-    assert_eq!(table.became(backend, Position(77_778)), Some(Became::Delivered));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod backends;
 mod bounds;
 mod outcomes;
 mod private;
+mod remote;
 mod repair;
 mod scene;
 mod server;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use parking_lot::Mutex;
 use strait_hooks::Position;
 use strait_hooks::config::{self, Config, Files, Service};
@@ -17,14 +17,10 @@ use strait_hooks::deliver::{
 use strait_hooks::schedule::{Outcome, Reason};
 use strait_hooks::signature::Scheme;
 use strait_hooks::state::{Backend, Became};
-use strait_net::{Answer, Body, ServerMetrics, handler};
-use strait_pki::{Authority, ServerNames, ServingCertificate, server_config};
-use strait_runtime::{Clock, Shutdown, SystemClock, SystemEntropy};
-use strait_types::HubId;
-use tokio::net::TcpListener;
+use strait_net::Answer;
 use tokio::sync::{Semaphore, watch};
 
-use super::scene::{Gateway, LONG, Scene, event};
+use super::scene::{Gateway, LONG, Scene};
 
 struct InHub;
 
@@ -143,7 +139,7 @@ fn config(rest: &str) -> Config {
     read(&format!("{{name: one, sources: [forge], {behind}{rest}}}"))
 }
 
-fn read(backends: &str) -> Config {
+pub(super) fn read(backends: &str) -> Config {
     let text = format!(
         "apiVersion: hooks.strait.dev/v1alpha1\nkind: HooksConfig\n\
          sources: [{{name: forge, path: /forge, scheme: none}}]\n\
@@ -169,7 +165,18 @@ async fn failed_beats(gateway: &Gateway, count: usize) {
     tokio::time::timeout(LONG, failed).await.expect("heartbeats are sent");
 }
 
-fn became(gateway: &Gateway, position: Position) -> Option<Became> {
+/// Time passes until the next heartbeat.
+async fn next_beat() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+}
+
+pub(super) fn connected(gateway: &Gateway) -> String {
+    gateway.metric("strait_hooks_backend_agent_connected{backend=\"one\"}")
+}
+
+pub(super) fn became(gateway: &Gateway, position: Position) -> Option<Became> {
     gateway.state.read(|table| table.became(Backend::of("one"), position))
 }
 
@@ -189,10 +196,11 @@ async fn what_waits_is_delivered_in_order_as_soon_as_the_agent_comes() {
     let status = gateway.until("one", |one| one.in_flight == 0 && one.last.is_some()).await;
     assert_eq!((status.last, status.waiting), (Some(Outcome::Refused), 25));
     let before = agent.came.borrow().len();
+    assert_eq!(connected(&gateway), "0");
 
     agent.come();
     let status = gateway.idle("one").await;
-    assert_eq!(status.last, Some(Outcome::Status(202)));
+    assert_eq!((status.last, connected(&gateway)), (Some(Outcome::Status(202)), "1".to_owned()));
     let came = agent.asked(before + 25).await;
     assert_eq!(came.len(), before + 25, "each once more");
     assert!(came.iter().all(|(path, _)| path == "/in?team=a"), "{came:?}");
@@ -201,6 +209,16 @@ async fn what_waits_is_delivered_in_order_as_soon_as_the_agent_comes() {
         body["count"].as_u64()
     });
     assert!(numbers.eq(0..20));
+
+    // That it went is seen with the next heartbeat.
+    *agent.offered.lock() = None;
+    next_beat().await;
+    let gone = async {
+        while connected(&gateway) != "0" {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(LONG, gone).await.unwrap();
 }
 
 #[tokio::test]
@@ -267,9 +285,7 @@ async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
     // Nobody tells that it is there; the next heartbeat finds it.
     *agent.way.lock() = Way::Status(200);
     *agent.beats.lock() = Way::Status(204);
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(10)).await;
-    tokio::time::resume();
+    next_beat().await;
     let status = gateway.idle("one").await;
     assert_eq!(status.last, Some(Outcome::Status(200)));
     assert!(status.heartbeat.is_some());
@@ -335,153 +351,4 @@ async fn without_a_hub_around_nothing_starts() {
     let options = Options::new(scene.context());
     let started = Deliveries::start(&config(""), Keep::Nothing, options).await;
     assert!(matches!(started, Err(DeliverError::NoHub { name }) if *name == *"one"));
-}
-
-/// What a hub was asked: the path, the usual credential and the other.
-type Asked = (String, String, String);
-
-/// A hub that takes everything, with the PEM of its authority.
-async fn hub(scene: &Scene) -> (std::net::SocketAddr, String, watch::Sender<Vec<Asked>>) {
-    let (clock, id) = (Arc::new(SystemClock), HubId::from_random([7; 16]));
-    let authority =
-        Arc::new(Authority::create(&id, clock.clone(), Arc::new(SystemEntropy)).unwrap());
-    let names = ServerNames::new(["127.0.0.1"]).unwrap();
-    let day = Duration::from_secs(86_400);
-    let serving = ServingCertificate::new(authority.clone(), names, day).unwrap();
-    let context = scene.context();
-    let metrics = ServerMetrics::new(&context.metrics);
-    let server = strait_net::Server {
-        tls: Some(server_config(serving, &[], clock).unwrap()),
-        ..strait_net::Server::plain(metrics, scene.tasks.clone(), Shutdown::new())
-    };
-    let asked = watch::Sender::new(Vec::new());
-    let seen = asked.clone();
-    let answer = handler(move |_, request| {
-        let field = |name: &str| {
-            let value = request.headers().get(name);
-            value.map_or("", |value| value.to_str().unwrap()).to_owned()
-        };
-        let path = request.uri().to_string();
-        let heartbeat = path.ends_with(HEARTBEAT_PATH);
-        let ended = [field("authorization"), field("x-opsmx-token")].concat().ends_with("ended");
-        let one = (path, field("authorization"), field("x-opsmx-token"));
-        seen.send_modify(|all| all.push(one));
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = match (ended, heartbeat) {
-            (true, _) => StatusCode::UNAUTHORIZED,
-            (false, true) => StatusCode::NO_CONTENT,
-            (false, false) => StatusCode::ACCEPTED,
-        };
-        if ended {
-            response.headers_mut().insert("x-strait-error", "CredentialExpired".parse().unwrap());
-        }
-        async { response }
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    scene.tasks.spawn_daemon("hub", server.serve(listener, answer));
-    (address, authority.bundle().unwrap().to_pem(), asked)
-}
-
-#[tokio::test]
-async fn without_a_hub_around_another_is_asked_with_the_token_of_the_moment() {
-    let scene = Scene::new();
-    let (address, authority, asked) = hub(&scene).await;
-    let file = |name: &str| scene.dir.path().join(name);
-    std::fs::write(file("ca"), authority).unwrap();
-    std::fs::write(file("token"), "first\n").unwrap();
-    let backend = |name: &str, rest: &str| {
-        let (token, ca) = (file("token"), file("ca"));
-        format!(
-            "{{name: {name}, sources: [forge], workspace: 'root:acme', agent: smith, service: pac, \
-             path: '/in?team=a', hub: 'https://{address}', tokenFile: {}, tls: {{caFile: {}}}{rest}}}",
-            token.display(),
-            ca.display(),
-        )
-    };
-    let own = backend("own", ", headers: {add: {Authorization: of the service}}");
-    let config = read(&format!("{}\n- {own}", backend("one", "")));
-    // The certificates are of today.
-    let today = |options: &mut Options| options.context.clock = Arc::new(SystemClock);
-    let gateway = scene.start_with(&config, today, 1 << 20).await;
-    let until = async |wanted: &[(&str, &str, &str)]| {
-        let has = |all: &Vec<Asked>| {
-            wanted.iter().all(|(path, usual, other)| {
-                all.iter().any(|one| (&*one.0, &*one.1, &*one.2) == (path, usual, other))
-            })
-        };
-        let mut seen = asked.subscribe();
-        let found = tokio::time::timeout(LONG, seen.wait_for(has)).await;
-        assert!(found.is_ok(), "{:?}", asked.borrow());
-    };
-    let front = "/clusters/root:acme/services/relay/smith/pac";
-    let (beat, hook) = (&*format!("{front}{HEARTBEAT_PATH}"), &*format!("{front}/in?team=a"));
-    gateway.send("{}").await;
-    until(&[
-        (beat, "Bearer first", ""),
-        (hook, "Bearer first", ""),
-        (hook, "of the service", "first"),
-    ])
-    .await;
-    for name in ["one", "own"] {
-        let whole = gateway.until(name, |one| one.heartbeat.is_some() && one.last.is_some()).await;
-        assert_eq!(whole.last, Some(Outcome::Status(202)));
-    }
-
-    std::fs::write(file("token"), "second").unwrap();
-    gateway.send("{}").await;
-    until(&[(hook, "Bearer second", ""), (hook, "of the service", "second")]).await;
-
-    let usable =
-        |name| gateway.metric(&format!("strait_hooks_backend_token_usable{{backend=\"{name}\"}}"));
-    assert_eq!((usable("one"), usable("own")), ("1".to_owned(), "1".to_owned()));
-    std::fs::write(file("token"), "ended").unwrap();
-    let position = gateway.take(event("{}", SystemClock.now())).await;
-    for name in ["one", "own"] {
-        gateway
-            .until(name, |one| one.last == Some(Outcome::TokenRefused) && one.in_flight == 0)
-            .await;
-        assert_eq!(usable(name), "0");
-    }
-    let now = became(&gateway, position);
-    assert!(matches!(now, Some(Became::Waiting { .. })), "no dead letter: {now:?}");
-
-    for unusable in ["", "\u{1}"] {
-        std::fs::write(file("token"), unusable).unwrap();
-        let before = asked.borrow().len();
-        gateway.deliveries.wake("one");
-        gateway.until("one", |one| one.last == Some(Outcome::NoToken) && one.in_flight == 0).await;
-        assert_eq!(asked.borrow().len(), before, "nothing is sent without a token");
-    }
-
-    std::fs::write(file("token"), "third").unwrap();
-    for name in ["one", "own"] {
-        gateway.deliveries.wake(name);
-        gateway.idle(name).await;
-        assert_eq!(usable(name), "1");
-    }
-}
-
-#[tokio::test]
-async fn a_token_is_usable_as_soon_as_its_file_is_mended_though_its_hub_is_not_reached() {
-    let scene = Scene::new();
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let file = scene.dir.path().join("token");
-    let gateway = {
-        let token = file.display();
-        let config = read(&format!(
-            "{{name: one, sources: [forge], workspace: 'root:acme', agent: smith, service: pac, \
-             hub: 'https://{nobody}', tokenFile: {token}}}"
-        ));
-        scene.start_with(&config, |_| {}, 1 << 20).await
-    };
-    let usable = || gateway.metric("strait_hooks_backend_token_usable{backend=\"one\"}");
-    gateway.send("{}").await;
-    gateway.until("one", |one| one.last == Some(Outcome::NoToken) && one.in_flight == 0).await;
-    assert_eq!(usable(), "0");
-
-    std::fs::write(&file, "first").unwrap();
-    gateway.deliveries.wake("one");
-    gateway.until("one", |one| one.last == Some(Outcome::Refused) && one.in_flight == 0).await;
-    assert_eq!(usable(), "1");
 }
