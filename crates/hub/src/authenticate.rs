@@ -77,10 +77,11 @@ impl Authenticator {
         Ok(peer.user.clone())
     }
 
-    /// The agent behind a connection, if it is one's; and whether it is honoured is to be asked
-    /// again and again.
-    pub(crate) fn agent(&self, connection: &Connection) -> Option<AgentIdentity> {
-        self.peer(connection).ok()?.agent.clone()
+    /// The agent behind a connection, if it is one's, and when its certificate ends; whether it is
+    /// honoured is to be asked again and again.
+    pub(crate) fn agent(&self, connection: &Connection) -> Option<(AgentIdentity, Timestamp)> {
+        let peer = self.peer(connection).ok()?;
+        Some((peer.agent.clone()?, peer.certificate.not_after))
     }
 
     /// What a connection's certificate proves, as of now.

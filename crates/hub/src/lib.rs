@@ -33,7 +33,7 @@ use strait_relay::hub::{
     Announcements, Connections, Credentials, Front, Handlers, Joining, Recorder, Told, Tunnels,
     extras, watch_presence,
 };
-use strait_relay::link::Memory;
+use strait_relay::link::{Carriage, Memory};
 use strait_relay::websocket::TUNNEL_PATH;
 use strait_relay::{Agents, TUNNEL_PROTOCOL};
 use strait_runtime::{Context, Entropy, Shutdown};
@@ -408,13 +408,16 @@ fn serve(
         }
     });
     let tunnels = service.clone();
-    let protocol = Protocol {
+    let protocol = |carriage| Protocol {
         alpn: TUNNEL_PROTOCOL,
-        serve: Arc::new(move |connection, io| tunnels.clone().tunnel(connection, io).boxed()),
+        serve: {
+            let tunnels = tunnels.clone();
+            Arc::new(move |connection, io| tunnels.clone().tunnel(connection, carriage, io).boxed())
+        },
     };
     let server = strait_net::Server {
         tls: Some(tls.clone()),
-        protocol: Some(protocol),
+        protocol: Some(protocol(Carriage::Direct)),
         ..strait_net::Server::plain(
             metrics.clone(),
             context.tasks.clone(),
@@ -426,7 +429,9 @@ fn serve(
         let service = tunnelled.clone();
         async move { service.answer_inside(connection, request).await }
     });
-    let inside = Inside::new(&tls, server.clone(), answer);
+    let carried =
+        strait_net::Server { protocol: Some(protocol(Carriage::WebSocket)), ..server.clone() };
+    let inside = Inside::new(&tls, carried, answer);
     let tasks = context.tasks.clone();
     let answer = handler(move |connection, request| {
         let (service, inside, tasks) = (service.clone(), inside.clone(), tasks.clone());

@@ -18,8 +18,10 @@ use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Incoming, Inside, Io, read_body};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
-    Answer, Certified, Credentials, Front, JoinRequest, Joining, LivePath, RenewRequest, Tunnels,
+    Accepted, Answer, Certified, Credentials, Front, JoinRequest, Joining, LivePath, RenewRequest,
+    Tunnels,
 };
+use strait_relay::link::Carriage;
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, Span, TaskSet, Tracer, random_16};
 use strait_types::Uid;
@@ -126,16 +128,23 @@ impl Service {
     }
 
     /// Speaks the tunnel's protocol with an agent.
-    pub(crate) async fn tunnel(self: Arc<Self>, connection: Arc<Connection>, io: Box<dyn Io>) {
-        let Some(identity) = self.authenticator.agent(&connection) else {
-            tracing::info!(peer = %connection.peer(), "a tunnel without an agent's certificate");
+    pub(crate) async fn tunnel(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        carriage: Carriage,
+        io: Box<dyn Io>,
+    ) {
+        let peer = connection.peer();
+        let Some((identity, not_after)) = self.authenticator.agent(&connection) else {
+            tracing::info!(%peer, "a tunnel without an agent's certificate");
             return;
         };
+        let accepted = Accepted { identity, not_after, peer, carriage };
         let (service, asked) = (self.clone(), connection.clone());
         let honoured = Arc::new(move || {
             service.authenticator.user(&asked).map(drop).map_err(|error| error.to_string())
         });
-        self.tunnels.clone().serve(identity, connection.peer(), honoured, io).await;
+        self.tunnels.clone().serve(accepted, honoured, io).await;
     }
 
     fn audit_id(&self, request: &Request<Incoming>) -> HeaderValue {

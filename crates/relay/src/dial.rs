@@ -53,7 +53,7 @@ use crate::link::{Acceptor, Memory};
 use lane::Lane;
 use links::Links;
 use load::Load;
-use metrics::DialMetrics;
+use metrics::{Certificate, DialMetrics};
 
 /// How often a hub that is reached inside WebSockets is tried without.
 pub const PROBE_EVERY: Duration = Duration::from_secs(3600);
@@ -166,7 +166,10 @@ impl Tunnel {
         let status = watch::Sender::default();
         let (context, links) = (context.clone(), Mutex::default());
         let offered = watch::Sender::default();
-        Self(Arc::new(Inner { setup, context, status, metrics, links, offered }))
+        let inner = Arc::new(Inner { setup, context, status, metrics, links, offered });
+        let certificate = Certificate(Arc::downgrade(&inner));
+        inner.context.metrics.register_collector(certificate);
+        Self(inner)
     }
 
     /// How the connections are, from now on.

@@ -31,4 +31,4 @@ pub use presence::watch_presence;
 pub use revocations::OnRevocation;
 pub use services::{Announcements, KEPT_FOR, WRITE_EVERY};
 pub use told::Told;
-pub use tunnels::{Chosen, Connected, Heard, Honoured, Nobody, Presence, Tunnels};
+pub use tunnels::{Accepted, Chosen, Connected, Heard, Honoured, Nobody, Presence, Tunnels};

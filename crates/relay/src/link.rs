@@ -50,6 +50,29 @@ pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
 /// work is for a task of its own.
 pub type Acceptor = Box<dyn FnMut(Stream, OpenHead) + Send>;
 
+/// What a connection is carried by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carriage {
+    /// TLS on TCP.
+    Direct,
+    /// The same TLS in a WebSocket, for ways that pass HTTP alone.
+    WebSocket,
+}
+
+impl Carriage {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Direct, Self::WebSocket];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// How long what was said before a break may take to leave.
 pub const FAREWELL: Duration = Duration::from_secs(5);
 

@@ -104,7 +104,7 @@ impl Scene {
     }
 
     async fn ready(&self) {
-        self.until("/metrics", "\nstrait_relay_connections 2").await;
+        self.site.connections(2).await;
     }
 
     async fn until(&self, probe: &str, line: &str) {
@@ -372,7 +372,7 @@ async fn without_a_way_to_the_hub_a_program_is_told_so() {
     scene.name(NAMED).await;
     assert!(scene.ask("GET / HTTP/1.1", b"").await.starts_with("HTTP/1.1 200 OK"));
     drop(scene.site.hub.stop().await);
-    scene.until("/metrics", "\nstrait_relay_connections 0").await;
+    scene.site.connections(0).await;
     let away = scene.ask("POST / HTTP/1.1\r\nContent-Length: 1", b"x").await;
     assert!(away.starts_with("HTTP/1.1 503 ") && away.contains("HubAway"), "{away}");
     assert!(away.contains("nothing was executed"), "{away}");

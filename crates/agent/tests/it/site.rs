@@ -98,6 +98,24 @@ impl Site {
         answer
     }
 
+    /// Waits until the agent has so many connections to its hub.
+    pub(crate) async fn connections(&self, count: u64) {
+        let there = async {
+            loop {
+                let text = self.probe("/metrics").await;
+                let own = |line: &&str| line.starts_with("strait_relay_connections{");
+                let each = text.lines().filter(own).filter_map(|line| line.rsplit(' ').next());
+                let sum: u64 = each.map(|count| count.parse::<u64>().unwrap()).sum();
+                if sum == count && text.contains("strait_relay_certificate_expiry_seconds ") {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let there = tokio::time::timeout(PATIENCE, there).await;
+        there.unwrap_or_else(|_| panic!("never {count} connections"));
+    }
+
     /// Starts the agent with this file, and waits until it is connected.
     pub(crate) async fn agent_with(&self, text: &str) -> Agent {
         self.agent_within(text, context()).await

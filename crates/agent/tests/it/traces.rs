@@ -147,12 +147,7 @@ impl Scene {
         let agent = site.agent_within(&services, smith.context.clone()).await;
         let client = site.within("root:provider");
         client.wait("/apis/relay.strait.dev/v1alpha1/services", "ci.smith", |_| true).await;
-        let connected = async {
-            while !site.probe("/metrics").await.contains("\nstrait_relay_connections 2") {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, connected).await.expect("it connects");
+        site.connections(2).await;
         Self { site, hub, smith, agent, service, client }
     }
 

@@ -23,7 +23,7 @@ async fn an_agent_with_services_is_connected_and_leaves() {
     let site = Site::new().await;
     let agent = site.agent_with(SERVICES).await;
     until(&site, "/readyz", "200 OK").await;
-    until(&site, "/metrics", "\nstrait_relay_connections 2").await;
+    site.connections(2).await;
     let begun = std::time::Instant::now();
     agent.stop().await;
     // Nothing crosses: nothing has to be waited for.
@@ -34,9 +34,9 @@ async fn an_agent_with_services_is_connected_and_leaves() {
 async fn services_that_come_later_are_connected_for() {
     let site = Site::new().await;
     let agent = site.agent_with("").await;
-    until(&site, "/metrics", "\nstrait_relay_connections 0").await;
+    site.connections(0).await;
     site.write(SERVICES);
-    until(&site, "/metrics", "\nstrait_relay_connections 2").await;
+    site.connections(2).await;
     agent.stop().await;
 }
 
@@ -57,7 +57,7 @@ async fn readiness_says_why_there_is_no_connection() {
 async fn a_service_is_reached_through_the_hub() {
     let site = Site::new().await;
     let agent = site.agent_with(&SERVICES.replace("http://127.0.0.1:1", site.service.url())).await;
-    until(&site, "/metrics", "\nstrait_relay_connections 2").await;
+    site.connections(2).await;
     let provider = site.within("root:provider");
     let services = "/apis/relay.strait.dev/v1alpha1/services";
     provider.wait(services, "ci.smith", |_| true).await;

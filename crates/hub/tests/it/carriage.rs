@@ -152,6 +152,26 @@ impl Site {
         read.unwrap();
         assert!(heard == expected);
     }
+
+    /// Waits until this carries so many connections, as the agent's metrics say it and the hub's.
+    async fn carries(&self, expected: &[&str]) {
+        let carries = async { while self.carried().await != expected {} };
+        let carries = tokio::time::timeout(PATIENCE, carries).await;
+        carries.unwrap_or_else(|_| panic!("never {expected:?}"));
+    }
+
+    async fn carried(&self) -> Vec<String> {
+        let agent = self.context.metrics.encode();
+        let hub = self.hub.admin().below("").get("/metrics").await.text();
+        let own = |text: String| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.starts_with("strait_relay_connections{"));
+            let mut each: Vec<_> =
+                lines.filter_map(|line| line.split_once("carriage=\"")).collect();
+            each.sort_unstable();
+            each.into_iter().map(|(_, rest)| rest.to_owned()).collect()
+        };
+        [own(agent), own(hub)].concat()
+    }
 }
 
 pub(crate) fn ways() -> Ways {
@@ -192,6 +212,7 @@ async fn an_agent_reaches_its_hub_through_what_ends_tls_and_is_who_it_is() {
     until(&mut status, |status| status.ready == 1).await;
     assert_eq!(next(&mut came).await, "ended");
     site.cross().await;
+    site.carries(&["websocket\"} 1", "websocket\"} 1.0"]).await;
     site.context.shutdown.ask();
     until(&mut status, |status| status.open == 0).await;
 }
@@ -212,6 +233,7 @@ async fn what_passes_is_found_and_a_direct_way_is_taken_once_there_is_one() {
     assert_eq!(next(&mut came).await, "passed", "behind the attempt comes the connection");
     until(&mut status, |status| status.ready == 1 && status.open == 1).await;
     site.cross().await;
+    site.carries(&["direct\"} 1", "websocket\"} 0", "direct\"} 1.0"]).await;
     site.context.shutdown.ask();
     until(&mut status, |status| status.open == 0).await;
 }

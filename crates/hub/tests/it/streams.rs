@@ -13,7 +13,7 @@ use strait_relay::hub::STREAMS_PATH;
 use strait_relay::link::control::Announced;
 use strait_relay::link::{Part, Stream};
 use strait_runtime::{Clock as _, SystemClock};
-use strait_tunnel::{Code, Field, Response};
+use strait_tunnel::{Code, Directions, Drain, Field, Response};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::credentials::{SERVICES, token};
@@ -437,12 +437,16 @@ async fn streams_are_counted_by_service_as_long_as_there_is_one() {
     let text = root.get("/metrics").await.text();
     for line in [
         format!("strait_relay_streams_open{{{own},service=\"ci\"}} 1"),
-        format!("strait_relay_connections{{{own}}} 1.0"),
         "strait_relay_recorded_reads_total 1".to_owned(),
     ] {
         assert!(text.lines().any(|own| own == line), "{line} in\n{text}");
     }
     assert!(text.contains("\nstrait_relay_budget_ratio "), "{text}");
+    let certificate = format!("strait_relay_certificate_expiry_seconds{{{own}}} ");
+    let left = lines(text, &certificate).pop().unwrap();
+    let left: f64 = left.rsplit(' ').next().unwrap().parse().unwrap();
+    // An agent's is for a day.
+    assert!((3_600.0..=86_400.0).contains(&left), "{left}");
     stream.sender.finish().unwrap();
     body.collect().await.unwrap();
     assert_eq!(acme.alice.get("/services/relay/smith/none/").await.status, 404);
@@ -473,6 +477,22 @@ async fn streams_are_counted_by_service_as_long_as_there_is_one() {
     let sum = lines(text, &added.replace("_count{", "_sum{").replace(" 2", " ")).pop().unwrap();
     let sum: f64 = sum.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(sum > 0.0 && sum < PATIENCE.as_secs_f64(), "{sum}");
+    let (body, stream) = stay(&acme.alice, &mut agent, CI).await;
+    stream.sender.reset(Directions::Both, Code::UpstreamReset, "");
+    body.collect().await.unwrap_err();
+    let (body, _stream) = stay(&acme.alice, &mut agent, CI).await;
+    drop(body);
+    let (code, grace, text) = (Code::Draining, PATIENCE, String::new());
+    agent.link().drain(Drain { code, grace, hard: grace, text });
+    for line in [
+        "resets_total{code=\"UPSTREAM_RESET\",by=\"service\"} 1",
+        "resets_total{code=\"CANCEL\",by=\"client\"} 1",
+        "drains_total{by=\"agent\"} 1",
+    ] {
+        let line = format!("\nstrait_relay_{line}");
+        let there = async { while !root.get("/metrics").await.text().contains(&line) {} };
+        tokio::time::timeout(PATIENCE, there).await.unwrap_or_else(|_| panic!("never {line}"));
+    }
     agent.leave().await;
     let gone = async { while !lines(root.get("/metrics").await.text(), &own).is_empty() {} };
     tokio::time::timeout(PATIENCE, gone).await.expect("nothing is said of who is gone");

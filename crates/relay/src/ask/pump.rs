@@ -27,7 +27,12 @@ pub(super) async fn tunnel(
 ) {
     let Ok(upgraded) = on_upgrade.await else { return };
     let (_, ended) = pump(TokioIo::new(upgraded), receiver, sender, &live).await;
-    live.ended(ended.map_or_else(|broken| broken.code(), |()| Code::None));
+    match ended {
+        Ok(()) => live.ended(Code::None),
+        Err(Broken::Stream(end)) => live.ended(end.code),
+        // That the client left is heard from there being no end.
+        Err(Broken::Client) => {}
+    }
 }
 
 /// Who broke a connection off.

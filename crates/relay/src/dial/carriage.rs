@@ -26,9 +26,9 @@ use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::error::DialError;
-use super::known::Carriage;
 use super::proxy::{ANSWER_WITHIN, Proxy, ProxyError};
 use crate::HTTP_PROTOCOL;
+use crate::link::Carriage;
 use crate::websocket::{Key, Pipe, Role, Subprotocol, TUNNEL_PATH};
 
 /// Addresses of one name that are tried.

@@ -2,16 +2,8 @@
 
 use std::time::Duration;
 
+use crate::link::Carriage;
 use crate::services::Transport;
-
-/// What a connection is carried by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carriage {
-    /// TLS on TCP.
-    Direct,
-    /// The same TLS in a WebSocket, for ways that pass HTTP alone.
-    WebSocket,
-}
 
 /// How long it is remembered what a hub was reached by.
 const KEPT: Duration = Duration::from_secs(24 * 3600);

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use strait_net::Io;
 use strait_runtime::{Shutdown, random_share};
 use strait_tunnel::{Close, Code, Peer, Side};
 use strait_types::Report;
 
 use super::error::{DialError, cause};
-use super::known::Carriage;
 use super::schedule::{Cause, Schedule};
 use super::talk::Talk;
 use super::{Inner, Route, Way};
-use crate::link::Link;
+use crate::link::{Carriage, Link};
 use crate::services::Transport;
 
 /// Time for a new connection's announcement to be acknowledged, before the old one is let go
@@ -153,7 +153,7 @@ impl Lane {
         let peer = peer.map_err(|close| DialError::Ended { address: text.to_owned(), close })?;
         let link = unready.done();
         talk.start(&link);
-        self.count(&link);
+        self.count(&link, self.inner.metrics.ready(text, carriage));
         let software = &*peer.software;
         tracing::info!(hub = text, ?carriage, software, "a connection to the hub is ready");
         let since = self.now();
@@ -163,21 +163,19 @@ impl Lane {
     }
 
     /// Counts a connection for as long as it takes streams.
-    fn count(&self, link: &Link) {
+    fn count(&self, link: &Link, ready: Gauge) {
         let (inner, link) = (self.inner.clone(), link.clone());
-        inner.with_status(|status| status.failure = None);
-        let ready = move |change: fn(usize) -> usize| {
-            inner.with_status(|status| status.ready = change(status.ready));
-            let now = inner.status.borrow().ready;
-            inner.metrics.ready.set(i64::try_from(now).unwrap_or(i64::MAX));
-        };
-        ready(|ready| ready + 1);
-        let links = self.inner.clone();
-        let number = links.links.lock().add(link.clone());
+        ready.inc();
+        inner.with_status(|status| {
+            status.failure = None;
+            status.ready += 1;
+        });
+        let number = inner.links.lock().add(link.clone());
         self.inner.context.tasks.spawn("tunnel-count", async move {
             drop(link.draining().await);
-            links.links.lock().remove(number);
-            ready(|ready| ready.saturating_sub(1));
+            inner.links.lock().remove(number);
+            ready.dec();
+            inner.with_status(|status| status.ready = status.ready.saturating_sub(1));
         });
     }
 
@@ -210,7 +208,10 @@ impl Lane {
             () = self.stop.asked() => Outcome::Stop,
             draining = live.link.draining() => Outcome::Ended(match draining {
                 Some(draining) if draining.code == Code::Revoked => Cause::Refused,
-                Some(_) => Cause::Drained(live.spread),
+                Some(_) => {
+                    self.inner.metrics.drained("hub");
+                    Cause::Drained(live.spread)
+                }
                 None => self.lost(live).await,
             }),
             () = rerouted => Outcome::Replace,

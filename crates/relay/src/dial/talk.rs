@@ -134,6 +134,7 @@ impl Mouth {
         let hard = if ends { HARD_AT_END } else { HARD };
         let text = if ends { "the agent ends" } else { "the agent has another connection" };
         let grace = GRACE.min(hard);
+        inner.metrics.drained("agent");
         link.drain(Drain { code: Code::Draining, grace, hard, text: text.to_owned() });
         tokio::select! {
             _ = link.closed() => return,

@@ -13,9 +13,10 @@ use strait_types::Report;
 use super::address::{Address, NoProxy};
 use super::carriage::{self, Means};
 use super::error::DialError;
-use super::known::{Carriage, Known};
+use super::known::Known;
 use super::proxy::{Proxy, ProxyError};
 use super::schedule::Cause;
+use crate::link::Carriage;
 use crate::services::Transport;
 
 /// Largest file of a proxy's URL, bytes.

@@ -343,7 +343,7 @@ impl Crossing<'_> {
             return Err(why);
         }
         if let Some(limit) = upload.exceeded() {
-            entry.ended(Code::TooLarge);
+            entry.given_up(Code::TooLarge);
             return Err(Failure::TooLarge { length: None, limit });
         }
         let now = self.front.context.clock.monotonic();

@@ -64,9 +64,10 @@ pub(super) struct RelayMetrics {
     seconds: Histograms,
     added: Histograms,
     bytes: Family<Labels<4>, Counter>,
-    resets: Family<Label, Counter>,
+    resets: Family<[(&'static str, &'static str); 2], Counter>,
     refused: Family<Label, Counter>,
     retries: Family<Label, Counter>,
+    drains: Family<Label, Counter>,
     handshakes: Family<Label, Counter>,
     stalled: Family<Labels<3>, Counter>,
     credit: Family<Labels<4>, Seconds>,
@@ -111,6 +112,7 @@ impl RelayMetrics {
             resets: Family::default(),
             refused: Family::default(),
             retries: Family::default(),
+            drains: Family::default(),
             handshakes: Family::default(),
             stalled: Family::default(),
             credit: Family::default(),
@@ -129,12 +131,14 @@ impl RelayMetrics {
         metrics.register("strait_relay_added_seconds", help, new.added.clone());
         let help = "Bytes of bodies and upgraded connections, to and from services";
         metrics.register("strait_relay_bytes", help, new.bytes.clone());
-        let help = "Streams that did not end well, by code";
+        let help = "Streams that did not end well, by code and by who broke them off";
         metrics.register("strait_relay_resets", help, new.resets.clone());
         let help = "Requests for services that were answered by the hub, by the reason";
         metrics.register("strait_relay_refused", help, new.refused.clone());
         let help = "Requests that were sent again, by how the earlier try ended";
         metrics.register("strait_relay_retries", help, new.retries.clone());
+        let help = "Connections of agents that were to end in order, by who wanted that";
+        metrics.register("strait_relay_drains", help, new.drains.clone());
         let help = "Connections of agents that never came to be, by code";
         metrics.register("strait_relay_handshake_failures", help, new.handshakes.clone());
         let help = "Requests for which too many of their service waited to be accepted by an agent";
@@ -179,6 +183,11 @@ impl RelayMetrics {
     /// A request is sent again after a try that ended so.
     pub(super) fn retried(&self, reason: &'static str) {
         self.retries.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// A side lets a connection end once its streams have.
+    pub(super) fn drained(&self, by: &'static str) {
+        self.drains.get_or_create(&[("by", by)]).inc();
     }
 
     /// A connection of an agent did not come to be.
@@ -236,7 +245,13 @@ impl Series {
     }
 
     /// A stream that began is over.
-    pub(super) fn ended(&self, code: Code, status: u16, took: Duration, [up, down]: [u64; 2]) {
+    pub(super) fn ended(
+        &self,
+        (code, by): (Code, By),
+        status: u16,
+        took: Duration,
+        [up, down]: [u64; 2],
+    ) {
         let metrics = &*self.metrics;
         self.metric(&self.open, 1, &metrics.open, || self.labels()).dec();
         let at = usize::from(code.to_wire()).min(Code::ALL.len());
@@ -251,7 +266,7 @@ impl Series {
             self.metric(&self.bytes[at], 1, &metrics.bytes, labels).inc_by(count);
         }
         if code != Code::None {
-            metrics.resets.get_or_create(&[("code", code.as_str())]).inc();
+            metrics.resets.get_or_create(&[("code", code.as_str()), ("by", by.as_str())]).inc();
         }
     }
 
@@ -282,6 +297,42 @@ impl Series {
             Slot { metric: family.get_or_create_owned(&labels), own }
         });
         &slot.metric
+    }
+}
+
+/// Who broke a stream off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Client,
+    Hub,
+    Agent,
+    Service,
+    /// Nobody: the tunnel's connection ended.
+    Connection,
+}
+
+impl By {
+    /// Of a stream that the other end of its tunnel ended so.
+    pub(super) const fn far(code: Code) -> Self {
+        match code {
+            Code::Lost => Self::Connection,
+            Code::ConnectFailed
+            | Code::ConnectTimeout
+            | Code::UpstreamTls
+            | Code::UpstreamReset
+            | Code::UpstreamProtocol => Self::Service,
+            _ => Self::Agent,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Hub => "hub",
+            Self::Agent => "agent",
+            Self::Service => "service",
+            Self::Connection => "connection",
+        }
     }
 }
 
@@ -359,7 +410,7 @@ mod tests {
         second.opened();
         first.stood(Stalled { sending: Duration::ZERO, receiving: Duration::from_millis(1_500) });
         first.added(204, Duration::from_micros(700));
-        first.ended(Code::None, 204, Duration::from_millis(30), [7, 9]);
+        first.ended((Code::None, By::Agent), 204, Duration::from_millis(30), [7, 9]);
         let own = "{workspace=\"root\",agent=\"smith\",service=\"ci\"";
         for line in [
             format!("strait_relay_streams_open{own}}} 1"),
@@ -376,10 +427,10 @@ mod tests {
         let added = format!("strait_relay_added_seconds_sum{own},class=\"2xx\"}} 0.0007");
         assert_eq!(lines(&all, "added_seconds_sum"), [added]);
         drop(first);
-        second.ended(Code::Revoked, 0, Duration::ZERO, [0, 0]);
+        second.ended((Code::Revoked, By::Hub), 0, Duration::ZERO, [0, 0]);
         assert_eq!(
             lines(&all, "strait_relay_resets_total{"),
-            ["strait_relay_resets_total{code=\"REVOKED\"} 1"]
+            ["strait_relay_resets_total{code=\"REVOKED\",by=\"hub\"} 1"]
         );
         assert_eq!(metrics.lines.load(Relaxed), lines(&all, "smith").len());
         drop(second);
@@ -395,7 +446,7 @@ mod tests {
         let agents = (0..1_000).map(|number| {
             let series = metrics.of((&cluster, &format!("agent-{number}"), "ci"));
             series.opened();
-            series.ended(Code::None, 200, Duration::ZERO, [1, 1]);
+            series.ended((Code::None, By::Agent), 200, Duration::ZERO, [1, 1]);
             series
         });
         let agents: Vec<_> = agents.collect();

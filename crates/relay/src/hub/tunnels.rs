@@ -14,7 +14,7 @@ use strait_net::Io;
 use strait_pki::AgentIdentity;
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Config, Drain, Role};
-use strait_types::ClusterName;
+use strait_types::{ClusterName, HubId};
 use tokio::sync::watch;
 
 use super::calls::Calls;
@@ -22,7 +22,7 @@ use super::metrics::{RelayMetrics, Scraped, Series};
 use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
-use crate::link::{Link, Memory, Share};
+use crate::link::{Carriage, Link, Memory, Share};
 use crate::serve::Serving;
 
 /// How long an agent that left is remembered, for what people are told.
@@ -60,6 +60,19 @@ pub struct Heard {
     /// What it takes, each name once, with the number of its configuration, which grows with each
     /// one that is learned.
     pub taken: Vec<(Arc<Announced>, u64)>,
+}
+
+/// A connection of a member, as it was accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// Whose it is.
+    pub identity: AgentIdentity,
+    /// When the certificate that proves that ends.
+    pub not_after: Timestamp,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// What carries it.
+    pub carriage: Carriage,
 }
 
 /// What is known of a connection.
@@ -115,7 +128,7 @@ struct Connection {
     has_said: bool,
     instance: String,
     since: Timestamp,
-    peer: SocketAddr,
+    accepted: Accepted,
     link: Link,
     services: HashMap<String, Offer>,
 }
@@ -130,10 +143,17 @@ struct Offer {
 }
 
 /// An agent with a connection.
+#[derive(Clone)]
 pub(super) struct ConnectedAgent {
     pub(super) cluster: ClusterName,
     pub(super) name: String,
-    pub(super) connections: usize,
+    /// The hub that they are to.
+    pub(super) hub: HubId,
+    /// Its connections, in the order of [`Carriage::ALL`].
+    pub(super) connections: [usize; 2],
+    /// When the first of its instances has no valid certificate any more, as far as they have
+    /// shown them.
+    pub(super) not_after: Timestamp,
     /// Bytes that wait to be sent to it.
     pub(super) queued: usize,
     pub(super) round_trip: Option<Duration>,
@@ -190,7 +210,8 @@ impl Tunnels {
         let own = OnceLock::new();
         let new = Self { context, instance, memory, metrics, presence, state, changed, calls, own };
         let new = Arc::new(new);
-        registry.register_collector(Scraped(Arc::downgrade(&new)));
+        let (tunnels, clock) = (Arc::downgrade(&new), new.context.clock.clone());
+        registry.register_collector(Scraped { tunnels, clock });
         new
     }
 
@@ -206,14 +227,8 @@ impl Tunnels {
     }
 
     /// Serves a connection of a member until it is over.
-    pub async fn serve(
-        self: Arc<Self>,
-        identity: AgentIdentity,
-        peer: SocketAddr,
-        honoured: Honoured,
-        io: Box<dyn Io>,
-    ) {
-        member::serve(self, identity, peer, honoured, io).await;
+    pub async fn serve(self: Arc<Self>, accepted: Accepted, honoured: Honoured, io: Box<dyn Io>) {
+        member::serve(self, accepted, honoured, io).await;
     }
 
     fn config(&self) -> Config {
@@ -238,16 +253,8 @@ impl Tunnels {
     /// The agents that are connected, in order.
     pub(super) fn agents(&self) -> Vec<ConnectedAgent> {
         let state = self.state.lock();
-        let agents = state.agents.iter().filter(|(_, agent)| !agent.connections.is_empty());
-        let mut agents: Vec<_> = agents
-            .map(|((cluster, name), agent)| ConnectedAgent {
-                cluster: cluster.clone(),
-                name: name.clone(),
-                connections: agent.connections.len(),
-                queued: agent.connections.iter().map(|one| one.link.usage().queued).sum(),
-                round_trip: agent.connections.iter().filter_map(|one| one.link.round_trip()).min(),
-            })
-            .collect();
+        let agents = state.agents.iter();
+        let mut agents: Vec<_> = agents.filter_map(|(key, agent)| agent.connected(key)).collect();
         drop(state);
         agents.sort_unstable_by(|a, b| (&a.cluster, &a.name).cmp(&(&b.cluster, &b.name)));
         agents
@@ -265,7 +272,7 @@ impl Tunnels {
                 instance: one.instance.clone(),
                 serial: one.serial,
                 since: one.since,
-                peer: one.peer,
+                peer: one.accepted.peer,
                 link: one.link.clone(),
             })
         });
@@ -392,6 +399,30 @@ impl Tunnels {
     #[must_use]
     pub fn count(&self) -> usize {
         self.state.lock().agents.values().map(|agent| agent.connections.len()).sum()
+    }
+}
+
+impl Agent {
+    /// Its numbers, if it has a connection.
+    fn connected(&self, (cluster, name): &AgentKey) -> Option<ConnectedAgent> {
+        let connections = &self.connections;
+        let hub = connections.first()?.accepted.identity.hub().clone();
+        let mut instances = HashMap::new();
+        for one in connections {
+            let known = instances.entry(&one.instance).or_insert(one.accepted.not_after);
+            *known = one.accepted.not_after.max(*known);
+        }
+        let by =
+            |carriage| connections.iter().filter(|one| one.accepted.carriage == carriage).count();
+        Some(ConnectedAgent {
+            cluster: cluster.clone(),
+            name: name.clone(),
+            hub,
+            connections: Carriage::ALL.map(by),
+            not_after: instances.into_values().min()?,
+            queued: connections.iter().map(|one| one.link.usage().queued).sum(),
+            round_trip: connections.iter().filter_map(|one| one.link.round_trip()).min(),
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::access::Streams;
 use crate::ask::Meter;
 use crate::credential::{self, Revocation};
 use crate::hub::calls::Numbers;
-use crate::hub::metrics::Series;
+use crate::hub::metrics::{By, Series};
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
 use crate::message::Failure;
@@ -86,7 +86,7 @@ pub(super) struct Entry {
     id: u64,
     open: Arc<Open>,
     opened: AtomicBool,
-    code: Mutex<Option<Code>>,
+    end: Mutex<Option<(Code, By)>>,
     /// Of the request, once it is answered.
     span: Span,
 }
@@ -134,8 +134,8 @@ impl Live {
         state.by.open(&open.recorded.subjects, id);
         state.streams.insert(id, open.clone());
         drop(state);
-        let (front, code) = (crossing.front.clone(), Mutex::new(None));
-        Ok(Entry { front, id, open, opened: AtomicBool::new(false), code, span: Span::default() })
+        let (front, end) = (crossing.front.clone(), Mutex::new(None));
+        Ok(Entry { front, id, open, opened: AtomicBool::new(false), end, span: Span::default() })
     }
 
     fn leave(&self, id: u64, open: &Open) {
@@ -299,6 +299,11 @@ impl Entry {
         Ok(())
     }
 
+    /// The hub gives it up.
+    pub(super) fn given_up(&self, code: Code) {
+        self.end.lock().get_or_insert((code, By::Hub));
+    }
+
     /// Why it was cut, if it was.
     pub(super) fn why_cut(&self) -> Option<Failure> {
         self.open.way.lock().cut.as_ref().map(|(_, why)| why.clone())
@@ -333,7 +338,7 @@ impl Meter for Entry {
     }
 
     fn ended(&self, code: Code) {
-        self.code.lock().get_or_insert(code);
+        self.end.lock().get_or_insert((code, By::far(code)));
     }
 }
 
@@ -342,12 +347,12 @@ impl Drop for Entry {
         self.front.live.leave(self.id, &self.open);
         let now = self.front.context.clock.monotonic();
         let cut = self.open.way.lock().cut.take();
-        let code = match cut {
+        let (code, by) = match cut {
             Some((since, _)) => {
                 self.front.tunnels.metrics().cut(now.saturating_sub(since));
-                Code::Revoked
+                (Code::Revoked, By::Hub)
             }
-            None => self.code.lock().unwrap_or(Code::Cancel),
+            None => self.end.lock().unwrap_or((Code::Cancel, By::Client)),
         };
         if !*self.opened.get_mut() {
             return;
@@ -357,7 +362,7 @@ impl Drop for Entry {
         let broken = if code == Code::None { "" } else { code.as_str() };
         conclude(&mut self.span, FAILS_SERVER, status, broken);
         if let Some(series) = self.open.series.get() {
-            series.ended(code, status, took, bytes);
+            series.ended((code, by), status, took, bytes);
         }
         self.front.recorder.ended(&self.open.recorded, code, status, bytes, took);
     }

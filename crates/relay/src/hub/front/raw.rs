@@ -58,15 +58,17 @@ async fn carry(
     let pipe = Pipe::new(TokioIo::new(upgraded), Role::Server).await;
     let (pipe, ended) = pump(pipe, receiver, sender, &live).await;
     let (code, close, reason) = match &ended {
-        Ok(()) => (Code::None, DONE, String::new()),
-        Err(broken @ Broken::Client) => (broken.code(), DONE, String::new()),
+        Ok(()) => (Some(Code::None), DONE, String::new()),
+        Err(Broken::Client) => (None, DONE, String::new()),
         Err(Broken::Stream(end)) => {
             let failure = Failure::of(end);
             let close = FAILED + failure.status().as_u16();
-            (end.code, close, reason(&failure, &name))
+            (Some(end.code), close, reason(&failure, &name))
         }
     };
-    live.ended(code);
+    if let Some(code) = code {
+        live.ended(code);
+    }
     drop(live);
     pipe.close(close, &reason).await;
 }

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use strait_net::Io;
 use strait_pki::AgentIdentity;
 use strait_tunnel::{Class, Code, OpenHead, Peer, Side};
 use tokio::sync::mpsc;
 
 use super::offered::Offered;
-use super::{AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED, Tunnels};
+use super::{
+    Accepted, AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED, Tunnels,
+};
 use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
 use crate::link::{Link, Share, Stream};
 
@@ -22,11 +25,11 @@ const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(
     tunnels: Arc<Tunnels>,
-    identity: AgentIdentity,
-    peer: SocketAddr,
+    accepted: Accepted,
     honoured: Honoured,
     io: Box<dyn Io>,
 ) {
+    let Accepted { identity, peer, .. } = accepted.clone();
     let (controls, mut opened) = mpsc::channel(1);
     let offered = Offered::new(tunnels.clone(), identity.clone(), peer, honoured.clone());
     let taking = offered.clone();
@@ -50,26 +53,32 @@ pub(super) async fn serve(
         tracing::info!(agent, %peer, why, "a tunnel is refused");
         return link.cut(Code::Auth, &why);
     }
-    let Some(serial) = tunnels.enter(&identity, &link, peer, &said) else {
+    let Some(serial) = tunnels.enter(accepted, &link, &said) else {
         tunnels.metrics.not_shaken(Code::Refused);
         tracing::warn!(agent, %peer, limit = CONNECTIONS_MAX, "a tunnel too many is refused");
         return link.cut(Code::Refused, "this installation has as many connections as it may");
     };
-    let work = async {
+    let drained = async {
+        if link.draining().await.is_some() {
+            tunnels.metrics.drained("agent");
+        }
+    };
+    let work = join(drained, async {
         tokio::select! {
             _ = link.closed() => {}
             () = converse((&tunnels, &offered), &identity, serial, &link, &mut opened) => {
                 link.closed().await;
             }
         }
-    };
+    });
     tokio::select! {
-        () = work => {}
+        _ = work => {}
         why = watched((&tunnels, &offered), &identity, &link, &honoured) => {
             tracing::info!(agent, why, "a tunnel is cut");
             link.cut(Code::Revoked, &why);
         }
         () = tunnels.context.shutdown.asked() => {
+            tunnels.metrics.drained("hub");
             link.drain(Tunnels::drain());
         }
     }
@@ -176,19 +185,14 @@ async fn converse(
 
 impl Tunnels {
     /// A member's connection is there; the number that it has. None where it has too many.
-    fn enter(
-        &self,
-        identity: &AgentIdentity,
-        link: &Link,
-        peer: SocketAddr,
-        said: &Peer,
-    ) -> Option<u64> {
+    fn enter(&self, accepted: Accepted, link: &Link, said: &Peer) -> Option<u64> {
+        let Accepted { identity, peer, .. } = accepted.clone();
         let since = self.context.clock.now();
         let mut state = self.state.lock();
         state.serial += 1;
         let serial = state.serial;
         let instance = identity.instance().to_string();
-        let agent = state.agents.entry(key(identity)).or_default();
+        let agent = state.agents.entry(key(&identity)).or_default();
         agent.seen = Some((since, peer.ip()));
         if agent.connections.iter().filter(|one| one.instance == instance).count()
             >= CONNECTIONS_MAX
@@ -200,7 +204,7 @@ impl Tunnels {
             has_said: false,
             instance: instance.clone(),
             since,
-            peer,
+            accepted,
             link: link.clone(),
             services: std::collections::HashMap::new(),
         });
@@ -209,7 +213,7 @@ impl Tunnels {
         let host = control::shown(&said.label);
         tracing::info!(agent = identity.name(), %peer, version, host, "a tunnel is there");
         // Told before another connection can come or go: counts that come late would stay.
-        self.presence.connected(identity, &Connected { peer, since, version, host, count });
+        self.presence.connected(&identity, &Connected { peer, since, version, host, count });
         drop(state);
         Some(serial)
     }

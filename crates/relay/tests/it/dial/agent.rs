@@ -124,6 +124,10 @@ impl Agent {
         found.expect("it comes to that").unwrap().clone()
     }
 
+    pub(super) fn metrics(&self) -> String {
+        self.context.metrics.encode()
+    }
+
     pub(super) fn ask_to_end(&self) {
         self.context.shutdown.ask();
     }

@@ -178,6 +178,7 @@ async fn while_a_hub_drains_its_agents_come_back_before_the_old_connection_ends(
     finish(stream).await;
     assert_eq!(old.link.closed().await.code, Code::None);
     echo(&mut open(&new), "on the new one").await;
+    assert!(agent.metrics().contains("\nstrait_relay_drains_total{by=\"hub\"} 1"));
     agent.end().await;
 }
 
@@ -198,6 +199,7 @@ async fn an_agent_that_ends_says_so_and_finishes() {
         assert_eq!(came.hear().await, Message::Draining { deadline: 30_000 });
         assert_eq!(came.link.draining().await.unwrap().code, Code::Draining);
     }
+    assert!(agent.metrics().contains("\nstrait_relay_drains_total{by=\"agent\"} 2"));
     for mut stream in streams {
         echo(&mut stream, "after").await;
         finish(stream).await;
