@@ -45,8 +45,12 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_RELAY_SERVICES", value_name = "FILE")]
     pub(crate) relay_services: Option<String>,
 
+    /// Addresses of proxies before this hub whose X-Forwarded-For is believed
+    #[arg(long, env = "STRAIT_RELAY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) relay_trusted_proxies: Vec<String>,
+
     /// YAML file with the same settings (dataDir, listen, advertise, store, hooksConfig,
-    /// hooksListen, relayMaxTokenTTL, relayServices)
+    /// hooksListen, relayMaxTokenTTL, relayServices, relayTrustedProxies)
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<String>,
 

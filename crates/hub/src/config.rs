@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strait_relay::http::proxies::TrustedProxies;
+
 use crate::own::OwnServices;
 
 /// Where objects are kept.
@@ -32,6 +34,8 @@ pub struct Config {
     pub relay_token_life_max: Duration,
     /// What the hub itself offers to agents, if anything.
     pub relay_services: Option<OwnServices>,
+    /// Where proxies are whose word about where requests come from is believed.
+    pub relay_trusted_proxies: TrustedProxies,
 }
 
 impl Config {
@@ -102,6 +106,7 @@ mod tests {
             store: StoreKind::Sqlite,
             relay_token_life_max: Duration::from_secs(3600),
             relay_services: None,
+            relay_trusted_proxies: TrustedProxies::default(),
         }
     }
 

@@ -149,8 +149,14 @@ impl Hub {
         if let Some(own) = config.relay_services.clone() {
             tunnels.offer(own.offer(recorder.clone(), &context));
         }
-        let front =
-            Front::new(context.clone(), &agents, credentials.clone(), tunnels.clone(), recorder);
+        let front = Front::new(
+            context.clone(),
+            &agents,
+            credentials.clone(),
+            tunnels.clone(),
+            recorder,
+            config.relay_trusted_proxies.clone(),
+        );
         tasks.spawn_daemon("streams", front.clone().watch_streams(shutdown.clone()));
         let server = Server::new(
             registry,
@@ -437,7 +443,8 @@ fn serve(
         let (service, inside, tasks) = (service.clone(), inside.clone(), tasks.clone());
         async move {
             if request.uri().path() == TUNNEL_PATH {
-                return service::carry(&connection, request, inside, &tasks);
+                let origin = service.front.origin(&connection, request.headers());
+                return service::carry(origin.as_peer(), request, inside, &tasks);
             }
             service.answer(connection, request).await
         }

@@ -1,5 +1,6 @@
 //! From a connection's request to a response.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -342,7 +343,7 @@ fn whole(response: ApiResponse, span: Span, id: HeaderValue) -> Response<Body> {
 
 /// Answers a request for a WebSocket of an agent, and serves what comes in it.
 pub(crate) fn carry(
-    connection: &Connection,
+    peer: SocketAddr,
     request: Request<Incoming>,
     inside: Inside,
     tasks: &TaskSet,
@@ -354,7 +355,6 @@ pub(crate) fn carry(
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     };
-    let peer = connection.peer();
     tasks.spawn("carriage", async move {
         inside.serve(place, carriage::bytes(on_upgrade), peer).await;
     });

@@ -28,6 +28,12 @@ impl Network {
         Self { first: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, last)), prefix }
     }
 
+    /// Whether every address of its version is in the range.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether an address is in the range. An IPv4 address inside IPv6 (`::ffff:…`) is the IPv4
     /// address.
     #[must_use]

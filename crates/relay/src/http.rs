@@ -19,6 +19,7 @@ pub mod credentials;
 pub mod fields;
 pub mod framing;
 pub mod pattern;
+pub mod proxies;
 pub mod rules;
 pub mod site;
 pub mod target;

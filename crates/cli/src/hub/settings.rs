@@ -8,7 +8,9 @@ use strait_hooks::Setup;
 use strait_hub::{Config, OwnServices, StoreKind};
 use strait_machinery::json::{Path as Field, Value};
 use strait_machinery::yaml;
+use strait_net::Network;
 use strait_relay::credential::LIFE_MAX;
+use strait_relay::http::proxies::TrustedProxies;
 use strait_runtime::units::{format_duration, parse_duration};
 
 use super::HubArgs;
@@ -47,8 +49,13 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
         "memory" => Ok(StoreKind::Memory),
         other => Err(format!("{}: {other:?} is none of sqlite, memory", store.from)),
     };
-    let advertise =
-        if args.advertise.is_empty() { file.list("advertise") } else { args.advertise.clone() };
+    let list = |flag: &[String], name: &str, key: &str| match flag {
+        [] => (file.list(key), file.place(key)),
+        given => (given.to_vec(), format!("--{name}")),
+    };
+    let (advertise, _) = list(&args.advertise, "advertise", "advertise");
+    let proxies = list(&args.relay_trusted_proxies, "relay-trusted-proxies", "relayTrustedProxies");
+    let proxies = trusted_proxies(&proxies, &mut mistakes);
     mistakes.extend(store.as_ref().err().cloned());
     let data_dir = PathBuf::from(data_dir.text);
     let ttl = setting(&args.relay_max_token_ttl, "relay-max-token-ttl", "relayMaxTokenTTL", "720h");
@@ -77,6 +84,7 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
         store: store.unwrap_or(StoreKind::Sqlite),
         relay_token_life_max: token_life.unwrap_or(LIFE_MAX),
         relay_services: services,
+        relay_trusted_proxies: proxies,
     };
     mistakes.extend(config.mistakes());
     if mistakes.is_empty() { Ok((config, hooks)) } else { Err(Failure::usage(mistakes)) }
@@ -90,6 +98,23 @@ fn token_life(setting: &Setting) -> Result<Duration, String> {
         let longest = format_duration(LIFE_MAX);
         format!("{}: {:?} is not between 1m and {longest}", setting.from, setting.text)
     })
+}
+
+/// Where proxies are whose word about where requests come from is believed. Not everywhere: then
+/// everybody could choose where they come from.
+fn trusted_proxies(
+    (list, from): &(Vec<String>, String),
+    mistakes: &mut Vec<String>,
+) -> TrustedProxies {
+    let mut network = |text: &String| {
+        let network = text.parse::<Network>().map_err(|error| error.to_string());
+        let some = network.and_then(|network| match network.is_everything() {
+            true => Err(format!("{text:?} would believe everybody")),
+            false => Ok(network),
+        });
+        some.map_err(|why| mistakes.push(format!("{from}: {why}"))).ok()
+    };
+    TrustedProxies::new(list.iter().filter_map(&mut network).collect())
 }
 
 /// Webhooks, kept in the hub's directory unless the file names another.
@@ -124,7 +149,7 @@ struct File {
 }
 
 impl File {
-    const KEYS: [&'static str; 8] = [
+    const KEYS: [&'static str; 9] = [
         "advertise",
         "dataDir",
         "hooksConfig",
@@ -132,8 +157,12 @@ impl File {
         "listen",
         "relayMaxTokenTTL",
         "relayServices",
+        "relayTrustedProxies",
         "store",
     ];
+
+    /// Those that may be lists.
+    const LISTS: [&'static str; 2] = ["advertise", "relayTrustedProxies"];
 
     fn read(path: &str, mistakes: &mut Vec<String>) -> Option<Self> {
         let text =
@@ -166,7 +195,7 @@ impl File {
             let fits = match value {
                 Value::String(_) => true,
                 Value::Array(list) => {
-                    key == "advertise" && list.iter().all(|one| one.as_str().is_some())
+                    Self::LISTS.contains(&key) && list.iter().all(|one| one.as_str().is_some())
                 }
                 _ => false,
             };
@@ -228,13 +257,34 @@ mod tests {
     }
 
     #[test]
+    fn proxies_are_trusted_that_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hub.yaml");
+        std::fs::write(&file, "relayTrustedProxies: [192.0.2.0/24]\n").unwrap();
+        let file = file.to_str().unwrap();
+        let of = |networks: &[&str]| {
+            TrustedProxies::new(networks.iter().map(|one| one.parse().unwrap()).collect())
+        };
+        let flag = "--relay-trusted-proxies=10.0.0.0/8,2001:db8::5";
+        for (flags, expected) in [
+            (&[][..], of(&[])),
+            (&["--config", file], of(&["192.0.2.0/24"])),
+            (&["--config", file, flag], of(&["10.0.0.0/8", "2001:db8::5/128"])),
+        ] {
+            let (config, _) = read(&args(flags)).unwrap();
+            assert_eq!(config.relay_trusted_proxies, expected, "{flags:?}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_told_at_once_with_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("hub.yaml");
         std::fs::write(&file, "# settings\nlisten: nowhere\nstor: memory\nadvertise: {a: b}\n")
             .unwrap();
         let flags = ["--config", file.to_str().unwrap(), "--store", "paper"];
-        let flags = [&flags[..], &["--relay-max-token-ttl", "31d"]].concat();
+        let proxies = "--relay-trusted-proxies=10.0.0.0/8,0.0.0.0/0,10.0.0.1/8,::/0,front";
+        let flags = [&flags[..], &["--relay-max-token-ttl", "31d", proxies]].concat();
         let failure = read(&args(&flags)).unwrap_err();
         let text = failure.lines.join("\n");
         for expected in [
@@ -243,6 +293,10 @@ mod tests {
             "hub.yaml:4: advertise: has the wrong type",
             "--store: \"paper\"",
             "--relay-max-token-ttl: \"31d\"",
+            "--relay-trusted-proxies: \"0.0.0.0/0\" would believe everybody",
+            "--relay-trusted-proxies: \"10.0.0.1/8\" is not a range",
+            "--relay-trusted-proxies: \"::/0\" would believe everybody",
+            "--relay-trusted-proxies: \"front\" is not a range",
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use strait_hub::{Config, Hub, OwnServices, StoreKind};
 use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
+use strait_relay::http::proxies::TrustedProxies;
 use strait_runtime::trace::{EndedSpan, Spans};
 use strait_runtime::{Clock, Context, SystemClock, SystemEntropy, Tracer};
 use strait_types::Sampler;
@@ -152,7 +153,7 @@ fn write_own(directory: &Path, services: &str) {
     std::fs::rename(beside, directory.join(OWN)).unwrap();
 }
 
-/// Settings of a hub on a free port.
+/// Settings of a hub on a free port, with a proxy at 127.0.0.9 before it.
 pub(crate) fn config(directory: &Path) -> Config {
     let own = directory.join(OWN);
     Config {
@@ -162,6 +163,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         store: StoreKind::Sqlite,
         relay_token_life_max: Duration::from_secs(24 * 3600),
         relay_services: own.exists().then(|| OwnServices::read(&own).unwrap()),
+        relay_trusted_proxies: TrustedProxies::new(vec!["127.0.0.9".parse().unwrap()]),
     }
 }
 

@@ -171,8 +171,8 @@ pub fn take_expect(fields: &mut HeaderMap) -> Result<bool, BadHead> {
 pub struct Added<'a> {
     /// The address that the hub saw.
     pub client: IpAddr,
-    /// `X-Forwarded-For` as it came, only from a proxy that is trusted with it
-    /// ([`forwarded_by`]).
+    /// What of `X-Forwarded-For` is believed, as the hub says it
+    /// ([`Origin`](super::proxies::Origin)).
     pub before: Option<HeaderValue>,
     /// The authority that the client asked.
     pub authority: &'a str,
@@ -184,14 +184,6 @@ pub struct Added<'a> {
     pub agent: Option<&'a str>,
     /// The agent that asks and its groups, for the hub's own services.
     pub caller: Option<(&'a str, &'a [String])>,
-}
-
-/// `X-Forwarded-For` of a request from a trusted proxy, before it is removed.
-#[must_use]
-pub fn forwarded_by(fields: &HeaderMap) -> Option<HeaderValue> {
-    let values = fields.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-    let all = values.collect::<Vec<_>>().join(&b", "[..]);
-    HeaderValue::from_bytes(&all).ok().filter(|value| !value.is_empty())
 }
 
 impl Added<'_> {
@@ -370,13 +362,12 @@ mod tests {
 
     #[test]
     fn a_trusted_proxys_chain_is_continued() {
-        let came = fields(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-For", "10.0.0.2")]);
+        let before = Some(HeaderValue::from_static("10.0.0.1, 10.0.0.2"));
         let mut head = HeaderMap::new();
-        Added { before: forwarded_by(&came), agent: None, secure: false, ..added() }.add(&mut head);
+        Added { before, agent: None, secure: false, ..added() }.add(&mut head);
         assert_eq!(head["x-forwarded-for"], "10.0.0.1, 10.0.0.2, 192.0.2.7");
         assert_eq!(head["x-forwarded-proto"], "http");
         assert!(!head.contains_key("x-opsmx-agent-name"));
-        assert_eq!(forwarded_by(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod who;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
@@ -37,6 +37,7 @@ use crate::agents::Agents;
 use crate::ask::{Meter as _, Question, STALLED, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::answer::contain;
+use crate::http::proxies::{Origin, TrustedProxies};
 use crate::http::trace::about;
 use crate::http::way::Way;
 use crate::message::{Failure, Reader, ServiceName, prefers_json};
@@ -78,6 +79,7 @@ pub struct Front {
     tunnels: Arc<Tunnels>,
     live: Arc<Live>,
     recorder: Recorder,
+    proxies: TrustedProxies,
 }
 
 /// One request, on its way.
@@ -102,6 +104,7 @@ impl Front {
         credentials: Arc<Credentials>,
         tunnels: Arc<Tunnels>,
         recorder: Recorder,
+        proxies: TrustedProxies,
     ) -> Arc<Self> {
         let live = Live::new(STREAMS_MAX, tunnels.calls().numbers().clone());
         let (cut, clock) = (Arc::downgrade(&live), context.clock.clone());
@@ -124,7 +127,14 @@ impl Front {
             tunnels,
             live,
             recorder,
+            proxies,
         })
+    }
+
+    /// Where a request comes from.
+    #[must_use]
+    pub fn origin(&self, connection: &Connection, fields: &HeaderMap) -> Origin {
+        self.proxies.origin(connection.peer(), fields)
     }
 
     /// Whether a path is one of services.
@@ -151,8 +161,10 @@ impl Front {
         let json = prefers_json(request.headers());
         let name = name_of(request.uri().path());
         let mut span = Span::default();
-        let told = (name.clone(), id, &mut span);
-        let crossed = self.cross(&connection, request, &certified, told);
+        let origin = self.origin(&connection, request.headers());
+        let (client, told) = (origin.client, (name.clone(), id, &mut span));
+        let proved = !connection.certificates().is_empty();
+        let crossed = self.cross((origin, proved), request, &certified, told);
         match crossed.await {
             Ok(response) => response,
             Err(failure) => {
@@ -163,7 +175,7 @@ impl Front {
                 tracing::debug!(
                     target: "strait::access",
                     agent = name.agent, service = name.service, status = failure.status().as_u16(),
-                    reason = failure.reason(), peer = %connection.peer(), id, "refused"
+                    reason = failure.reason(), peer = %client, id, "refused"
                 );
                 failure.respond(&name, &reader).map(Body::from)
             }
@@ -172,16 +184,14 @@ impl Front {
 
     async fn cross(
         self: &Arc<Self>,
-        connection: &Connection,
+        (origin, proved): (Origin, bool),
         request: Request<Incoming>,
         certified: &Certified,
         (name, id, span): (Option<ServiceName>, &str, &mut Span),
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
-        let proved = !connection.certificates().is_empty();
         let entropy = &*self.context.entropy;
-        let (mut head, incoming, upgrade) =
-            Head::take(request, connection.peer(), proved, entropy)?;
+        let (mut head, incoming, upgrade) = Head::take(request, origin, proved, entropy)?;
         let found = self.who(&head, &name, certified, span);
         name_parent(&mut head.message.fields, span);
         let caller = match found {

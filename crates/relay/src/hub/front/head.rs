@@ -1,7 +1,5 @@
 //! A client's head: what of it crosses, and what is decided by.
 
-use std::net::SocketAddr;
-
 use http::{HeaderMap, Request};
 use hyper::upgrade::OnUpgrade;
 use strait_net::Incoming;
@@ -15,6 +13,7 @@ use crate::ask::{Came, Message, refused};
 use crate::credential::is_ours;
 use crate::http::BadHead;
 use crate::http::credentials::{BadCredentials, Presented, is_basic, present, restore};
+use crate::http::proxies::Origin;
 use crate::http::upgrade::Protocol;
 use crate::http::way::Way;
 use crate::link::control::Announced;
@@ -25,7 +24,7 @@ use crate::websocket::{Answer, Subprotocol, judge, offers};
 pub(super) struct Head {
     /// What of it crosses.
     pub(super) message: Message,
-    pub(super) peer: SocketAddr,
+    pub(super) origin: Origin,
     /// The workspace as the path names it.
     pub(super) workspace: Option<String>,
     /// The public path of the service.
@@ -44,7 +43,7 @@ impl Head {
     /// Takes a request apart. `proved`: the connection has a certificate.
     pub(super) fn take(
         request: Request<Incoming>,
-        peer: SocketAddr,
+        origin: Origin,
         proved: bool,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Incoming, Option<OnUpgrade>), Failure> {
@@ -68,7 +67,7 @@ impl Head {
         let raw = raw(message.upgrade.as_ref(), &message.fields, &message.target)?;
         let is_foreign = message.is_foreign();
         let head =
-            Self { message, peer, workspace, prefix, bare, raw, presented, is_basic, is_foreign };
+            Self { message, origin, workspace, prefix, bare, raw, presented, is_basic, is_foreign };
         Ok((head, body, on_upgrade))
     }
 
@@ -93,7 +92,8 @@ impl Head {
             service_type: &service.r#type,
             service: &service.name,
             identity: &caller.identity,
-            client: Some(self.peer),
+            client: Some(self.origin.peer),
+            forwarded: self.origin.before.as_ref().and_then(|one| one.to_str().ok()).unwrap_or(""),
             request_id: id,
             ..Tlvs::default()
         };

@@ -140,7 +140,7 @@ impl Front {
             via: if certified.is_some() { "cert" } else { "token" },
             cred: &subjects.credential,
             issued: subjects.issued.to_string(),
-            ip: head.peer.ip().to_canonical().to_string(),
+            ip: head.origin.client.to_string(),
         };
         let identity = serde_json::to_vec(&identity).map_err(|_| Failure::Internal)?;
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
@@ -178,7 +178,7 @@ impl Front {
             service: &name.service,
             service_type: None,
             verb: head.verb().as_str(),
-            client: head.peer.ip(),
+            client: head.origin.client,
         };
         let token = token.expose();
         if !is_ours(token) {
