@@ -92,6 +92,11 @@ impl Calls {
 }
 
 impl Calling {
+    /// Whether it is to end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.borrow().is_some()
+    }
+
     /// Ends the stream.
     pub(super) fn cut(&self, now: Duration) {
         self.cut.send_if_modified(|cut| cut.replace(now).is_none());

@@ -248,6 +248,11 @@ impl Open {
         }
     }
 
+    /// Whether it is to end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.way.lock().cut.is_some()
+    }
+
     /// The installation that serves it; empty before there is one.
     pub(super) fn instance(&self) -> String {
         let way = self.way.lock();

@@ -1,5 +1,6 @@
 //! The resource `streams`: what is open in a workspace, to services behind agents and from agents
-//! to services of the hub, to be seen and to be cut.
+//! to services of the hub, to be seen and to be cut. What was cut is there no more, though its end
+//! takes a moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,14 @@ impl Found {
         }
     }
 
+    /// Whether it is to end, and will in a moment.
+    fn is_cut(&self) -> bool {
+        match self {
+            Self::ToAgent(open) => open.is_cut(),
+            Self::FromAgent(calling) => calling.is_cut(),
+        }
+    }
+
     fn cut(&self, now: Duration) {
         match self {
             Self::ToAgent(open) => open.cut(now, Failure::Aborted, "cut by an operator"),
@@ -101,7 +110,8 @@ impl Front {
             Some((id, self.live.find(id).map(Found::ToAgent).or_else(called)?))
         };
         let missing = || Status::not_found(&GroupResource::new(GROUP, "streams"), name);
-        id.and_then(find).filter(|(_, found)| found.is_in(view)).ok_or_else(missing)
+        let is_there = |found: &Found| found.is_in(view) && !found.is_cut();
+        id.and_then(find).filter(|(_, found)| is_there(found)).ok_or_else(missing)
     }
 
     fn selected(
@@ -127,7 +137,7 @@ impl Front {
                 "spec.user" => &recorded.user,
                 _ => &id,
             });
-            is_meant && found.is_in(view)
+            is_meant && found.is_in(view) && !found.is_cut()
         });
         streams.sort_unstable_by_key(|(id, _)| *id);
         Ok(streams)
