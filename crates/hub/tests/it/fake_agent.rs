@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strait_net::Io;
 use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::link::control::{Announced, Callable, Listener, Message, Services, Speaker};
 use strait_relay::link::{Link, Part, Stream};
@@ -29,7 +30,11 @@ pub(crate) struct FakeAgent {
 impl FakeAgent {
     /// Connects with the certificate of an installation, and offers these.
     pub(crate) async fn connect(installation: &Client, offers: &[Announced]) -> Self {
-        let io = installation.connect_as(&[TUNNEL_PROTOCOL]).await;
+        Self::over(installation.connect_as(&[TUNNEL_PROTOCOL]).await, offers).await
+    }
+
+    /// The same on a connection that there is.
+    pub(crate) async fn over(io: impl Io + 'static, offers: &[Announced]) -> Self {
         let (streams, opened) = mpsc::unbounded_channel();
         let (acks, acknowledged) = mpsc::unbounded_channel();
         let (lists, offered) = watch::channel(None);

@@ -2,12 +2,19 @@
 //!
 //! [`config`]: crate::harness::config
 
-use strait_machinery::json::parse;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use rustls::pki_types::ServerName;
+use strait_machinery::json::{Value, parse};
+use strait_relay::TUNNEL_PROTOCOL;
+use strait_relay::websocket::{Pipe, Role};
 use strait_tunnel::OpenHead;
+use tokio_rustls::TlsConnector;
 
 use crate::credentials::make;
 use crate::fake_agent::{Acme, CI, FakeAgent};
 use crate::harness::{Client, PATIENCE};
+use crate::joining::AGENTS;
+use crate::raw::client::{ask, fields, key};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -71,4 +78,26 @@ async fn a_token_for_a_network_is_good_there_whatever_others_say() {
     }
     let within = proxy.header(FORWARDED_FOR, "198.51.100.1, 192.0.2.7");
     assert_eq!(told(&within, &mut agent).await[2], "192.0.2.7");
+}
+
+#[tokio::test]
+async fn an_agent_inside_a_websocket_is_where_a_trusted_proxy_saw_it() {
+    let acme = Acme::new().await;
+    let installation = acme.install().await;
+    for (last, expected) in [(9, "192.0.2.7"), (1, "127.0.0.1")] {
+        let mut head = fields(&key(), None);
+        head.insert(SEC_WEBSOCKET_PROTOCOL, "strait-tunnel.v1".parse().unwrap());
+        head.insert(FORWARDED_FOR, "198.51.100.1, 192.0.2.7".parse().unwrap());
+        let (_, io) = ask(&acme.hub.anonymous().from(last), "/tunnel", head).await.unwrap();
+        let pipe = Pipe::new(io, Role::Client).await;
+        let connector = TlsConnector::from(installation.tls_for(&[TUNNEL_PROTOCOL]));
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let agent = FakeAgent::over(connector.connect(name, pipe).await.unwrap(), &[]).await;
+        let is_there = |agent: &Value| {
+            let instances = agent.array_at(&["status", "instances"]);
+            instances.iter().any(|one| one.str_at(&["address"]) == Some(expected))
+        };
+        acme.alice.wait(AGENTS, "smith", is_there).await;
+        agent.leave().await;
+    }
 }
