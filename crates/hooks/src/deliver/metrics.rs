@@ -141,12 +141,19 @@ impl DeliveryMetrics {
 
     /// What is not there any more is not shown.
     pub(super) fn forget(&self, backend: &str) {
+        self.forget_agent(backend);
         let label = [("backend", backend.to_owned())];
-        self.roundtrip.remove(&label);
-        let backlog = [&self.waiting, &self.dead, &self.oldest];
-        for gauges in backlog.into_iter().chain([&self.breaker, &self.tokens, &self.connected]) {
+        for gauges in [&self.waiting, &self.dead, &self.oldest, &self.breaker] {
             gauges.remove(&label);
         }
+    }
+
+    /// A backend is behind no agent, or not any more.
+    pub(super) fn forget_agent(&self, backend: &str) {
+        let label = [("backend", backend.to_owned())];
+        self.roundtrip.remove(&label);
+        self.tokens.remove(&label);
+        self.connected.remove(&label);
     }
 
     pub(super) fn dropped(&self, backend: &str, reason: &'static str, count: u64) {

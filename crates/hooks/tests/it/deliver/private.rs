@@ -219,6 +219,10 @@ async fn what_waits_is_delivered_in_order_as_soon_as_the_agent_comes() {
         }
     };
     tokio::time::timeout(LONG, gone).await.unwrap();
+
+    // Behind no agent, it says nothing of one.
+    gateway.apply(&read("{name: one, sources: [forge], url: 'https://backend.example'}")).await;
+    assert_eq!(connected(&gateway), "");
 }
 
 #[tokio::test]
