@@ -12,7 +12,8 @@ use strait_types::{GroupResource, Report};
 
 use crate::member::Member;
 
-/// How often a view says that its class is there.
+/// How often a view says that its class is there. The hub stores what is new in it: an agent that it took
+/// for lost says so of its classes only by this.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Largest answer, bytes.
@@ -35,7 +36,7 @@ pub(crate) async fn publish(
     loop {
         let mut failed = None;
         for (class, kinds) in &classes {
-            let view = view(&member, class, kinds, true, &context);
+            let view = view(&member, class, kinds, true);
             failed = write(&api, &member, &view).await.err().or(failed);
         }
         if let Some(error) = &failed
@@ -51,17 +52,11 @@ pub(crate) async fn publish(
     }
     for (class, kinds) in &classes {
         // Best effort: a view that is not updated shows its age.
-        drop(write(&api, &member, &view(&member, class, kinds, false, &context)).await);
+        drop(write(&api, &member, &view(&member, class, kinds, false)).await);
     }
 }
 
-fn view(
-    member: &Member,
-    class: &str,
-    kinds: &[GroupResource],
-    available: bool,
-    context: &Context,
-) -> Value {
+fn view(member: &Member, class: &str, kinds: &[GroupResource], available: bool) -> Value {
     let agent = &member.now().agent;
     let kinds =
         kinds.iter().map(|kind| object! {"group": &*kind.group, "resource": &*kind.resource});
@@ -74,7 +69,6 @@ fn view(
         "kinds": kinds.collect::<Value>(),
         "availability": object! {
             "available": available,
-            "lastSeen": context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         },
     }
 }

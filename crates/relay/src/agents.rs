@@ -14,6 +14,7 @@ use strait_workspaces::System;
 
 use crate::approval::JoinPolicy;
 use crate::http::pattern::matches;
+use crate::seen::{LastSeen, Seen, Who};
 
 /// Life of a certificate where the Agent names none, and the bounds of what it may name.
 const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
@@ -149,7 +150,7 @@ fn affinity(agent: &Value) -> Affinity {
     }
 }
 
-/// Finds Agent objects.
+/// Finds Agent objects, and knows when their instances were last heard of.
 #[derive(Clone)]
 pub struct Agents {
     pub(crate) system: Arc<System>,
@@ -158,6 +159,7 @@ pub struct Agents {
     pub(crate) requests: ResourceId,
     /// Where agents' RequestClassViews are stored.
     pub(crate) views: ResourceId,
+    pub(crate) seen: Arc<Seen>,
 }
 
 impl Agents {
@@ -175,7 +177,8 @@ impl Agents {
         let resource = id(RELAY_EXPORT, "agents");
         let requests = id(RELAY_EXPORT, "certificaterequests");
         let views = id(REQUESTS_EXPORT, "requestclassviews");
-        Self { system, resource, requests, views }
+        let seen = Arc::new(Seen::new(system.registry.clock()));
+        Self { system, resource, requests, views, seen }
     }
 
     /// The key of an agent.
@@ -193,6 +196,22 @@ impl Agents {
     #[must_use]
     pub fn find(&self, cluster: &ClusterName, name: &str) -> Option<Arc<Object>> {
         self.system.tenancy.find(&self.key(cluster, name))
+    }
+
+    /// Something is heard of an instance, which proved who it is; returns how long it had been
+    /// silent, as [`Seen::heard`].
+    pub(crate) fn heard(
+        &self,
+        (cluster, name): (&ClusterName, &str),
+        instance: &str,
+    ) -> Option<Duration> {
+        let who: Who = (cluster.clone(), name.to_owned(), instance.to_owned());
+        self.seen.heard(who, self.system.registry.clock())
+    }
+
+    /// When the instances that an Agent lists were last heard of.
+    pub(crate) fn last_seen(&self, who: (&ClusterName, &str), agent: &Value) -> LastSeen {
+        self.seen.of(who, agent, self.system.registry.clock())
     }
 }
 

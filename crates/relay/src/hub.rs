@@ -14,6 +14,7 @@ mod keys;
 mod metrics;
 mod presence;
 mod records;
+mod report;
 mod revocations;
 mod services;
 mod tokens;

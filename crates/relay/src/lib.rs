@@ -32,6 +32,7 @@ pub mod link;
 pub mod message;
 mod places;
 pub mod record;
+mod seen;
 pub mod serve;
 pub mod services;
 pub mod token;

@@ -3,7 +3,8 @@
 //! An installation that went keeps its place until its certificate can be renewed no more: it may
 //! only be asleep. An ephemeral one does not come back once it is gone, so its place is given to
 //! the next one as soon as there is no other. One whose certificate was revoked keeps it like the
-//! rest: its entry is what tells that its key may not come back.
+//! rest: its entry is what tells that its key may not come back. Nor does a hub that has just started
+//! give any place away whose installation may be on its way back.
 
 use std::time::Duration;
 
@@ -11,13 +12,20 @@ use jiff::Timestamp;
 use strait_machinery::json::Value;
 
 use crate::agents::{LOST_AFTER, revoked_serials};
+use crate::seen::LastSeen;
 
 /// An ephemeral installation that never reported for this long is gone.
 const SILENT_AFTER: Duration = Duration::from_secs(20 * LOST_AFTER.as_secs());
 
 /// Finds a place for an installation in an Agent: its own, a free one, or that of the ephemeral
 /// one that is gone for longest. False where there is none.
-pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> bool {
+pub(crate) fn take(
+    agent: &mut Value,
+    id: &str,
+    max: usize,
+    now: Timestamp,
+    seen: &LastSeen,
+) -> bool {
     let revoked = revoked_serials(agent);
     let instances = agent.make_object().object_mut("status").get_mut("instances");
     let Some(Value::Array(instances)) = instances else {
@@ -27,7 +35,7 @@ pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> b
     if known || instances.len() < max {
         return true;
     }
-    let gone = instances.iter().enumerate().filter(|(_, own)| is_gone(own, &revoked, now));
+    let gone = instances.iter().enumerate().filter(|(_, own)| is_gone(own, &revoked, now, seen));
     let Some(at) = gone.min_by_key(|(_, own)| last_seen(own)).map(|(at, _)| at) else {
         return false;
     };
@@ -36,7 +44,7 @@ pub(crate) fn take(agent: &mut Value, id: &str, max: usize, now: Timestamp) -> b
 }
 
 /// Whether nobody comes back to that place.
-fn is_gone(instance: &Value, revoked: &[String], now: Timestamp) -> bool {
+fn is_gone(instance: &Value, revoked: &[String], now: Timestamp, heard: &LastSeen) -> bool {
     let silent = || {
         let seen = last_seen(instance);
         seen.is_some_and(|seen| {
@@ -45,7 +53,7 @@ fn is_gone(instance: &Value, revoked: &[String], now: Timestamp) -> bool {
     };
     leaves(instance, revoked)
         && match instance.str_at(&["state"]) {
-            Some("Lost") => true,
+            Some("Lost") => !heard.may_return(instance.str_at(&["id"]).unwrap_or_default()),
             None => silent(),
             Some(_) => false,
         }
@@ -86,6 +94,7 @@ mod tests {
         let later = instance("later", true, "Lost", "2026-01-01T00:30:00Z");
         let silent = instance("silent", true, "", then);
         let joining = instance("joining", true, "", now);
+        let long = LastSeen { since_start: SILENT_AFTER, ..LastSeen::default() };
         let mut revoked = lost.clone();
         revoked.set(&["id"], "revoked");
         revoked.set(&["certificate", "serial"], "0a");
@@ -106,10 +115,26 @@ mod tests {
                 "spec": object!{"revokedSerials": Value::from(vec!["0a".into()])},
                 "status": object!{"instances": instances},
             };
-            let taken = take(&mut agent, id, max, now.parse().unwrap());
+            let taken = take(&mut agent, id, max, now.parse().unwrap(), &long);
             let ids = agent.array_at(&["status", "instances"]).iter();
             let ids: Vec<_> = ids.filter_map(|own| own.str_at(&["id"])).collect();
             assert_eq!(taken.then(|| ids.join(",")).as_deref(), left, "{id} {max}");
+        }
+    }
+
+    #[test]
+    fn a_hub_that_has_just_started_gives_no_place_away_but_of_those_that_it_heard_of() {
+        let (now, then) = ("2026-01-01T01:00:00Z".parse().unwrap(), "2026-01-01T00:00:00Z");
+        let lost = object! {"id": "a", "ephemeral": true, "state": "Lost", "since": then};
+        let since_start = Duration::from_secs(5);
+        let heard = [("a".to_owned(), (Duration::from_secs(1), now))];
+        for (seen, expected) in [
+            (LastSeen { since_start, heard: [].into() }, false),
+            (LastSeen { since_start, heard: heard.into() }, true),
+            (LastSeen { since_start: 20 * since_start, heard: [].into() }, true),
+        ] {
+            let mut agent = object! {"status": object! {"instances": vec![lost.clone()]}};
+            assert_eq!(take(&mut agent, "b", 1, now, &seen), expected, "{seen:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::tenants::{
     WORKSPACES, config_map, widget,
 };
 
-const VIEWS: &str = "/apis/requests.strait.dev/v1alpha1/requestclassviews";
+pub(crate) const VIEWS: &str = "/apis/requests.strait.dev/v1alpha1/requestclassviews";
 
 fn class_view(name: &str, agent: &str) -> Value {
     yaml(&format!("{{metadata: {{name: {name}}}, agent: {agent}, className: sign}}"))

@@ -86,9 +86,14 @@ impl TestHub {
     }
 
     /// Stops the hub and starts another on the same directory.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_within(context()).await
+    }
+
+    /// The same with these parts of a process.
+    pub(crate) async fn restart_within(mut self, context: Context) -> Self {
         let directory = self.stop().await;
-        Self::start_in(directory).await
+        Self::start_with(directory, context).await
     }
 
     /// Stops the hub.
@@ -214,6 +219,11 @@ impl Client {
     /// The same client in another workspace: `root:demo`.
     pub(crate) fn within(&self, workspace: &str) -> Self {
         Self { base: format!("/clusters/{workspace}"), ..self.clone() }
+    }
+
+    /// The same client, of another hub: of one that was started anew, for example.
+    pub(crate) fn at(&self, hub: &TestHub) -> Self {
+        Self { address: hub.address, ..self.clone() }
     }
 
     /// The same client below another path, such as a virtual workspace's.

@@ -26,6 +26,7 @@ mod incoming;
 mod isolation;
 mod joining;
 mod kinds;
+mod presence;
 mod proxies;
 mod raw;
 mod revoking;

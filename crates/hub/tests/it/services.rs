@@ -87,7 +87,7 @@ fn any_member(hub: &TestHub, cluster: &ClusterName) -> AgentIdentity {
     member(hub, cluster, InstanceId::from_random(random_16(&SystemEntropy)))
 }
 
-fn connection(count: usize) -> Connected {
+pub(crate) fn connection(count: usize) -> Connected {
     Connected {
         peer: "192.0.2.7:4711".parse().unwrap(),
         since: jiff::Timestamp::now(),

@@ -13,7 +13,9 @@ use strait_store::{Key, ObjectName};
 use strait_types::{GroupResource, is_dns1123_label};
 use strait_workspaces::{Beside, Extras, agents};
 
+use super::presence::LAST_SEEN;
 use super::{Credentials, Joining};
+use crate::seen::may_stay;
 use crate::services::HUB;
 
 /// Subresources of agents.
@@ -211,10 +213,29 @@ impl Behaviour for ServiceKind {
     }
 }
 
-/// An agent writes the views of its own classes and no other's.
+/// An agent writes the views of its own classes and no other's. The time is the hub's, and moves on
+/// every now and then: an agent that repeats itself changes nothing.
 struct ClassViewKind;
 
 impl Behaviour for ClassViewKind {
+    fn prepare(
+        &self,
+        admission: &Admission<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        if agents::identity(admission.user).is_none() {
+            return Ok(());
+        }
+        let available = |view: &Value| view.at(&["availability", "available"]).cloned();
+        let same = old.filter(|old| available(old) == available(object));
+        let stored = same.and_then(|old| old.str_at(&LAST_SEEN));
+        let stays = stored.filter(|at| may_stay(Some(at), admission.registry.clock().now()));
+        let seen = stays.map_or_else(|| admission.registry.timestamp(), str::to_owned);
+        object.set(&LAST_SEEN, seen);
+        Ok(())
+    }
+
     fn admit(
         &self,
         admission: &Admission<'_>,

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::services::AgentKey;
 use super::tunnels::Connected;
 use crate::agents::{Agents, set_condition, set_instance};
+use crate::seen::LastSeen;
 
 /// The shortest time between two writes of one agent's status.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -72,6 +73,7 @@ impl Connections {
 
     /// An instance has a connection more. Does not block.
     pub(super) fn connected(&self, member: &AgentIdentity, connection: &Connected) {
+        self.heard(member);
         self.change(member.cluster(), member.name(), |known| {
             let round_trip = known.instances.get(member.instance().as_str());
             let seen = Seen {
@@ -101,6 +103,7 @@ impl Connections {
 
     /// An instance has a connection less, and so many left. Does not block.
     pub(super) fn disconnected(&self, member: &AgentIdentity, left: usize) {
+        self.heard(member);
         self.change(member.cluster(), member.name(), |known| {
             let instance = member.instance().as_str();
             if left == 0 {
@@ -109,6 +112,10 @@ impl Connections {
                 seen.connections = left;
             }
         });
+    }
+
+    fn heard(&self, member: &AgentIdentity) {
+        self.agents.heard((member.cluster(), member.name()), member.instance().as_str());
     }
 
     /// How many services an agent offers.
@@ -187,7 +194,8 @@ impl Connections {
         };
         let old = agent.to_value();
         let mut value = old.clone();
-        show(&mut value, &known, self.hub.as_str(), registry.clock().now());
+        let seen = self.agents.last_seen((&key.0, &key.1), &value);
+        show(&mut value, &known, &seen, (self.hub.as_str(), registry.clock().now()));
         if value == old {
             return self.forget(&key);
         }
@@ -216,7 +224,7 @@ impl Connections {
 }
 
 /// Says in an agent's status what is connected to this hub.
-fn show(agent: &mut Value, known: &Known, hub: &str, now: Timestamp) {
+fn show(agent: &mut Value, known: &Known, seen: &LastSeen, (hub, now): (&str, Timestamp)) {
     let text = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let stored: Vec<Value> = agent.array_at(&["status", "instances"]).to_vec();
     for instance in &stored {
@@ -227,7 +235,9 @@ fn show(agent: &mut Value, known: &Known, hub: &str, now: Timestamp) {
                 Some("Draining") => "Draining",
                 _ => "Lost",
             };
-            set_instance(agent, id, &[("connections", 0.into()), ("state", state.into())]);
+            let mut changes = vec![("connections", 0.into()), ("state", state.into())];
+            changes.extend(seen.text(id).map(|text| ("lastSeen", text.into())));
+            set_instance(agent, id, &changes);
         }
     }
     for (id, own) in &known.instances {
@@ -324,6 +334,7 @@ mod tests {
     #[test]
     fn an_agents_status_follows_its_connections() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let seen = LastSeen::default();
         let mut agent = object! {"status": object! {"instances": vec![
             object! {"id": "a"},
             object! {"id": "b", "state": "Ready"},
@@ -336,7 +347,7 @@ mod tests {
             (&[], "a Lost 0, b Lost 0 False"),
             (&[("a", 1)], "a Ready 1, b Lost 0 True"),
         ] {
-            show(&mut agent, &known(instances), "h1", now);
+            show(&mut agent, &known(instances), &seen, ("h1", now));
             assert_eq!(shown(&agent), expected, "{instances:?}");
         }
         let a = &agent.array_at(&["status", "instances"])[0];
@@ -344,15 +355,37 @@ mod tests {
         assert_eq!(a.at(&["rttMillis"]), Some(&18.into()));
         assert_eq!(agent.at(&["status", "observedServices"]), Some(&3.into()));
         // What is connected to another hub is that one's business.
-        show(&mut agent, &Known::default(), "h2", now);
+        show(&mut agent, &Known::default(), &seen, ("h2", now));
         assert_eq!(shown(&agent), "a Ready 1, b Lost 0 True");
         // One that drains ends so.
         agent.set(
             &["status", "instances"],
             vec![object! {"id": "a", "state": "Draining", "connections": 1, "hub": "h1"}],
         );
-        show(&mut agent, &Known::default(), "h1", now);
+        show(&mut agent, &Known::default(), &seen, ("h1", now));
         assert_eq!(shown(&agent), "a Draining 0 True");
+    }
+
+    #[test]
+    fn one_that_goes_was_last_seen_when_this_hub_saw_it_last() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+        let earlier = "2026-01-01T00:00:00Z";
+        let at = "2026-01-01T00:09:59Z".parse().unwrap();
+        let heard = [("a".to_owned(), (Duration::from_secs(1), at))].into();
+        for (seen, expected) in [
+            (LastSeen { heard, ..LastSeen::default() }, "2026-01-01T00:09:59Z"),
+            // What another process was connected to.
+            (LastSeen::default(), earlier),
+        ] {
+            let one = object! {
+                "id": "a", "state": "Ready", "hub": "h1", "connections": 1, "lastSeen": earlier,
+            };
+            let mut agent = object! {"status": object! {"instances": vec![one]}};
+            show(&mut agent, &Known::default(), &seen, ("h1", now));
+            assert_eq!(shown(&agent), "a Lost 0 False");
+            let a = &agent.array_at(&["status", "instances"])[0];
+            assert_eq!(a.str_at(&["lastSeen"]), Some(expected));
+        }
     }
 
     #[test]
@@ -362,7 +395,7 @@ mod tests {
             object! {"id": "a", "state": "Lost"},
         ]}};
         let mut same = agent.clone();
-        show(&mut same, &Known::default(), "h1", now);
+        show(&mut same, &Known::default(), &LastSeen::default(), ("h1", now));
         assert_eq!(same, agent);
     }
 }

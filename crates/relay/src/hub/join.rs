@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::audited;
 use super::records::unwritten;
-use crate::agents::{AgentSpec, Agents, is_revoked, set_condition, set_instance};
+use crate::agents::{AgentSpec, Agents, is_revoked, set_instance};
 use crate::approval::{Claim, Step};
 use crate::limiter::{Limiter, network_of};
 use crate::message;
@@ -219,8 +219,8 @@ impl Joining {
             let message = "the certificate was revoked; to join again, a new token is needed";
             return Ok(Answer::Refused(403, "CertificateRevoked", message.into()));
         }
-        let (max, now) = (spec.max_instances, self.clock.now());
-        if !places::take(&mut joins.agent.to_value(), instance.as_str(), max, now) {
+        let mut agent = joins.agent.to_value();
+        if !self.take_place((joins.cluster(), &token.agent), spec, &mut agent, instance.as_str()) {
             return Ok(too_many(&token.agent, spec));
         }
         if step == Step::Ask {
@@ -247,6 +247,18 @@ impl Joining {
         }
         tracing::info!(agent = joins.token.agent, cluster = %joins.cluster(), instance = %joins.instance, "agent joined");
         self.granted(&identity, &certificate)
+    }
+
+    /// Finds a place for an installation in an Agent; false where there is none.
+    fn take_place(
+        &self,
+        who: (&ClusterName, &str),
+        spec: &AgentSpec,
+        agent: &mut Value,
+        id: &str,
+    ) -> bool {
+        let seen = self.agents.last_seen(who, agent);
+        places::take(agent, id, spec.max_instances, self.clock.now(), &seen)
     }
 
     fn identity(&self, joins: &Joins<'_>) -> Result<AgentIdentity, Status> {
@@ -368,7 +380,8 @@ impl Joining {
                 return Some(invalid_token());
             }
             let spec = AgentSpec::of(now);
-            if !places::take(value, id, spec.max_instances, self.clock.now()) {
+            let who = (identity.cluster(), identity.name());
+            if !self.take_place(who, &spec, value, id) {
                 return Some(too_many(identity.name(), &spec));
             }
             set_instance(value, id, &changes);
@@ -377,64 +390,13 @@ impl Joining {
         .await
     }
 
-    /// Takes an agent's report. `report`: `{instance, version, host, state}`.
-    ///
-    /// # Errors
-    /// The report is of another installation, or the store takes no write.
-    pub async fn report(
+    /// Changes an Agent's status, unless `change` refuses or changes nothing.
+    pub(super) async fn change_status<R>(
         &self,
         cluster: &ClusterName,
         name: &str,
-        user: &User,
-        report: &Value,
-    ) -> Result<Value, Status> {
-        let proved = user.extra.get(crate::INSTANCE_EXTRA).and_then(|values| values.first());
-        let instance = report.str_at(&["instance"]).unwrap_or_default();
-        let own = strait_workspaces::agents::identity(user);
-        if own.is_none_or(|(home, own)| home != *cluster || own != name) {
-            return Err(Status::bad_request("an agent reports for itself only"));
-        }
-        if proved.is_none_or(|proved| proved != instance) {
-            return Err(Status::bad_request("instance: must be that of the certificate"));
-        }
-        let state = match report.str_at(&["state"]).unwrap_or("Ready") {
-            state @ ("Ready" | "Draining") => state,
-            other => {
-                return Err(Status::bad_request(format!(
-                    "state: {other:?} is none of Ready, Draining"
-                )));
-            }
-        };
-        let now = self.agents.system.registry.timestamp();
-        let text = |key: &str| clipped(report.str_at(&[key]).unwrap_or_default());
-        let changes = [
-            ("host", text("host").into()),
-            ("version", text("version").into()),
-            ("state", state.into()),
-            ("lastSeen", now.as_str().into()),
-        ];
-        self.change_status(cluster, name, |_, agent| {
-            set_instance(agent, instance, &changes);
-            let reported = ("True", "Reported", "an instance reported lately");
-            set_condition(agent, "Connected", reported, &now);
-            None
-        })
-        .await?;
-        Ok(object! {
-            "apiVersion": "relay.strait.dev/v1alpha1",
-            "kind": "AgentHeartbeat",
-            "time": now,
-            "path": self.agents.system.tenancy.path(cluster).map(|path| path.to_string()).unwrap_or_default(),
-        })
-    }
-
-    /// Changes an Agent's status, unless `change` refuses.
-    async fn change_status(
-        &self,
-        cluster: &ClusterName,
-        name: &str,
-        change: impl Fn(&Object, &mut Value) -> Option<Answer>,
-    ) -> Result<Option<Answer>, Status> {
+        change: impl Fn(&Object, &mut Value) -> Option<R>,
+    ) -> Result<Option<R>, Status> {
         let key = self.agents.key(cluster, name);
         let registry = &self.agents.system.registry;
         for _ in 0..ATTEMPTS {
@@ -442,9 +404,13 @@ impl Joining {
                 let resource = strait_types::GroupResource::new("relay.strait.dev", "agents");
                 return Err(Status::not_found(&resource, name));
             };
-            let mut value = agent.to_value();
+            let before = agent.to_value();
+            let mut value = before.clone();
             if let Some(refused) = change(&agent, &mut value) {
                 return Ok(Some(refused));
+            }
+            if value == before {
+                return Ok(None);
             }
             if registry.replace_stored(&key, &agent, &value, Vec::new()).await?.is_some() {
                 return Ok(None);

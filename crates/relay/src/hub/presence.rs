@@ -1,5 +1,6 @@
 //! Agents that stopped reporting, and installations that cannot come back.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,11 +10,15 @@ use strait_store::{Key, Scope};
 use strait_types::{Report, is_dns1123_label};
 
 use super::RENEW_GRACE;
-use crate::agents::{Agents, LOST_AFTER, revoked_serials, set_condition};
+use crate::agents::{Agents, revoked_serials, set_condition};
 use crate::places::leaves;
+use crate::seen::LastSeen;
 
 /// How often agents are looked at; a lost one shows at most this much late.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// Where a RequestClassView says when its class was last said to be there.
+pub(super) const LAST_SEEN: [&str; 2] = ["availability", "lastSeen"];
 
 /// Marks instances that have not reported lately as lost, and what they ran as not available,
 /// until `stop`.
@@ -33,9 +38,12 @@ async fn look_at_agents(agents: &Agents) {
     let registry = &agents.system.registry;
     let now = registry.clock().now();
     let snapshot = registry.store().snapshot(&agents.resource);
+    let mut there = HashSet::new();
     for (cluster, name, object) in snapshot.iter(&Scope::All) {
         let mut value = object.to_value();
-        let lost = mark_lost(&mut value, now, &registry.timestamp());
+        let seen = agents.last_seen((cluster, name.name()), &value);
+        there.extend(instances(&value).map(|id| (cluster.clone(), name.name().to_owned(), id)));
+        let lost = mark_lost(&mut value, &seen, &registry.timestamp());
         if !forget_gone(&mut value, now) && !lost {
             continue;
         }
@@ -44,6 +52,12 @@ async fn look_at_agents(agents: &Agents) {
             tracing::warn!(err = %Report(&error), agent = name.name(), "an agent cannot be marked as lost");
         }
     }
+    agents.seen.keep(&there, registry.clock());
+}
+
+fn instances(agent: &Value) -> impl Iterator<Item = String> {
+    let listed = agent.array_at(&["status", "instances"]).iter();
+    listed.filter_map(|own| own.str_at(&["id"]).map(str::to_owned))
 }
 
 /// Says of the classes of agents that are not there that they are not available. An agent that
@@ -54,18 +68,31 @@ async fn look_at_views(agents: &Agents) {
     for (cluster, name, object) in snapshot.iter(&Scope::All) {
         let mut value = object.to_value();
         let agent = value.str_at(&["agent"]).unwrap_or_default();
-        let is_there = is_dns1123_label(agent)
-            && agents.find(cluster, agent).is_some_and(|agent| is_connected(&agent.to_value()));
+        let agent = Some(agent).filter(|agent| is_dns1123_label(agent));
+        let agent = agent.and_then(|agent| Some(agents.find(cluster, agent)?.to_value()));
+        let is_there = agent.as_ref().is_some_and(is_connected);
         let available = ["availability", "available"];
         if is_there || value.at(&available).and_then(Value::as_bool) != Some(true) {
             continue;
         }
         value.set(&available, false);
+        // Both are of the hub's clock, in one form: the later one is the greater.
+        let known = value.str_at(&LAST_SEEN).map(str::to_owned);
+        let seen = agent.as_ref().and_then(last_seen).filter(|seen| known.as_ref() < Some(seen));
+        if let Some(seen) = seen {
+            value.set(&LAST_SEEN, seen);
+        }
         let key = Key::new(agents.views.clone(), cluster.clone(), name.clone());
         if let Err(error) = registry.replace_stored(&key, object, &value, Vec::new()).await {
             tracing::warn!(err = %Report(&error), view = name.name(), "a class cannot be marked as not available");
         }
     }
+}
+
+/// When any of its instances was.
+fn last_seen(agent: &Value) -> Option<String> {
+    let all = agent.array_at(&["status", "instances"]).iter();
+    all.filter_map(|own| own.str_at(&["lastSeen"])).max().map(str::to_owned)
 }
 
 fn is_connected(agent: &Value) -> bool {
@@ -93,7 +120,7 @@ fn forget_gone(agent: &mut Value, now: Timestamp) -> bool {
 }
 
 /// Marks what was not heard of; returns whether anything changed.
-fn mark_lost(agent: &mut Value, now: Timestamp, text: &str) -> bool {
+fn mark_lost(agent: &mut Value, seen: &LastSeen, now: &str) -> bool {
     let mut changed = false;
     let mut present = false;
     if let Some(Value::Array(instances)) =
@@ -104,16 +131,14 @@ fn mark_lost(agent: &mut Value, now: Timestamp, text: &str) -> bool {
             if !matches!(state, "Ready" | "Draining") {
                 continue;
             }
-            let seen =
-                instance.str_at(&["lastSeen"]).and_then(|text| text.parse::<Timestamp>().ok());
             // What is connected needs not report.
             let connected = instance.at(&["connections"]).and_then(Value::as_i64) > Some(0);
-            let silent = !connected
-                && seen.is_none_or(|seen| {
-                    now.duration_since(seen).unsigned_abs() > LOST_AFTER && seen < now
-                });
-            if silent {
+            let id = instance.str_at(&["id"]).unwrap_or_default().to_owned();
+            if !connected && seen.is_silent(&id) {
                 instance.set(&["state"], "Lost");
+                if let Some(text) = seen.text(&id) {
+                    instance.set(&["lastSeen"], text);
+                }
                 changed = true;
             } else {
                 present = true;
@@ -121,7 +146,7 @@ fn mark_lost(agent: &mut Value, now: Timestamp, text: &str) -> bool {
         }
     }
     if changed && !present {
-        set_condition(agent, "Connected", ("False", "Silent", "no instance reported lately"), text);
+        set_condition(agent, "Connected", ("False", "Silent", "no instance reported lately"), now);
     }
     changed
 }
@@ -131,35 +156,53 @@ mod tests {
     use super::*;
     use strait_machinery::object;
 
+    /// Each heard of so many seconds ago, by a hub that is there for a minute.
+    fn seen(heard: &[(&str, u64)]) -> LastSeen {
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let heard = heard.iter().map(|(id, seconds)| {
+            let silence = Duration::from_secs(*seconds);
+            ((*id).to_owned(), (silence, now - silence))
+        });
+        LastSeen { since_start: Duration::from_secs(60), heard: heard.collect() }
+    }
+
     #[test]
     fn silence_is_noticed_once() {
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let mut agent = object! {"status": object!{"instances": vec![
-            object!{"id": "a", "state": "Ready", "lastSeen": "2026-01-01T00:00:00Z"},
-            object!{"id": "b", "state": "Ready", "lastSeen": "2026-01-01T00:00:55Z"},
+            object!{"id": "a", "state": "Ready", "lastSeen": "2025-12-31T23:59:00Z"},
+            object!{"id": "b", "state": "Ready"},
         ]}};
-        assert!(mark_lost(&mut agent, now, "t"));
-        let states: Vec<_> = agent
-            .array_at(&["status", "instances"])
-            .iter()
-            .map(|i| i.str_at(&["state"]).unwrap())
-            .collect();
-        assert_eq!(states, ["Lost", "Ready"]);
+        let (first, later) = (seen(&[("a", 45), ("b", 5)]), seen(&[("a", 75), ("b", 35)]));
+        assert!(mark_lost(&mut agent, &first, "t"));
+        let [a, b] = agent.array_at(&["status", "instances"]) else { panic!("{agent}") };
+        assert_eq!((a.str_at(&["state"]), b.str_at(&["state"])), (Some("Lost"), Some("Ready")));
+        assert_eq!(a.str_at(&["lastSeen"]), Some("2026-01-01T00:00:15Z"));
         assert!(agent.array_at(&["status", "conditions"]).is_empty());
-        assert!(!mark_lost(&mut agent, now, "t"));
-        let later: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
-        assert!(mark_lost(&mut agent, later, "t"));
+        assert!(!mark_lost(&mut agent, &first, "t"));
+        assert!(mark_lost(&mut agent, &later, "t"));
         assert_eq!(agent.array_at(&["status", "conditions"])[0].str_at(&["status"]), Some("False"));
     }
 
     #[test]
+    fn a_hub_that_starts_believes_no_stored_time_and_waits() {
+        let mut agent = object! {"status": object!{"instances": vec![
+            object!{"id": "a", "state": "Ready", "lastSeen": "2026-01-01T00:00:59Z"},
+        ]}};
+        assert!(!mark_lost(&mut agent, &LastSeen::default(), "t"));
+        assert!(mark_lost(&mut agent, &seen(&[]), "t"));
+        let a = &agent.array_at(&["status", "instances"])[0];
+        assert_eq!(a.str_at(&["lastSeen"]), Some("2026-01-01T00:00:59Z"));
+        // What is lost does not return by itself.
+        assert!(!mark_lost(&mut agent, &LastSeen::default(), "t"));
+    }
+
+    #[test]
     fn who_is_connected_needs_not_report() {
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         for (connections, lost) in [(1, false), (0, true)] {
             let mut agent = object! {"status": object!{"instances": vec![
                 object!{"id": "a", "state": "Ready", "connections": connections},
             ]}};
-            assert_eq!(mark_lost(&mut agent, now, "t"), lost);
+            assert_eq!(mark_lost(&mut agent, &seen(&[]), "t"), lost);
         }
     }
 
