@@ -10,6 +10,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::StatusCode;
 use http::header::UPGRADE;
 use hyper::rt::Executor;
@@ -22,14 +23,14 @@ use socket2::SockRef;
 use strait_runtime::TaskSet;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::begun::Begun;
 use crate::connection::Connection;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
-use crate::peers::{Peers, Place};
+use crate::peers::Peers;
 use crate::rest::{Activity, Exchange, LOOK};
 use crate::server::{Clear, Handler, Limits, Protocol, Server};
 use crate::strict::{Strict, Turn};
@@ -127,6 +128,9 @@ pub(crate) struct Context {
     handshakes: Semaphore,
 }
 
+/// What is spoken on a connection, until it is over.
+pub(crate) type Spoken = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
 /// See [`Server::serve`].
 pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Handler) {
     let limits = server.limits;
@@ -165,8 +169,15 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
             tracing::debug!(err = %error, "cannot set options of a connection");
         }
         tasks.spawn("connection", async move {
-            // Boxed: the task itself stays small while the handshake waits.
-            Box::pin(context.connection::<L>(stream, peer, (permit, place))).await;
+            let _open = Counted::open(&context.server.metrics);
+            // Boxed: what a handshake takes is given back when it is over.
+            let spoken = Box::pin(context.begin::<L>(stream, peer)).await;
+            if let Some(spoken) = spoken
+                && let Err(error) = spoken.await
+            {
+                tracing::debug!(%peer, err = %strait_types::Report(&error), "connection ended");
+            }
+            drop((permit, place));
         });
     }
     drop(listener);
@@ -189,46 +200,34 @@ impl Context {
         Self { handshakes: Semaphore::new(server.limits.handshakes), server, handler }
     }
 
-    async fn connection<L: Listen>(
+    /// Secures a connection if it is to be, and answers with what is then spoken on it.
+    async fn begin<L: Listen>(
         self: Arc<Self>,
         stream: L::Stream,
         peer: SocketAddr,
-        places: (OwnedSemaphorePermit, Place),
-    ) {
-        let _open = Counted::open(&self.server.metrics);
-        let served = match &self.server.tls {
-            None => {
-                let connection = Arc::new(Connection::new(peer, Vec::new()));
-                let Some((begun, is_http2)) = self.begin(stream).await else { return };
-                if is_http2 {
-                    self.clone().http2(begun, connection).await
-                } else {
-                    self.clone().http1(begun, connection).await
-                }
-            }
-            Some(tls) => {
-                let acceptor = TlsAcceptor::from(tls.clone());
-                let stream = std::future::ready(Ok(stream));
-                let Some(stream) = self.handshake(acceptor, stream, peer).await else {
-                    return;
-                };
-                let (socket, session) = stream.get_ref();
-                let tuned = self.other(session).map(|_| L::tune_long(socket));
-                if let Some(Err(error)) = tuned {
-                    tracing::debug!(err = %error, "cannot set options of a connection");
-                }
-                self.clone().speak(stream, peer).await
-            }
+    ) -> Option<Spoken> {
+        let Some(tls) = &self.server.tls else {
+            let connection = Arc::new(Connection::new(peer, Vec::new()));
+            let (begun, is_http2) = self.look(stream).await?;
+            return Some(if is_http2 {
+                Box::pin(self.http2(begun, connection))
+            } else {
+                Box::pin(self.http1(begun, connection))
+            });
         };
-        if let Err(error) = served {
-            tracing::debug!(%peer, err = %strait_types::Report(&error), "connection ended");
+        let acceptor = TlsAcceptor::from(tls.clone());
+        let stream = self.handshake(acceptor, std::future::ready(Ok(stream)), peer).await?;
+        let (socket, session) = stream.get_ref();
+        let tuned = self.other(session).map(|_| L::tune_long(socket));
+        if let Some(Err(error)) = tuned {
+            tracing::debug!(err = %error, "cannot set options of a connection");
         }
-        drop(places);
+        Some(self.speak(stream, peer))
     }
 
     /// What a connection in the clear begins with: whether that is HTTP/2. None where nothing
     /// comes.
-    async fn begin<T: AsyncRead + Unpin>(&self, stream: T) -> Option<(Begun<T>, bool)> {
+    async fn look<T: AsyncRead + Unpin>(&self, stream: T) -> Option<(Begun<T>, bool)> {
         if self.server.clear == Clear::Http1 {
             return Some((Begun::new(stream), false));
         }
@@ -246,11 +245,7 @@ impl Context {
     }
 
     /// Speaks what was agreed on in the handshake until that is over.
-    pub(crate) async fn speak<T>(
-        self: Arc<Self>,
-        stream: TlsStream<T>,
-        peer: SocketAddr,
-    ) -> hyper::Result<()>
+    pub(crate) fn speak<T>(self: Arc<Self>, stream: TlsStream<T>, peer: SocketAddr) -> Spoken
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -258,12 +253,12 @@ impl Context {
         let chain = session.peer_certificates().unwrap_or_default();
         let connection = Arc::new(Connection::new(peer, chain.to_vec()));
         if let Some(other) = self.other(session) {
-            (other.serve)(connection, Box::new(stream)).await;
-            Ok(())
+            let served = (other.serve)(connection, Box::new(stream));
+            Box::pin(served.map(Ok))
         } else if session.alpn_protocol() == Some(b"h2") {
-            self.clone().http2(stream, connection).await
+            Box::pin(self.http2(stream, connection))
         } else {
-            self.clone().http1(stream, connection).await
+            Box::pin(self.http1(stream, connection))
         }
     }
 
@@ -287,7 +282,11 @@ impl Context {
         in_time(secured, limits.handshake_time, metrics, peer).await
     }
 
-    async fn http1<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
+    fn http1<T>(
+        self: Arc<Self>,
+        io: T,
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = hyper::Result<()>> + Send
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -297,42 +296,45 @@ impl Context {
         let (asked, active) = (turn.clone(), activity.clone());
         let mut io = Strict::new(io, connection.clone(), metrics, answer_time, asked, active);
         let service = self.service(connection, Some((turn, activity.clone())));
-        loop {
-            let served = self.http1_builder().serve_connection(TokioIo::new(io), &service);
-            // Boxed: a connection that rests does not hold its place.
-            let mut served = Box::new(served.with_upgrades());
-            let mut look = LOOK[0];
+        // Not a function of its own: there the stream would be held twice.
+        async move {
             loop {
-                tokio::select! {
-                    ended = &mut *served => return ended,
-                    () = shutdown.asked() => {
-                        Pin::new(&mut *served).graceful_shutdown();
-                        return served.await;
+                let served = self.http1_builder().serve_connection(TokioIo::new(io), &service);
+                // Boxed: a connection that rests does not hold its place.
+                let mut served = Box::new(served.with_upgrades());
+                let mut look = LOOK[0];
+                loop {
+                    tokio::select! {
+                        ended = &mut *served => return ended,
+                        () = shutdown.asked() => {
+                            Pin::new(&mut *served).graceful_shutdown();
+                            return served.await;
+                        }
+                        () = tokio::time::sleep(look) => {}
                     }
-                    () = tokio::time::sleep(look) => {}
+                    if activity.is_none() {
+                        break;
+                    }
+                    look = LOOK[1].min(look * 2);
                 }
-                if activity.is_none() {
-                    break;
+                let Some(parts) = served.into_parts() else { return Ok(()) };
+                io = parts.io.into_inner();
+                let mut came = parts.read_buf;
+                if came.is_empty() {
+                    let _rests = Counted::resting(&self.server.metrics);
+                    tokio::select! {
+                        more = read_some(&mut io) => came = more,
+                        () = shutdown.asked() => {}
+                        () = tokio::time::sleep(head_time) => {}
+                    }
                 }
-                look = LOOK[1].min(look * 2);
-            }
-            let Some(parts) = served.into_parts() else { return Ok(()) };
-            io = parts.io.into_inner();
-            let mut came = parts.read_buf;
-            if came.is_empty() {
-                let _rests = Counted::resting(&self.server.metrics);
-                tokio::select! {
-                    more = read_some(&mut io) => came = more,
-                    () = shutdown.asked() => {}
-                    () = tokio::time::sleep(head_time) => {}
+                if came.is_empty() {
+                    // The client is away, or was silent for too long: no matter how this ends.
+                    drop(io.shutdown().await);
+                    return Ok(());
                 }
+                io.read_again(came);
             }
-            if came.is_empty() {
-                // The client is away, or was silent for too long: no matter how this ends.
-                drop(io.shutdown().await);
-                return Ok(());
-            }
-            io.read_again(came);
         }
     }
 
