@@ -2,13 +2,30 @@
 //!
 //! What was decided about a head must hold for its trailers: a service may merge them into it.
 
-use http::HeaderMap;
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION, RANGE, SET_COOKIE, TRAILER,
-    WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    COOKIE, EXPECT, HOST, LOCATION, MAX_FORWARDS, RANGE, SET_COOKIE, TRAILER, WWW_AUTHENTICATE,
 };
+use http::{HeaderMap, HeaderName};
 
 use super::fields::{remove_claims, remove_connection, remove_identity, remove_overrides};
+
+/// Says of a request what it is, or how it goes on.
+const OF_REQUEST: [HeaderName; 13] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    MAX_FORWARDS,
+    RANGE,
+    SET_COOKIE,
+    TRAILER,
+];
 
 /// Removes from a request's trailers what they could smuggle past the decisions about its head,
 /// for a service that merges them into it (RFC 9110 §6.5.1).
@@ -16,7 +33,7 @@ pub fn clean_request(fields: &mut HeaderMap) {
     remove_connection(fields);
     remove_identity(fields);
     remove_overrides(fields);
-    for name in [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, EXPECT, RANGE, TRAILER] {
+    for name in OF_REQUEST {
         fields.remove(name);
     }
 }
@@ -57,6 +74,8 @@ mod tests {
             ("Impersonate-User", "root"),
             ("Authorization", "Bearer x"),
             ("Cookie", "a=b"),
+            ("Content-Type", "text/plain"),
+            ("Cache-Control", "no-store"),
             ("Host", "evil.example"),
             ("Content-Length", "3"),
             ("Transfer-Encoding", "chunked"),
