@@ -1,122 +1,198 @@
-//! HTTP/1.1 answers as bytes, before a parser settles what is ambiguous.
+//! HTTP/1.1 answers as bytes, before anything settles what is ambiguous.
 //!
 //! Two programs that read one head differently disagree about where the next answer begins.
 //! So a head passes only if there is one way to read it (RFC 9112 §2.2, §5, §6, §7.1.1);
 //! everything that a lenient parser would repair is refused. Requests are read as strictly by
 //! every listener, before they come here.
+//!
+//! Limits: [`FIELDS_MAX`] fields; how long a head may be is its reader's to say.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::BadHead;
+use super::fields::FIELDS_MAX;
 use super::framing::decimal;
 
 /// Most bytes behind the size of a chunk.
 pub const CHUNK_EXTENSION_MAX: usize = 256;
 
-/// Checks the head of an answer, an informational one or the last: all bytes up to and with the
-/// empty line.
+/// The head of an answer, an informational one or the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// From 100 to 599.
+    pub status: StatusCode,
+    /// All of them, in their order.
+    pub fields: HeaderMap,
+    /// What the fields say of a body, if there is one.
+    pub length: AnswerLength,
+    /// Whether another request may follow on the connection.
+    pub keeps: bool,
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerLength {
+    /// So many bytes.
+    Known(u64),
+    /// By its last chunk.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+/// Reads the head of an answer: all bytes up to and with the empty line. The values of its fields
+/// are slices of them.
 ///
 /// # Errors
-/// There is more than one way to read it.
-pub fn check_answer(head: &[u8]) -> Result<(), BadHead> {
-    let (first, fields) = lines(head)?;
+/// There is more than one way to read it, or it has too many fields.
+pub fn read_answer(head: &Bytes) -> Result<AnswerHead, BadHead> {
+    let (first, rest) = split_line(head)?;
     let wrong = BadHead::Framing("the status line");
-    let (version, rest) = first.split_at_checked(8).ok_or(wrong)?;
-    let [b' ', a, b, c, reason @ ..] = rest else { return Err(wrong) };
-    let is_status = matches!(a, b'1'..=b'5') && b.is_ascii_digit() && c.is_ascii_digit();
-    if !is_status || !matches!(reason, [] | [b' ', ..]) || !reason.iter().all(|c| is_text(*c)) {
+    let (version, status) = first.split_at_checked(8).ok_or(wrong)?;
+    let version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => return Err(BadHead::Framing("the version")),
+    };
+    let (status, reason) = status.split_at_checked(4).ok_or(wrong)?;
+    let status = status.strip_prefix(b" ").ok_or(wrong)?;
+    let status = StatusCode::from_bytes(status).map_err(|_| wrong)?;
+    let is_plain = matches!(reason, [] | [b' ', ..]) && reason.iter().all(|c| is_text(*c));
+    if status.as_u16() > 599 || !is_plain {
         return Err(wrong);
     }
-    check_fields(fields, is_1_1(version)?)
+    let Lines { fields, length, chunked, close, keep } = read_fields(head, rest)?;
+    let length = match (chunked, length) {
+        (true, Some(_)) => {
+            return Err(BadHead::Framing("both Content-Length and Transfer-Encoding"));
+        }
+        (true, None) if version != Version::HTTP_11 => {
+            return Err(BadHead::Framing("Transfer-Encoding outside HTTP/1.1"));
+        }
+        (true, None) => AnswerLength::Chunked,
+        (false, Some(length)) => AnswerLength::Known(length),
+        (false, None) => AnswerLength::Close,
+    };
+    let keeps = !close && (keep || version == Version::HTTP_11);
+    Ok(AnswerHead { version, status, fields, length, keeps })
 }
 
-/// Checks the line before a chunk, without its line end.
+/// Reads the fields behind a last chunk: all bytes up to and with the empty line.
 ///
 /// # Errors
-/// It is no size, or says too much else.
-pub fn check_chunk_line(line: &[u8]) -> Result<(), BadHead> {
-    let wrong = Err(BadHead::Framing("the size of a chunk"));
+/// There is more than one way to read them, or they say how long the body is.
+pub fn read_trailers(trailers: &Bytes) -> Result<HeaderMap, BadHead> {
+    let Lines { fields, length, chunked, .. } = read_fields(trailers, trailers)?;
+    if chunked || length.is_some() {
+        return Err(BadHead::Framing("the length of a body behind it"));
+    }
+    Ok(fields)
+}
+
+/// Reads the line before a chunk, without its line end: how many bytes the chunk has.
+///
+/// # Errors
+/// It is no size or too large a one, or says too much else.
+pub fn read_chunk_size(line: &[u8]) -> Result<u64, BadHead> {
+    let wrong = BadHead::Framing("the size of a chunk");
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let extension = &line[digits..];
-    if !(1..=16).contains(&digits) || !matches!(extension, [] | [b';' | b' ' | b'\t', ..]) {
-        return wrong;
+    let (digits, extension) = line.split_at(digits);
+    let is_plain = matches!(extension, [] | [b';' | b' ' | b'\t', ..])
+        && extension.iter().all(|c| is_text(*c));
+    if extension.len() > CHUNK_EXTENSION_MAX || !is_plain {
+        return Err(wrong);
     }
-    if extension.len() > CHUNK_EXTENSION_MAX || !extension.iter().all(|c| is_text(*c)) {
-        return wrong;
-    }
-    Ok(())
+    let size = std::str::from_utf8(digits).ok().filter(|digits| digits.len() <= 16);
+    let size = size.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    size.filter(|size| *size < u64::MAX / 2).ok_or(wrong)
 }
 
-/// The first line and the fields' lines, all of which end with CR LF.
-fn lines(head: &[u8]) -> Result<(&[u8], Vec<&[u8]>), BadHead> {
-    let wrong = BadHead::Framing("line ends");
-    let head = head.strip_suffix(b"\r\n\r\n").ok_or(wrong)?;
-    let mut lines = Vec::new();
-    for line in head.split(|byte| *byte == b'\n') {
-        lines.push(line);
+/// What lines of fields say.
+#[derive(Default)]
+struct Lines {
+    fields: HeaderMap,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep: bool,
+}
+
+/// Reads lines up to an empty one, behind which there is nothing; `lines` are a part of `all`.
+fn read_fields(all: &Bytes, mut lines: &[u8]) -> Result<Lines, BadHead> {
+    let count = lines.iter().filter(|byte| **byte == b'\n').count().saturating_sub(1);
+    if count > FIELDS_MAX {
+        return Err(BadHead::HeadSize("256 fields"));
     }
-    let last = lines.len() - 1;
-    for (at, line) in lines.iter_mut().enumerate() {
-        if at != last {
-            *line = line.strip_suffix(b"\r").ok_or(wrong)?;
+    let mut read = Lines { fields: HeaderMap::with_capacity(count), ..Lines::default() };
+    loop {
+        let (line, rest) = split_line(lines)?;
+        lines = rest;
+        if line.is_empty() {
+            return if rest.is_empty() { Ok(read) } else { Err(BadHead::Framing("line ends")) };
         }
-        if line.contains(&b'\r') {
-            return Err(wrong);
-        }
-    }
-    let first = lines.remove(0);
-    Ok((first, lines))
-}
-
-fn is_1_1(version: &[u8]) -> Result<bool, BadHead> {
-    match version {
-        b"HTTP/1.1" => Ok(true),
-        b"HTTP/1.0" => Ok(false),
-        _ => Err(BadHead::Framing("the version")),
-    }
-}
-
-fn check_fields(lines: Vec<&[u8]>, is_1_1: bool) -> Result<(), BadHead> {
-    let mut length: Option<u64> = None;
-    let mut codings = 0;
-    for line in lines {
         if matches!(line, [b' ' | b'\t', ..]) {
             return Err(BadHead::Framing("a folded field"));
         }
         let colon = line.iter().position(|byte| *byte == b':');
         let (name, value) = line.split_at(colon.ok_or(BadHead::Framing("a field's line"))?);
-        if !is_token(name) {
-            return Err(BadHead::Framing("a field's name"));
-        }
-        if !value.iter().all(|c| is_text(*c)) {
-            return Err(BadHead::Framing("a control character in a field"));
-        }
-        let value = value[1..].trim_ascii();
-        if name.eq_ignore_ascii_case(b"content-length") {
-            let this = decimal(value).filter(|_| !value.is_empty());
-            let this = this.ok_or(BadHead::Framing("Content-Length"))?;
-            if length.replace(this).is_some_and(|before| before != this) {
-                return Err(BadHead::Framing("differing Content-Length"));
-            }
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            codings += 1;
-            if codings > 1 || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(BadHead::Framing("Transfer-Encoding other than chunked"));
-            }
-        }
-    }
-    match (codings > 0, length) {
-        (true, Some(_)) => Err(BadHead::Framing("both Content-Length and Transfer-Encoding")),
-        (true, None) if !is_1_1 => Err(BadHead::Framing("Transfer-Encoding outside HTTP/1.1")),
-        _ => Ok(()),
+        let name = HeaderName::from_bytes(name).map_err(|_| BadHead::Framing("a field's name"))?;
+        let value = all.slice_ref(without_blanks(&value[1..]));
+        let value = HeaderValue::from_maybe_shared(value)
+            .map_err(|_| BadHead::Framing("a control character in a field"))?;
+        read.take(&name, value.as_bytes())?;
+        read.fields.append(name, value);
     }
 }
 
-/// RFC 9110 §5.6.2.
-fn is_token(text: &[u8]) -> bool {
-    let one = |c: &u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(c);
-    !text.is_empty() && text.iter().all(one)
+impl Lines {
+    fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), BadHead> {
+        match *name {
+            CONTENT_LENGTH => {
+                let this = decimal(value).filter(|_| !value.is_empty());
+                let this = this.ok_or(BadHead::Framing("Content-Length"))?;
+                if self.length.replace(this).is_some_and(|before| before != this) {
+                    return Err(BadHead::Framing("differing Content-Length"));
+                }
+            }
+            TRANSFER_ENCODING => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadHead::Framing("Transfer-Encoding other than chunked"));
+                }
+                self.chunked = true;
+            }
+            CONNECTION => {
+                for option in value.split(|byte| *byte == b',').map(without_blanks) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
-/// What a field's value may hold: no control character but TAB.
+/// The first line, without its end, and what follows it. Lines end with CR LF and hold neither.
+fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), BadHead> {
+    let wrong = BadHead::Framing("line ends");
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(wrong)?;
+    let line = bytes[..end].strip_suffix(b"\r").ok_or(wrong)?;
+    if line.contains(&b'\r') { Err(wrong) } else { Ok((line, &bytes[end + 1..])) }
+}
+
+/// Without the blanks around it, of which a control character is none.
+fn without_blanks(text: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let first = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+    let last = text.iter().rposition(|byte| !blank(byte)).map_or(first, |at| at + 1);
+    &text[first..last]
+}
+
+/// What a reason or an extension may hold: no control character but TAB.
 const fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -126,6 +202,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn check_answer(head: &[u8]) -> Result<(), BadHead> {
+        read_answer(&Bytes::copy_from_slice(head)).map(drop)
+    }
 
     /// A head with `|` for a line end.
     fn head(text: &str) -> Vec<u8> {
@@ -232,14 +312,61 @@ mod tests {
             ("1;\n", false),
             (" 1", false),
         ] {
-            assert_eq!(check_chunk_line(line.as_bytes()).is_ok(), ok, "{line:?}");
+            assert_eq!(read_chunk_size(line.as_bytes()).is_ok(), ok, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_what_its_lines_say() {
+        use AnswerLength::{Chunked, Close, Known};
+        for (text, status, version, length, keeps) in [
+            ("HTTP/1.1 200 OK|Content-Length: 3||", 200, Version::HTTP_11, Known(3), true),
+            ("HTTP/1.1 200 OK|Connection: x, Close ||", 200, Version::HTTP_11, Close, false),
+            ("HTTP/1.1 503|Transfer-Encoding: chunked||", 503, Version::HTTP_11, Chunked, true),
+            ("HTTP/1.0 200 OK|Content-Length: 0||", 200, Version::HTTP_10, Known(0), false),
+            ("HTTP/1.0 200 OK|Connection: Keep-Alive||", 200, Version::HTTP_10, Close, true),
+            (
+                "HTTP/1.0 200 OK|Connection: close|Connection: keep-alive||",
+                200,
+                Version::HTTP_10,
+                Close,
+                false,
+            ),
+        ] {
+            let read = read_answer(&head(text).into()).unwrap();
+            let found = (read.status.as_u16(), read.version, read.length, read.keeps);
+            assert_eq!(found, (status, version, length, keeps), "{text}");
+        }
+        let read = read_answer(&head("HTTP/1.1 200 OK|X-A: \t1 2\t |B:|x-a: 3||").into()).unwrap();
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let all: Vec<_> =
+            read.fields.iter().map(|(name, own)| (name.as_str(), text(own))).collect();
+        let expected = [("x-a", "1 2"), ("x-a", "3"), ("b", "")];
+        assert_eq!(all, expected.map(|(name, value)| (name, value.to_owned())));
+        let many = |count| head(&format!("HTTP/1.1 200 OK|{}|", "a: b|".repeat(count)));
+        assert!(check_answer(&many(FIELDS_MAX)).is_ok());
+        assert!(check_answer(&many(FIELDS_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_a_body() {
+        for (text, count) in [
+            ("|", Some(0)),
+            ("Grpc-Status: 0|X: 1||", Some(2)),
+            ("Content-Length: 3||", None),
+            ("Transfer-Encoding: chunked||", None),
+            ("X : 1||", None),
+            ("X: 1||Y: 2||", None),
+        ] {
+            let read = read_trailers(&head(text).into());
+            assert_eq!(read.ok().map(|fields| fields.len()), count, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = (check_answer(&bytes), check_chunk_line(&bytes));
+            let _ = (check_answer(&bytes), read_chunk_size(&bytes));
             let ended = [&bytes[..], b"\r\n\r\n"].concat();
             let _ = check_answer(&ended);
         }

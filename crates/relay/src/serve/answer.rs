@@ -78,8 +78,7 @@ pub(super) fn head(
 }
 
 /// An informational head; none for what cannot be carried.
-pub(super) fn informational(status: StatusCode, fields: &HeaderMap) -> Option<Response> {
-    let mut fields = fields.clone();
+pub(super) fn informational(status: StatusCode, mut fields: HeaderMap) -> Option<Response> {
     remove_connection(&mut fields);
     remove_claims(&mut fields);
     response(status, &fields).ok()

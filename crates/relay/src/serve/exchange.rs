@@ -5,32 +5,26 @@
 //! Everything that a stream needs belongs to the one future that serves it: dropped, it closes its
 //! connection or resets its place on a shared one.
 
-use std::future::Future;
-use std::ops::ControlFlow;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::TRANSFER_ENCODING;
-use http::{HeaderValue, Method, Response, Version};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming as Answer};
+use http::{HeaderMap, StatusCode, Version};
 use strait_tunnel::{Code, Directions, Request, Response as Head};
-use tokio::sync::mpsc;
 
 use super::answer::{self, Question};
 use super::dial::Io;
 use super::flow::{Flow, Incoming, Upload};
-use super::framing::To;
 use super::identity::Identity;
 use super::live::{Live, Way};
-use super::pool::{Inner, Pool, Unsent};
+use super::pool::{Inner, Lost, Pool, Said};
 use super::request::{Asked, Offer, decide, to_map};
 use super::seen::Seen;
 use super::{heartbeat, raw, until};
-use crate::http::BadHead;
 use crate::link::{Part, Receiver, Sender, Stream};
 use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
 use crate::services::{HttpTarget, ServiceLimits, Target};
@@ -39,8 +33,6 @@ use crate::services::{HttpTarget, ServiceLimits, Target};
 const CONTINUE: Duration = Duration::from_secs(1);
 /// How long a client may take for a message of ours.
 const TELL: Duration = Duration::from_secs(10);
-/// Informational heads that wait; more than come before one answer.
-const INFORMED_MAX: usize = 8;
 
 /// Why there is no answer, or not all of it.
 enum Stop {
@@ -238,7 +230,7 @@ impl Work<'_> {
                     until(sender, seen.dials(self.connect(false))).await??
                 }
             };
-            match self.attempt(inner, asked.clone(), (body, has_body), sender, seen).await? {
+            match self.attempt(inner, &asked, (body, has_body), sender, seen).await? {
                 Sent::Answered(code) => return Ok(code),
                 Sent::Unsent(_) if is_new => {
                     return Err(Failure::ConnectFailed(ConnectError::Failed).into());
@@ -262,7 +254,9 @@ impl Work<'_> {
     /// The body, and whether there is one. That there is none is known when the stream opens.
     fn body(&self, asked: &Asked, mut receiver: Receiver) -> (Incoming, bool) {
         let first = receiver.next().now_or_never();
-        if asked.length == Some(0) || first == Some(Part::End) {
+        // Where one was told of, its end is that of half a request.
+        let ended = first == Some(Part::End) && asked.length.is_none();
+        if asked.length == Some(0) || ended {
             return (Incoming::default(), false);
         }
         let limits = (self.limits().max_body, asked.expects);
@@ -273,30 +267,23 @@ impl Work<'_> {
     async fn attempt(
         &self,
         mut inner: Inner,
-        asked: Asked,
+        asked: &Asked,
         (body, has_body): (Incoming, bool),
         sender: &mut Sender,
         seen: &mut Seen,
     ) -> Result<Sent, Stop> {
-        let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
-        let request = self.request(asked, body, has_body, &inner, informed)?;
+        inner.begin(asked, body, has_body).map_err(Failure::BadHead)?;
         // What has no body is mostly answered in a moment.
         if has_body {
             sender.push();
         }
-        let sending = inner.send(request);
-        let talk = pin!(self.talk(sending, &mut heads, sender, seen));
-        let result = inner.drive(talk).await;
-        match result {
+        match self.talk(&mut inner, sender, seen).await {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(back)) => Ok(Sent::Unsent(back)),
-            Err(Talk::Lost) => self.lost(&inner).map(Sent::Lost),
+            Err(Talk::Lost) => self.lost().map(Sent::Lost),
             Ok(Next::Switched) => Err(Failure::UpstreamProtocol.into()),
             Ok(Next::Done) => {
-                // A connection with half a request on it is closed.
-                if self.flow.upload() == Upload::Done {
-                    self.pool.keep(inner).await;
-                }
+                self.pool.keep(inner);
                 Ok(Sent::Answered(Code::None))
             }
         }
@@ -312,62 +299,27 @@ impl Work<'_> {
     ) -> Result<Option<Switched>, Stop> {
         sender.push();
         let mut inner = until(sender, seen.dials(self.connect(true))).await??;
-        let (informed, mut heads) = mpsc::channel(INFORMED_MAX);
-        let request = self.request(asked, Incoming::default(), false, &inner, informed)?;
-        let sending = inner.send(request);
-        let talk = pin!(self.talk(sending, &mut heads, sender, seen));
-        let result = inner.drive(talk).await;
-        match result {
+        inner.begin(&asked, Incoming::default(), false).map_err(Failure::BadHead)?;
+        match self.talk(&mut inner, sender, seen).await {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(_)) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
-            Err(Talk::Lost) => Err(self.lost(&inner)?.into()),
+            Err(Talk::Lost) => Err(self.lost()?.into()),
             Ok(Next::Done) => Ok(None),
             Ok(Next::Switched) => {
-                let (io, early) = inner.into_io().await.ok_or(Stop::Cut(Code::UpstreamReset))?;
+                let (io, early) = inner.into_io().ok_or(Stop::Cut(Code::UpstreamReset))?;
                 Ok(Some(Switched { receiver, io, early }))
             }
         }
     }
 
-    /// The request as the connection writes it.
-    fn request(
-        &self,
-        mut asked: Asked,
-        body: Incoming,
-        has_body: bool,
-        inner: &Inner,
-        informed: mpsc::Sender<Head>,
-    ) -> Result<http::Request<Incoming>, Stop> {
-        let unknown = has_body && asked.length.is_none();
-        if unknown && inner.version() == Version::HTTP_11 {
-            // Some methods have a body only where the head says so.
-            asked.fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        inner.ask(match (&asked.upgrade, &asked.method) {
-            (Some(_), _) => To::Upgrade,
-            (None, &Method::HEAD) => To::Head,
-            (None, _) => To::Any,
-        });
-        let request = asked.into_request(body, inner.version());
-        let mut request = request.ok_or(Failure::BadHead(BadHead::Authority("malformed")))?;
-        hyper::ext::on_informational(&mut request, move |head| {
-            if let Some(head) = answer::informational(head.status(), head.headers()) {
-                // The reader of the connection lets no more of them pass than there is room for.
-                drop(informed.try_send(head));
-            }
-        });
-        Ok(request)
-    }
-
     /// Why a connection broke before there was an answer.
-    fn lost(&self, inner: &Inner) -> Result<Failure, Stop> {
+    fn lost(&self) -> Result<Failure, Stop> {
         match self.flow.upload() {
             Upload::Broken => Err(Stop::Cut(Code::Cancel)),
             Upload::TooLarge => {
                 let limit = self.limits().max_body.unwrap_or_default();
                 Ok(Failure::TooLarge { length: None, limit })
             }
-            _ if inner.has_refused() => Ok(Failure::UpstreamProtocol),
             _ => Ok(Failure::UpstreamReset),
         }
     }
@@ -375,41 +327,37 @@ impl Work<'_> {
     /// Waits for the answer, and passes it on.
     async fn talk(
         &self,
-        sending: impl Future<Output = Result<Response<Answer>, Unsent>>,
-        heads: &mut mpsc::Receiver<Head>,
+        inner: &mut Inner,
         sender: &mut Sender,
         seen: &mut Seen,
     ) -> Result<Next, Talk> {
-        let mut sending = pin!(sending);
         let mut late = pin!(tokio::time::sleep(CONTINUE));
         let mut waits = self.flow.upload() == Upload::Held;
-        let answered = loop {
+        loop {
             let held = self.flow.upload() == Upload::Held;
-            let event = async {
-                tokio::select! {
-                    biased;
-                    Some(head) = heads.recv() => ControlFlow::Continue(Some(head)),
-                    answered = &mut sending => ControlFlow::Break(answered),
-                    () = &mut late, if waits => ControlFlow::Continue(None),
-                }
-            };
+            let event = poll_fn(|context| match inner.poll_next(context) {
+                Poll::Pending if waits => late.as_mut().poll(context).map(|()| None),
+                said => said.map(Some),
+            });
             match until(sender, event).await? {
-                ControlFlow::Break(answered) => break answered,
-                ControlFlow::Continue(Some(head)) => self.inform(&head, held, sender),
-                ControlFlow::Continue(None) => {
+                Some(Ok(Said::Informed(status, fields))) => {
+                    if let Some(head) = answer::informational(status, fields) {
+                        self.inform(&head, held, sender);
+                    }
+                }
+                Some(Ok(Said::Head { version, status, fields, empty })) => {
+                    return self.pass((version, status, fields), empty, inner, sender, seen).await;
+                }
+                // An answer begins with a head.
+                Some(Ok(_) | Err(Lost::Malformed)) => return Err(Failure::UpstreamProtocol.into()),
+                Some(Err(Lost::Unsent(body))) => return Err(Talk::Unsent(body)),
+                Some(Err(Lost::Broken)) => return Err(Talk::Lost),
+                None => {
                     // The service does not say whether it wants the body: it gets it.
                     waits = false;
                     self.inform(&answer::proceed(), held, sender);
                 }
             }
-        };
-        match answered {
-            Ok(response) => self.pass(response, sender, seen).await,
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => Talk::Unsent(request.into_body()),
-                None if error.error().is_parse() => Failure::UpstreamProtocol.into(),
-                None => Talk::Lost,
-            }),
         }
     }
 
@@ -429,17 +377,16 @@ impl Work<'_> {
     /// Passes an answer on.
     async fn pass(
         &self,
-        response: Response<Answer>,
+        (version, status, fields): (Version, StatusCode, HeaderMap),
+        empty: bool,
+        inner: &mut Inner,
         sender: &mut Sender,
         seen: &mut Seen,
     ) -> Result<Next, Talk> {
-        let (parts, mut body) = response.into_parts();
-        let (version, status) = (parts.version, parts.status);
         let name = &*self.live.name;
         let said = (status, self.flow.now().saturating_sub(self.began));
-        let (head, switched) =
-            answer::head(self.question, self.http, name, version, said, parts.headers)?;
-        let empty = !switched && body.is_end_stream();
+        let (head, switched) = answer::head(self.question, self.http, name, version, said, fields)?;
+        let empty = !switched && empty;
         sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;
         seen.status = status.as_u16();
         self.flow.answered(status.as_u16());
@@ -450,15 +397,26 @@ impl Work<'_> {
             return Ok(Next::Done);
         }
         let mut trailers = None;
-        while let Some(frame) = until(sender, body.frame()).await? {
-            let frame = frame.map_err(|_| Talk::Stop(Stop::Cut(Code::UpstreamReset)))?;
-            match frame.into_data() {
-                Ok(data) => {
+        loop {
+            match until(sender, poll_fn(|context| inner.poll_next(context))).await? {
+                Ok(Said::Data(mut data)) => {
                     self.flow.received(data.len());
-                    sender.write(data).await.map_err(|stopped| stopped.0)?;
+                    // The request goes on being sent meanwhile.
+                    let writing = poll_fn(|context| {
+                        let written = sender.poll_write(context, &mut data);
+                        if written.is_pending() {
+                            inner.poll_send(context);
+                        }
+                        written
+                    });
+                    writing.await.map_err(|stopped| stopped.0)?;
                     self.flow.touch();
                 }
-                Err(frame) => trailers = frame.into_trailers().ok().and_then(answer::trailers),
+                Ok(Said::Trailers(fields)) => trailers = answer::trailers(fields),
+                Ok(Said::End) => break,
+                Ok(Said::Informed(..) | Said::Head { .. }) | Err(_) => {
+                    return Err(Talk::Stop(Stop::Cut(Code::UpstreamReset)));
+                }
             }
         }
         // A stream that is over by now is over in order: everything was written.

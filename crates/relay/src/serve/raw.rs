@@ -1,18 +1,20 @@
 //! Bytes both ways: raw streams, and connections that another protocol was agreed on.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use strait_runtime::units::format_duration;
 use strait_tunnel::{Code, Directions, RawHead};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
 
 use super::dial::Io;
 use super::flow::Flow;
 use super::identity::Identity;
+use super::intake::Intake;
 use super::live::{Live, Way};
 use super::seen::{RULES, Seen};
 use super::trust::Offered;
@@ -21,8 +23,6 @@ use crate::link::{FAREWELL, Part, Receiver, Sender, Stream};
 use crate::message::Failure;
 use crate::services::ServiceLimits;
 
-/// What is read at once: little from a quiet connection, more while it fills that.
-const READ: [usize; 2] = [4 << 10, 64 << 10];
 /// The least that a connection may be silent for.
 pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -171,24 +171,21 @@ async fn outward(
     flow: &Flow,
 ) -> Ended {
     let mut next = early;
-    let mut much = false;
-    let mut buffer = BytesMut::new();
+    let mut intake = Intake::default();
     loop {
         if !next.is_empty() {
             flow.received(next.len());
             sender.write(next).await.map_err(|stopped| stopped.0)?;
         }
-        buffer.reserve(READ[usize::from(much)]);
-        let read = until(sender, from.read_buf(&mut buffer)).await?;
-        match read {
+        let read = poll_fn(|context| intake.poll_read(from, context));
+        match until(sender, read).await? {
             Ok(0) => {
                 // Over already is as good as ended now.
                 let _ = sender.finish();
                 return Ok(());
             }
-            Ok(count) => much = count >= READ[usize::from(much)] / 2,
+            Ok(_) => next = intake.take(),
             Err(_) => return Err(Code::UpstreamReset),
         }
-        next = buffer.split().freeze();
     }
 }

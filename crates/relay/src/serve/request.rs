@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
 use strait_tunnel::{Fields, Request, Tlvs};
@@ -66,27 +66,15 @@ impl Asked {
         is_safe(&self.method) && !has_body && self.upgrade.is_none()
     }
 
-    /// The request as HTTP/1.1 writes it, or as HTTP/2 does: `Host` and `:authority` say the same.
-    pub(super) fn into_request<B>(mut self, body: B, version: Version) -> Option<http::Request<B>> {
-        let host = self.fields.get(HOST).cloned();
-        let uri = if version == Version::HTTP_2 {
-            self.fields.remove(HOST);
-            let mut parts = self.uri.into_parts();
-            parts.authority = Some(host?.to_str().ok()?.parse().ok()?);
-            Uri::from_parts(parts).ok()?
-        } else {
-            if let Some(protocol) = &self.upgrade {
-                self.fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-                self.fields.insert(UPGRADE, protocol.value().clone());
-            } else if self.fields.contains_key(TE) {
-                self.fields.insert(CONNECTION, HeaderValue::from_static("te"));
-            }
-            self.uri.into_parts().path_and_query?.into()
-        };
+    /// The request as HTTP/2 says it: `Host` becomes `:authority`. None if that cannot be one.
+    pub(super) fn into_http2<B>(mut self, body: B) -> Option<http::Request<B>> {
+        let host = self.fields.remove(HOST);
+        let mut parts = self.uri.into_parts();
+        parts.authority = Some(host?.to_str().ok()?.parse().ok()?);
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = version;
+        *request.uri_mut() = Uri::from_parts(parts).ok()?;
+        *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.fields;
         Some(request)
     }

@@ -3,5 +3,6 @@
 mod bodies;
 mod hostile;
 mod lives;
+mod plain;
 mod rig;
 mod rules;
