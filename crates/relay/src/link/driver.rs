@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use strait_tunnel::{Class, Close, Event, OpenHead, Out, StreamId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
@@ -29,6 +29,10 @@ const ENOUGH: u32 = 16;
 const BATCHES: usize = 4;
 /// After the last frame: for the peer to close its side, so that it can read that frame.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Less than this part of a buffer is copied: 1 ÷ 4. The slices of it that wait then hold no more
+/// than what came with them.
+const SLICE_PART: usize = 4;
 
 /// The task of a connection: resolves when it is over, and everything that waited was told.
 /// Dropped before, the connection is lost.
@@ -108,7 +112,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             return false;
         }
         let now = self.shared.clock.monotonic();
-        let bytes = self.buffer.split().freeze();
+        let bytes = take(&mut self.buffer);
         let mut state = self.shared.state.lock();
         state.traffic.add(now, count);
         state.carried.received += count as u64;
@@ -393,5 +397,31 @@ impl State {
 impl<T> std::fmt::Debug for Driver<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// Takes what was read out of a buffer.
+fn take(buffer: &mut BytesMut) -> Bytes {
+    if buffer.len() * SLICE_PART >= buffer.capacity() {
+        return buffer.split().freeze();
+    }
+    let bytes = Bytes::copy_from_slice(buffer);
+    buffer.clear();
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_that_waits_holds_no_buffer() {
+        for (length, copied) in [(1, true), (4095, true), (4096, false), (16_384, false)] {
+            let mut buffer = BytesMut::with_capacity(READ[0]);
+            buffer.extend_from_slice(&vec![7; length]);
+            let taken = take(&mut buffer);
+            assert_eq!((taken.len(), buffer.len()), (length, 0));
+            assert_eq!(buffer.capacity() == READ[0], copied, "{length}");
+        }
     }
 }
