@@ -217,7 +217,7 @@ pub fn server_limits(limits: &Limits) -> strait_net::Limits {
         handshake_time: limits.head_deadline,
         head_time: limits.head_deadline,
         per_client: Some(count(limits.per_address)),
-        read_bytes: Some(READ_BYTES),
+        buffer: READ_BYTES,
         answer_time: Some(limits.head_deadline),
         ..strait_net::Limits::default()
     }

@@ -342,10 +342,8 @@ impl Context {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.server.limits.head_time)
-            .max_header_size(HEAD_BYTES_MAX as usize);
-        if let Some(bytes) = self.server.limits.read_bytes {
-            http.max_buf_size(bytes.max(HEAD_BYTES_MAX) as usize);
-        }
+            .max_header_size(HEAD_BYTES_MAX as usize)
+            .max_buf_size(self.server.limits.buffer.max(HEAD_BYTES_MAX) as usize);
         http
     }
 

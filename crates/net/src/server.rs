@@ -80,9 +80,9 @@ pub struct Limits {
     /// Connections of one client at once ([`client_of`](crate::client_of)); one more is closed
     /// at once. None by default: only all of them are counted.
     pub per_client: Option<u32>,
-    /// HTTP/1.1: bytes that are read before a handler takes them, no less than a head may have
-    /// (64 KiB). hyper's own limit by default.
-    pub read_bytes: Option<u32>,
+    /// HTTP/1.1: bytes that are read before a handler takes them, and that are taken of an answer
+    /// before the client takes them; no less than a head may have (64 KiB).
+    pub buffer: u32,
     /// HTTP/1.1: how long a client may take nothing of its answers before it is closed. No limit
     /// by default, since an answer may be a stream that its reader has put aside.
     pub answer_time: Option<Duration>,
@@ -98,7 +98,7 @@ impl Default for Limits {
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             per_client: None,
-            read_bytes: None,
+            buffer: 128 << 10,
             answer_time: None,
         }
     }

@@ -10,8 +10,9 @@ const IDLE: Duration = Duration::from_secs(2);
 /// From here on more is granted after a quarter of the window: then a window of 8 MiB fills a
 /// line that has 6 MiB in flight, and not 4.
 const WIDE: u32 = 1 << 20;
-/// No round trip is taken for shorter: below it the time to process a batch counts more.
-const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
+/// No round trip is taken for shorter: below it the time to process a batch counts more. The larger
+/// this is, the more waits at a hub of a stream whose reader stops on a fast line.
+const ROUND_TRIP_MIN: Duration = Duration::from_micros(100);
 
 /// One receive window. `taken` bytes are out of the way: consumed for a stream, placed for the
 /// connection.
