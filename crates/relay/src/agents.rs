@@ -14,7 +14,7 @@ use strait_workspaces::System;
 
 use crate::approval::JoinPolicy;
 use crate::http::pattern::matches;
-use crate::seen::{LastSeen, Seen, Who};
+use crate::seen::{LastSeen, Seen, Sign, Who};
 
 /// Life of a certificate where the Agent names none, and the bounds of what it may name.
 const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
@@ -204,9 +204,10 @@ impl Agents {
         &self,
         (cluster, name): (&ClusterName, &str),
         instance: &str,
+        sign: Sign,
     ) -> Option<Duration> {
         let who: Who = (cluster.clone(), name.to_owned(), instance.to_owned());
-        self.seen.heard(who, self.system.registry.clock())
+        self.seen.heard(who, sign, self.system.registry.clock())
     }
 
     /// When the instances that an Agent lists were last heard of.

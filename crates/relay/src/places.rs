@@ -4,7 +4,8 @@
 //! only be asleep. An ephemeral one does not come back once it is gone, so its place is given to
 //! the next one as soon as there is no other. One whose certificate was revoked keeps it like the
 //! rest: its entry is what tells that its key may not come back. Nor does a hub that has just started
-//! give any place away whose installation may be on its way back.
+//! give any place away whose installation may be on its way back, and none does that of one which has
+//! just come back and is stored as lost.
 
 use std::time::Duration;
 
@@ -51,9 +52,11 @@ fn is_gone(instance: &Value, revoked: &[String], now: Timestamp, heard: &LastSee
             now.duration_since(seen) > SILENT_AFTER.try_into().unwrap_or_default()
         })
     };
+    let id = instance.str_at(&["id"]).unwrap_or_default();
     leaves(instance, revoked)
+        && !heard.is_there(id)
         && match instance.str_at(&["state"]) {
-            Some("Lost") => !heard.may_return(instance.str_at(&["id"]).unwrap_or_default()),
+            Some("Lost") => !heard.may_return(id),
             None => silent(),
             Some(_) => false,
         }
@@ -77,6 +80,7 @@ mod tests {
     use strait_machinery::object;
 
     use super::*;
+    use crate::seen::{Heard, Sign};
 
     #[test]
     fn a_place_is_ones_own_or_free_or_that_of_an_ephemeral_one_that_is_gone() {
@@ -123,15 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_that_has_just_started_gives_no_place_away_but_of_those_that_it_heard_of() {
+    fn no_place_is_given_away_whose_installation_may_return_or_has_returned() {
         let (now, then) = ("2026-01-01T01:00:00Z".parse().unwrap(), "2026-01-01T00:00:00Z");
         let lost = object! {"id": "a", "ephemeral": true, "state": "Lost", "since": then};
         let since_start = Duration::from_secs(5);
-        let heard = [("a".to_owned(), (Duration::from_secs(1), now))];
+        let heard = |sign| Heard { silence: Duration::from_secs(1), at: now, sign };
+        let heard = |sign| [("a".to_owned(), heard(sign))].into();
         for (seen, expected) in [
             (LastSeen { since_start, heard: [].into() }, false),
-            (LastSeen { since_start, heard: heard.into() }, true),
+            (LastSeen { since_start, heard: heard(Sign::Went) }, true),
+            (LastSeen { since_start, heard: heard(Sign::Came) }, false),
             (LastSeen { since_start: 20 * since_start, heard: [].into() }, true),
+            (LastSeen { since_start: 20 * since_start, heard: heard(Sign::Came) }, false),
         ] {
             let mut agent = object! {"status": object! {"instances": vec![lost.clone()]}};
             assert_eq!(take(&mut agent, "b", 1, now, &seen), expected, "{seen:?}");

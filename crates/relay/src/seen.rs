@@ -8,6 +8,9 @@
 //! A hub that starts has heard of nobody. Nothing that is stored makes an instance be there: from
 //! the start it has as long to be heard of as after any silence.
 //!
+//! What is stored follows a little later: an instance that has come is there, though it may still be
+//! stored as lost.
+//!
 //! Limits: an entry for each installation of an Agent; what is of none any more is forgotten once
 //! it is silent.
 
@@ -38,6 +41,16 @@ pub(crate) struct Seen {
 struct Moment {
     monotonic: Duration,
     wall: Timestamp,
+    sign: Sign,
+}
+
+/// What was heard of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// It connected, or reported.
+    Came,
+    /// Its last connection ended.
+    Went,
 }
 
 impl Seen {
@@ -48,8 +61,8 @@ impl Seen {
 
     /// Something is heard of an instance, which proved who it is. Returns how long it had been
     /// silent; none if it was not heard of before.
-    pub(crate) fn heard(&self, who: Who, clock: &dyn Clock) -> Option<Duration> {
-        let now = Moment { monotonic: clock.monotonic(), wall: clock.now() };
+    pub(crate) fn heard(&self, who: Who, sign: Sign, clock: &dyn Clock) -> Option<Duration> {
+        let now = Moment { monotonic: clock.monotonic(), wall: clock.now(), sign };
         let before = self.instances.lock().insert(who, now)?;
         Some(now.monotonic.saturating_sub(before.monotonic))
     }
@@ -68,7 +81,7 @@ impl Seen {
         let heard = listed.filter_map(|id| {
             let moment = known.get(&(cluster.clone(), name.to_owned(), id.to_owned()))?;
             let silence = now.saturating_sub(moment.monotonic);
-            Some((id.to_owned(), (silence, moment.wall)))
+            Some((id.to_owned(), Heard { silence, at: moment.wall, sign: moment.sign }))
         });
         LastSeen { since_start: now.saturating_sub(self.started), heard: heard.collect() }
     }
@@ -82,19 +95,36 @@ impl Seen {
     }
 }
 
+/// What a hub heard last of an instance, as of one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    /// How long ago.
+    pub(crate) silence: Duration,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What it was.
+    pub(crate) sign: Sign,
+}
+
 /// What a hub has heard of the instances of one agent, as of one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSeen {
     /// For how long the hub has been there to hear anything.
     pub(crate) since_start: Duration,
-    /// By identifier, how long ago it was heard of and when.
-    pub(crate) heard: BTreeMap<String, (Duration, Timestamp)>,
+    /// By identifier.
+    pub(crate) heard: BTreeMap<String, Heard>,
 }
 
 impl LastSeen {
     /// Whether an instance has said nothing for longer than one that is there does.
     pub(crate) fn is_silent(&self, instance: &str) -> bool {
-        self.heard.get(instance).map_or(self.since_start, |(silence, _)| *silence) > LOST_AFTER
+        self.heard.get(instance).map_or(self.since_start, |heard| heard.silence) > LOST_AFTER
+    }
+
+    /// Whether an instance came lately and did not go since, whatever is stored of it yet.
+    pub(crate) fn is_there(&self, instance: &str) -> bool {
+        let heard = self.heard.get(instance);
+        heard.is_some_and(|heard| heard.sign == Sign::Came && heard.silence <= LOST_AFTER)
     }
 
     /// Whether an instance may yet be on its way back to a hub that has just started.
@@ -104,8 +134,8 @@ impl LastSeen {
 
     /// When an instance was last heard of, as it is written; none if never by this hub.
     pub(crate) fn text(&self, instance: &str) -> Option<String> {
-        let (_, at) = self.heard.get(instance)?;
-        Some(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        let heard = self.heard.get(instance)?;
+        Some(heard.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
     }
 }
 
@@ -134,9 +164,9 @@ mod tests {
             object! {"id": "a"},
             object! {"id": "b", "lastSeen": "1970-01-01T00:00:00Z"},
         ]}};
-        assert_eq!(seen.heard(who("smith", "a"), &clock), None);
+        assert_eq!(seen.heard(who("smith", "a"), Sign::Came, &clock), None);
         clock.advance(LOST_AFTER);
-        assert_eq!(seen.heard(who("smith", "a"), &clock), Some(LOST_AFTER));
+        assert_eq!(seen.heard(who("smith", "a"), Sign::Came, &clock), Some(LOST_AFTER));
         // That the wall clock is set is no silence.
         clock.set_wall("2026-01-01T00:00:00Z".parse().unwrap());
         let of = seen.of((&root, "smith"), &agent, &clock);
@@ -152,11 +182,34 @@ mod tests {
     }
 
     #[test]
+    fn who_came_is_there_until_it_goes_or_is_silent() {
+        let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+        let (seen, root) = (Seen::new(&clock), ClusterName::root());
+        let agent = object! {"status": object! {"instances": vec![object! {"id": "a"}]}};
+        let second = Duration::from_secs(1);
+        for (sign, silence, expected) in [
+            (None, Duration::ZERO, false),
+            (Some(Sign::Came), LOST_AFTER, true),
+            (None, second, false),
+            (Some(Sign::Came), second, true),
+            (Some(Sign::Went), Duration::ZERO, false),
+            (Some(Sign::Came), Duration::ZERO, true),
+        ] {
+            if let Some(sign) = sign {
+                seen.heard(who("smith", "a"), sign, &clock);
+            }
+            clock.advance(silence);
+            let of = seen.of((&root, "smith"), &agent, &clock);
+            assert_eq!(of.is_there("a"), expected, "{sign:?} {silence:?}");
+        }
+    }
+
+    #[test]
     fn who_is_gone_and_of_no_agent_is_forgotten() {
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
         let seen = Seen::new(&clock);
         for id in ["a", "b"] {
-            seen.heard(who("smith", id), &clock);
+            seen.heard(who("smith", id), Sign::Came, &clock);
         }
         let there = HashSet::from([who("smith", "a")]);
         // The other may have joined since it was looked who is there.

@@ -254,6 +254,46 @@ async fn a_restart_gives_no_place_away_before_pods_could_come_back() {
     assert_eq!(ids, [pods[0].instance.as_str(), pods[2].instance.as_str()]);
 }
 
+/// Asks for a place as a pod does.
+async fn ask(hub: &TestHub, pod: &Installation, token: &str) -> Answer {
+    let mut request = pod.request(token);
+    request.set(&["ephemeral"], true);
+    hub.anonymous().below("").post(JOIN_PATH, &request).await
+}
+
+/// Whether the instances of an agent are in these states.
+fn states(expected: &'static [&str]) -> impl Fn(&Value) -> bool {
+    move |agent| {
+        let all = agent.array_at(&["status", "instances"]).iter();
+        all.map(|one| one.str_at(&["state"]).unwrap_or_default()).eq(expected.iter().copied())
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_has_just_come_back_keeps_its_place() {
+    let clock = clock();
+    let hub = TestHub::start_at(clock.clone()).await;
+    make_agent(&hub.admin(), "smith", "{maxInstances: 1}").await;
+    let token = token(&hub.admin(), "smith", "{uses: 5}").await;
+    let (pod, next) = (Installation::new(), Installation::new());
+    ask(&hub, &pod, &token).await.expect(200);
+    let (told, pod) = (hub.hub().told(), member(&hub, "smith", &pod));
+    told.connected(&pod, &connections(1));
+    hub.admin().wait(AGENTS, "smith", states(&["Ready"])).await;
+    for silence in [Duration::from_secs(40), Duration::ZERO] {
+        told.disconnected(&pod, 0);
+        hub.admin().wait(AGENTS, "smith", states(&["Lost"])).await;
+        clock.advance(silence);
+        told.connected(&pod, &connections(1));
+        // A second passes between two writes: that it is back is not stored yet.
+        refused(&ask(&hub, &next, &token).await, 409, "TooManyInstances");
+        hub.admin().wait(AGENTS, "smith", states(&["Ready"])).await;
+    }
+    told.disconnected(&pod, 0);
+    hub.admin().wait(AGENTS, "smith", states(&["Lost"])).await;
+    ask(&hub, &next, &token).await.expect(200);
+}
+
 #[tokio::test]
 async fn when_a_class_was_last_seen_the_hub_says() {
     let clock = clock();

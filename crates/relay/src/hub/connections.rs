@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::services::AgentKey;
 use super::tunnels::Connected;
 use crate::agents::{Agents, set_condition, set_instance};
-use crate::seen::LastSeen;
+use crate::seen::{LastSeen, Sign};
 
 /// The shortest time between two writes of one agent's status.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Connections {
 
     /// An instance has a connection more. Does not block.
     pub(super) fn connected(&self, member: &AgentIdentity, connection: &Connected) {
-        self.heard(member);
+        self.heard(member, Sign::Came);
         self.change(member.cluster(), member.name(), |known| {
             let round_trip = known.instances.get(member.instance().as_str());
             let seen = Seen {
@@ -103,7 +103,7 @@ impl Connections {
 
     /// An instance has a connection less, and so many left. Does not block.
     pub(super) fn disconnected(&self, member: &AgentIdentity, left: usize) {
-        self.heard(member);
+        self.heard(member, if left == 0 { Sign::Went } else { Sign::Came });
         self.change(member.cluster(), member.name(), |known| {
             let instance = member.instance().as_str();
             if left == 0 {
@@ -114,8 +114,9 @@ impl Connections {
         });
     }
 
-    fn heard(&self, member: &AgentIdentity) {
-        self.agents.heard((member.cluster(), member.name()), member.instance().as_str());
+    fn heard(&self, member: &AgentIdentity, sign: Sign) {
+        let who = (member.cluster(), member.name());
+        self.agents.heard(who, member.instance().as_str(), sign);
     }
 
     /// How many services an agent offers.
@@ -304,6 +305,7 @@ fn connections(instance: &Value) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seen::Heard;
     use strait_machinery::object;
 
     fn known(instances: &[(&str, usize)]) -> Known {
@@ -371,7 +373,8 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
         let earlier = "2026-01-01T00:00:00Z";
         let at = "2026-01-01T00:09:59Z".parse().unwrap();
-        let heard = [("a".to_owned(), (Duration::from_secs(1), at))].into();
+        let heard = Heard { silence: Duration::from_secs(1), at, sign: Sign::Went };
+        let heard = [("a".to_owned(), heard)].into();
         for (seen, expected) in [
             (LastSeen { heard, ..LastSeen::default() }, "2026-01-01T00:09:59Z"),
             // What another process was connected to.

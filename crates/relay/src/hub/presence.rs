@@ -154,6 +154,7 @@ fn mark_lost(agent: &mut Value, seen: &LastSeen, now: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seen::{Heard, Sign};
     use strait_machinery::object;
 
     /// Each heard of so many seconds ago, by a hub that is there for a minute.
@@ -161,7 +162,8 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let heard = heard.iter().map(|(id, seconds)| {
             let silence = Duration::from_secs(*seconds);
-            ((*id).to_owned(), (silence, now - silence))
+            let heard = Heard { silence, at: now - silence, sign: Sign::Came };
+            ((*id).to_owned(), heard)
         });
         LastSeen { since_start: Duration::from_secs(60), heard: heard.collect() }
     }

@@ -11,7 +11,7 @@ use strait_types::ClusterName;
 use super::Joining;
 use super::join::clipped;
 use crate::agents::{LOST_AFTER, set_condition, set_instance};
-use crate::seen::may_stay;
+use crate::seen::{Sign, may_stay};
 
 /// A report after longer silence is written whatever it says: it meets a mark of the instance's
 /// loss that is under way, in the store, and prevails.
@@ -54,7 +54,7 @@ impl Joining {
             ("state", state.into()),
         ];
         // Before the object is looked at: see QUIET.
-        let silence = self.agents.heard((cluster, name), instance);
+        let silence = self.agents.heard((cluster, name), instance, Sign::Came);
         let was_quiet = silence.is_none_or(|silence| silence > QUIET);
         let registry = &self.agents.system.registry;
         let now = registry.timestamp();
