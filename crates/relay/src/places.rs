@@ -18,48 +18,73 @@ use crate::seen::LastSeen;
 /// An ephemeral installation that never reported for this long is gone.
 const SILENT_AFTER: Duration = Duration::from_secs(20 * LOST_AFTER.as_secs());
 
-/// Finds a place for an installation in an Agent: its own, a free one, or that of the ephemeral
-/// one that is gone for longest. False where there is none.
+/// What an installation that asks for a place finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A place: its own, a free one, or that of the ephemeral one that is gone for longest.
+    Taken,
+    /// None yet: one may prove to be gone that a hub which has just started has not heard of.
+    NotYet,
+    /// None.
+    Full,
+}
+
+/// Who has a place that another asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Stays,
+    MayReturn,
+    Gone,
+}
+
+/// Finds a place for an installation in an Agent, of which as many have one as `max`.
 pub(crate) fn take(
     agent: &mut Value,
     id: &str,
     max: usize,
     now: Timestamp,
     seen: &LastSeen,
-) -> bool {
+) -> Place {
     let revoked = revoked_serials(agent);
     let instances = agent.make_object().object_mut("status").get_mut("instances");
     let Some(Value::Array(instances)) = instances else {
-        return max > 0;
+        return if max > 0 { Place::Taken } else { Place::Full };
     };
     let known = instances.iter().any(|own| own.str_at(&["id"]) == Some(id));
     if known || instances.len() < max {
-        return true;
+        return Place::Taken;
     }
-    let gone = instances.iter().enumerate().filter(|(_, own)| is_gone(own, &revoked, now, seen));
-    let Some(at) = gone.min_by_key(|(_, own)| last_seen(own)).map(|(at, _)| at) else {
-        return false;
-    };
-    instances.remove(at);
-    instances.len() < max
+    // Fewer may join than did: one place less is none for another.
+    if instances.len() > max {
+        return Place::Full;
+    }
+    let holders = instances.iter().map(|own| holder(own, &revoked, now, seen));
+    let holders: Vec<Holder> = holders.collect();
+    let gone = (0..instances.len()).filter(|at| holders[*at] == Holder::Gone);
+    if let Some(at) = gone.min_by_key(|at| last_seen(&instances[*at])) {
+        instances.remove(at);
+        return Place::Taken;
+    }
+    if holders.contains(&Holder::MayReturn) { Place::NotYet } else { Place::Full }
 }
 
-/// Whether nobody comes back to that place.
-fn is_gone(instance: &Value, revoked: &[String], now: Timestamp, heard: &LastSeen) -> bool {
-    let silent = || {
-        let seen = last_seen(instance);
-        seen.is_some_and(|seen| {
-            now.duration_since(seen) > SILENT_AFTER.try_into().unwrap_or_default()
-        })
-    };
+/// Whether anybody comes back to that place.
+fn holder(instance: &Value, revoked: &[String], now: Timestamp, heard: &LastSeen) -> Holder {
+    let silent_after = SILENT_AFTER.try_into().unwrap_or_default();
+    let is_silent =
+        || last_seen(instance).is_some_and(|seen| now.duration_since(seen) > silent_after);
     let id = instance.str_at(&["id"]).unwrap_or_default();
-    leaves(instance, revoked)
-        && !heard.is_there(id)
-        && match instance.str_at(&["state"]) {
-            Some("Lost") => !heard.may_return(id),
-            None => silent(),
-            Some(_) => false,
-        }
+    if !leaves(instance, revoked) || heard.is_there(id) {
+        return Holder::Stays;
+    }
+    match instance.str_at(&["state"]) {
+        None if !is_silent() => Holder::Stays,
+        None | Some("Lost") if heard.may_return(id) => Holder::MayReturn,
+        None | Some("Lost") => Holder::Gone,
+        // Marked as lost soon, unless it is heard of.
+        Some(_) if !heard.heard.contains_key(id) => Holder::MayReturn,
+        Some(_) => Holder::Stays,
+    }
 }
 
 /// Whether an installation leaves its place as soon as it is gone: it does not come back, and
@@ -98,7 +123,9 @@ mod tests {
         let later = instance("later", true, "Lost", "2026-01-01T00:30:00Z");
         let silent = instance("silent", true, "", then);
         let joining = instance("joining", true, "", now);
-        let long = LastSeen { since_start: SILENT_AFTER, ..LastSeen::default() };
+        let heard = Heard { silence: LOST_AFTER, at: now.parse().unwrap(), sign: Sign::Came };
+        let heard = [("ready".to_owned(), heard)].into();
+        let long = LastSeen { since_start: SILENT_AFTER, heard };
         let mut revoked = lost.clone();
         revoked.set(&["id"], "revoked");
         revoked.set(&["certificate", "serial"], "0a");
@@ -113,6 +140,7 @@ mod tests {
             (vec![&kept, &revoked], "a", 2, None),
             // Fewer may join than did.
             (vec![&kept, &ready, &lost], "a", 2, None),
+            (vec![], "a", 0, None),
         ] {
             let instances: Vec<Value> = instances.into_iter().cloned().collect();
             let mut agent = object! {
@@ -122,26 +150,45 @@ mod tests {
             let taken = take(&mut agent, id, max, now.parse().unwrap(), &long);
             let ids = agent.array_at(&["status", "instances"]).iter();
             let ids: Vec<_> = ids.filter_map(|own| own.str_at(&["id"])).collect();
-            assert_eq!(taken.then(|| ids.join(",")).as_deref(), left, "{id} {max}");
+            let (expected, left) =
+                left.map_or((Place::Full, None), |left| (Place::Taken, Some(left)));
+            assert_eq!(taken, expected, "{id} {max}");
+            assert!(left.is_none_or(|left| left == ids.join(",")), "{id} {max} {ids:?}");
         }
     }
 
     #[test]
     fn no_place_is_given_away_whose_installation_may_return_or_has_returned() {
         let (now, then) = ("2026-01-01T01:00:00Z".parse().unwrap(), "2026-01-01T00:00:00Z");
-        let lost = object! {"id": "a", "ephemeral": true, "state": "Lost", "since": then};
-        let since_start = Duration::from_secs(5);
-        let heard = |sign| Heard { silence: Duration::from_secs(1), at: now, sign };
-        let heard = |sign| [("a".to_owned(), heard(sign))].into();
-        for (seen, expected) in [
-            (LastSeen { since_start, heard: [].into() }, false),
-            (LastSeen { since_start, heard: heard(Sign::Went) }, true),
-            (LastSeen { since_start, heard: heard(Sign::Came) }, false),
-            (LastSeen { since_start: 20 * since_start, heard: [].into() }, true),
-            (LastSeen { since_start: 20 * since_start, heard: heard(Sign::Came) }, false),
+        let early = Duration::from_secs(5);
+        let heard = |sign| Some(Heard { silence: early, at: now, sign });
+        let (came, went) = (heard(Sign::Came), heard(Sign::Went));
+        for (state, since_start, heard, expected) in [
+            (Some("Lost"), early, None, Place::NotYet),
+            (Some("Lost"), early, went, Place::Taken),
+            (Some("Lost"), early, came, Place::Full),
+            (Some("Lost"), 20 * early, None, Place::Taken),
+            (Some("Lost"), 20 * early, came, Place::Full),
+            (None, early, None, Place::NotYet),
+            (None, 20 * early, None, Place::Taken),
+            (None, 20 * early, came, Place::Full),
+            // It was there when the last hub stopped.
+            (Some("Ready"), early, None, Place::NotYet),
+            (Some("Ready"), early, came, Place::Full),
+            (Some("Ready"), 20 * early, None, Place::NotYet),
+            (Some("Draining"), 20 * early, None, Place::NotYet),
         ] {
-            let mut agent = object! {"status": object! {"instances": vec![lost.clone()]}};
-            assert_eq!(take(&mut agent, "b", 1, now, &seen), expected, "{seen:?}");
+            let mut one = object! {"id": "a", "ephemeral": true, "since": then};
+            if let Some(state) = state {
+                one.set(&["state"], state);
+            }
+            let mut agent = object! {"status": object! {"instances": vec![one]}};
+            let heard = heard.map(|heard| ("a".to_owned(), heard)).into_iter().collect();
+            let seen = LastSeen { since_start, heard };
+            assert_eq!(take(&mut agent, "b", 1, now, &seen), expected, "{state:?} {seen:?}");
+            // One that keeps its place whatever happens is not waited for.
+            agent.set(&["status", "instances"], vec![object! {"id": "a", "state": "Lost"}]);
+            assert_eq!(take(&mut agent, "b", 1, now, &seen), Place::Full, "{seen:?}");
         }
     }
 }

@@ -18,11 +18,11 @@ use tokio::sync::Semaphore;
 
 use super::audited;
 use super::records::unwritten;
-use crate::agents::{AgentSpec, Agents, is_revoked, set_instance};
+use crate::agents::{AgentSpec, Agents, LOST_AFTER, is_revoked, set_instance};
 use crate::approval::{Claim, Step};
 use crate::limiter::{Limiter, network_of};
 use crate::message;
-use crate::places;
+use crate::places::{self, Place};
 use crate::token::{JoinToken, hex};
 
 /// For how long after its end an agent's certificate may still be renewed.
@@ -220,8 +220,9 @@ impl Joining {
             return Ok(Answer::Refused(403, "CertificateRevoked", message.into()));
         }
         let mut agent = joins.agent.to_value();
-        if !self.take_place((joins.cluster(), &token.agent), spec, &mut agent, instance.as_str()) {
-            return Ok(too_many(&token.agent, spec));
+        let who = (joins.cluster(), token.agent.as_str());
+        if let Some(refused) = self.take_place(who, spec, &mut agent, instance.as_str()) {
+            return Ok(refused);
         }
         if step == Step::Ask {
             return self.ask(&joins).await;
@@ -249,16 +250,20 @@ impl Joining {
         self.granted(&identity, &certificate)
     }
 
-    /// Finds a place for an installation in an Agent; false where there is none.
+    /// Finds a place for an installation in an Agent, or says why there is none.
     fn take_place(
         &self,
         who: (&ClusterName, &str),
         spec: &AgentSpec,
         agent: &mut Value,
         id: &str,
-    ) -> bool {
+    ) -> Option<Answer> {
         let seen = self.agents.last_seen(who, agent);
-        places::take(agent, id, spec.max_instances, self.clock.now(), &seen)
+        match places::take(agent, id, spec.max_instances, self.clock.now(), &seen) {
+            Place::Taken => None,
+            Place::NotYet => Some(not_yet(who.1)),
+            Place::Full => Some(too_many(who.1, spec)),
+        }
     }
 
     fn identity(&self, joins: &Joins<'_>) -> Result<AgentIdentity, Status> {
@@ -381,8 +386,8 @@ impl Joining {
             }
             let spec = AgentSpec::of(now);
             let who = (identity.cluster(), identity.name());
-            if !self.take_place(who, &spec, value, id) {
-                return Some(too_many(identity.name(), &spec));
+            if let Some(refused) = self.take_place(who, &spec, value, id) {
+                return Some(refused);
             }
             set_instance(value, id, &changes);
             None
@@ -452,6 +457,15 @@ pub(super) fn spent_token(why: &message::Joining) -> Answer {
 /// One answer for a token that is none, or not known any more.
 pub(super) fn invalid_token() -> Answer {
     Answer::Refused(403, "JoinTokenInvalid", "join token unknown, used or expired".into())
+}
+
+/// Agents repeat what is answered so.
+fn not_yet(agent: &str) -> Answer {
+    let wait_s = LOST_AFTER.as_secs();
+    let message = format!(
+        "agent {agent} has no place free, and the hub has just started: instances may come back to theirs; try again in {wait_s} s"
+    );
+    Answer::Refused(503, "HubStarting", message)
 }
 
 fn too_many(agent: &str, spec: &AgentSpec) -> Answer {
