@@ -291,6 +291,36 @@ async fn a_pod_that_has_just_come_back_keeps_its_place() {
 }
 
 #[tokio::test]
+async fn a_restart_takes_nobody_for_lost_who_comes_back() {
+    let clock = clock();
+    let hub = TestHub::start_at(clock.clone()).await;
+    make_agent(&hub.admin(), "smith", "{}").await;
+    let (stays, goes) = (Instance::join(&hub, "smith").await, Instance::join(&hub, "smith").await);
+    for one in [&stays, &goes] {
+        hub.hub().told().connected(&one.member(&hub), &connections(2));
+    }
+    hub.admin().wait(AGENTS, "smith", states(&["Ready", "Ready"])).await;
+    let before = agent(&hub).await;
+    let hub = hub.restart_within(within(&clock)).await;
+    let shows = |connections: [i64; 2]| {
+        let (stays, goes) = (&stays, &goes);
+        move |agent: &Value| {
+            let count = |one: &Instance| one.of(agent).at(&["connections"]).and_then(Value::as_i64);
+            [count(stays), count(goes)] == connections.map(Some)
+        }
+    };
+    // No request can be sent to them, and they are not gone.
+    let started = hub.admin().wait(AGENTS, "smith", shows([0, 0])).await;
+    assert!(states(&["Ready", "Ready"])(&started), "{started}");
+    hub.hub().told().connected(&stays.member(&hub), &connections(1));
+    let back = hub.admin().wait(AGENTS, "smith", shows([1, 0])).await;
+    assert_eq!(condition(&back, "Connected"), condition(&before, "Connected"));
+    clock.advance(Duration::from_secs(31));
+    let after = hub.admin().wait(AGENTS, "smith", states(&["Ready", "Lost"])).await;
+    assert_eq!(condition(&after, "Connected").0, "True");
+}
+
+#[tokio::test]
 async fn when_a_class_was_last_seen_the_hub_says() {
     let clock = clock();
     let hub = TestHub::start_at(clock.clone()).await;

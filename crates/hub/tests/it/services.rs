@@ -227,7 +227,6 @@ async fn connections_of_an_agent_show_within_two_seconds() {
     within(1, "Ready").await;
     let hub = hub.restart().await;
     let acme = hub.admin().within("root:acme");
-    let waited = acme.wait(AGENTS, "smith", shows(0, "Lost"));
-    let agent = tokio::time::timeout(SHOWS_WITHIN, waited).await.unwrap();
-    assert!(says(&agent, "Connected", "False"));
+    let waited = acme.wait(AGENTS, "smith", shows(0, "Ready"));
+    tokio::time::timeout(SHOWS_WITHIN, waited).await.unwrap();
 }

@@ -3,7 +3,8 @@
 //! [`Connections`] is told of connections and returns at once; a task of its own writes. An agent's
 //! status is written at most once in [`WRITE_EVERY`], so what changed shows within two of those.
 //! What is written follows from what is connected, so a restart, which begins with nothing
-//! connected, repairs what the last process left behind.
+//! connected, takes the connections back that the last process left behind. Their instances stay
+//! what they were for as long as they may be on their way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -234,6 +235,8 @@ fn show(agent: &mut Value, known: &Known, seen: &LastSeen, (hub, now): (&str, Ti
         if was_here && !known.instances.contains_key(id) {
             let state = match instance.str_at(&["state"]) {
                 Some("Draining") => "Draining",
+                // It reports, or was connected to the process before this one: silence shows it lost.
+                Some("Ready") if seen.is_there(id) || seen.may_return(id) => "Ready",
                 _ => "Lost",
             };
             let mut changes = vec![("connections", 0.into()), ("state", state.into())];
@@ -305,6 +308,7 @@ fn connections(instance: &Value) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agents::LOST_AFTER;
     use crate::seen::Heard;
     use strait_machinery::object;
 
@@ -336,7 +340,7 @@ mod tests {
     #[test]
     fn an_agents_status_follows_its_connections() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let seen = LastSeen::default();
+        let seen = LastSeen { since_start: 2 * LOST_AFTER, ..LastSeen::default() };
         let mut agent = object! {"status": object! {"instances": vec![
             object! {"id": "a"},
             object! {"id": "b", "state": "Ready"},
@@ -373,21 +377,27 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
         let earlier = "2026-01-01T00:00:00Z";
         let at = "2026-01-01T00:09:59Z".parse().unwrap();
-        let heard = Heard { silence: Duration::from_secs(1), at, sign: Sign::Went };
-        let heard = [("a".to_owned(), heard)].into();
-        for (seen, expected) in [
-            (LastSeen { heard, ..LastSeen::default() }, "2026-01-01T00:09:59Z"),
+        let heard = |sign| Heard { silence: Duration::from_secs(1), at, sign };
+        let heard = |sign| LastSeen {
+            heard: [("a".to_owned(), heard(sign))].into(),
+            ..LastSeen::default()
+        };
+        for (seen, expected, at) in [
+            (heard(Sign::Went), "a Lost 0 False", "2026-01-01T00:09:59Z"),
+            // It reported since.
+            (heard(Sign::Came), "a Ready 0 True", "2026-01-01T00:09:59Z"),
             // What another process was connected to.
-            (LastSeen::default(), earlier),
+            (LastSeen { since_start: LOST_AFTER, heard: [].into() }, "a Ready 0 True", earlier),
+            (LastSeen { since_start: 2 * LOST_AFTER, heard: [].into() }, "a Lost 0 False", earlier),
         ] {
             let one = object! {
                 "id": "a", "state": "Ready", "hub": "h1", "connections": 1, "lastSeen": earlier,
             };
             let mut agent = object! {"status": object! {"instances": vec![one]}};
             show(&mut agent, &Known::default(), &seen, ("h1", now));
-            assert_eq!(shown(&agent), "a Lost 0 False");
+            assert_eq!(shown(&agent), expected);
             let a = &agent.array_at(&["status", "instances"])[0];
-            assert_eq!(a.str_at(&["lastSeen"]), Some(expected));
+            assert_eq!(a.str_at(&["lastSeen"]), Some(at));
         }
     }
 
