@@ -129,6 +129,10 @@ async fn beat(shared: Arc<Shared>, lane: Arc<Lane>) {
     }
     let begun = shared.clock().monotonic();
     let came_back = exchange(outlet).await;
+    // Another has its name by now, or nobody.
+    if lane.ending() != Ending::Open {
+        return;
+    }
     let took = shared.clock().monotonic().saturating_sub(begun);
     let beat = came_back.then(|| Heartbeat { at: shared.clock().now(), took });
     outlet.metrics.beat(beat.map(|beat| beat.took));

@@ -54,7 +54,6 @@ impl Outlet {
         let clock = options.context.clock.clone();
         let (host, pulse) = match &backend.address {
             Address::Url(url) => {
-                metrics.forget_agent(&backend.name);
                 (url.authority().map_or("", |host| host.as_str()).to_owned(), None)
             }
             Address::Service(to) => (to.object(), Some(Pulse::default())),

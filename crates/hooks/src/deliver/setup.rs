@@ -75,6 +75,10 @@ pub(super) async fn apply(
     for (lane, before) in fresh {
         if let Some(before) = before {
             before.end(Ending::Drain);
+            // Not sooner: until then it told of its agent.
+            if lane.outlet.pulse.is_none() {
+                shared.metrics.forget_agent(lane.name());
+            }
         }
         if shared.keep.is_some() {
             work(shared, lane, last);

@@ -22,6 +22,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::scene::{Gateway, LONG, Scene};
 
+const ROUND_TRIP: &str = "strait_hooks_backend_last_roundtrip_seconds{backend=\"one\"}";
+
 struct InHub;
 
 impl Files for InHub {
@@ -51,8 +53,9 @@ enum Way {
 /// An agent that comes and goes.
 struct Agent {
     way: Mutex<Way>,
-    /// What heartbeats end with.
+    /// What heartbeats end with, once they may.
     beats: Mutex<Way>,
+    beat_turns: Arc<Semaphore>,
     coming: watch::Sender<u64>,
     offered: Mutex<Option<u64>>,
     /// Requests that may end.
@@ -65,6 +68,7 @@ impl Agent {
         Arc::new(Self {
             way: Mutex::new(way),
             beats: Mutex::new(Way::Nobody),
+            beat_turns: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             coming: watch::Sender::new(0),
             offered: Mutex::new(None),
             turns: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
@@ -100,16 +104,14 @@ impl Carrier for Agent {
         );
         let path = request.uri().to_string();
         let (way, turns) = if path == HEARTBEAT_PATH {
-            (*self.beats.lock(), None)
+            (*self.beats.lock(), self.beat_turns.clone())
         } else {
             let body = request.body().clone();
             self.came.send_modify(|came| came.push((path, body)));
-            (*self.way.lock(), Some(self.turns.clone()))
+            (*self.way.lock(), self.turns.clone())
         };
         async move {
-            if let Some(turns) = turns {
-                turns.acquire().await.unwrap().forget();
-            }
+            turns.acquire().await.unwrap().forget();
             let mut headers = HeaderMap::new();
             let status = match way {
                 Way::Nobody => return Err(CarryError::Nobody),
@@ -278,12 +280,11 @@ async fn what_is_refused_on_the_way_waits_and_what_the_service_refuses_does_not(
 
 #[tokio::test]
 async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
-    const METRIC: &str = "strait_hooks_backend_last_roundtrip_seconds{backend=\"one\"}";
     let (scene, agent) = (Scene::new(), Agent::new(Way::Nobody));
     let gateway = start(&scene, &agent, "").await;
     gateway.send("{}").await;
     let status = gateway.until("one", |one| one.last == Some(Outcome::Refused)).await;
-    assert_eq!((status.heartbeat, gateway.metric(METRIC)), (None, String::new()));
+    assert_eq!((status.heartbeat, gateway.metric(ROUND_TRIP)), (None, String::new()));
     failed_beats(&gateway, 1).await;
 
     // Nobody tells that it is there; the next heartbeat finds it.
@@ -293,7 +294,40 @@ async fn a_heartbeat_that_comes_back_wakes_the_backend_and_is_shown() {
     let status = gateway.idle("one").await;
     assert_eq!(status.last, Some(Outcome::Status(200)));
     assert!(status.heartbeat.is_some());
-    assert_ne!(gateway.metric(METRIC), "");
+    assert_ne!(gateway.metric(ROUND_TRIP), "");
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_ends_after_its_backend_changed_or_went_shows_nothing() {
+    for now in ["one", "other"] {
+        let (scene, agent) = (Scene::new(), Agent::new(Way::Status(200)));
+        *agent.beats.lock() = Way::Status(204);
+        agent.beat_turns.forget_permits(Semaphore::MAX_PERMITS);
+        let gateway = start(&scene, &agent, "").await;
+        let under_way = async |wanted: bool| {
+            let reached = async {
+                while (Arc::strong_count(&agent.beat_turns) > 1) != wanted {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(LONG, reached).await.expect("heartbeats begin and end");
+        };
+        under_way(true).await;
+        let url = "url: 'https://backend.example'";
+        gateway.apply(&read(&format!("{{name: {now}, sources: [forge], {url}}}"))).await;
+        let forgotten = async {
+            while !connected(&gateway).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, forgotten).await.expect("it is forgotten");
+        agent.beat_turns.add_permits(1);
+        under_way(false).await;
+        assert_eq!(
+            (gateway.metric(ROUND_TRIP), connected(&gateway)),
+            (String::new(), String::new())
+        );
+    }
 }
 
 /// Two attempts are under way.
