@@ -27,6 +27,8 @@ pub(super) enum Frame {
     Run { backend: Backend, first: Position, last: Position, became: Became },
     /// Those of a word of [`Marks`](super::marks::Marks) that are set are unwanted, as settled ones.
     Unwanted { backend: Backend, word: u64, bits: u32 },
+    /// All of these are settled, and were never the backend's.
+    Absent { backend: Backend, first: Position, last: Position },
 }
 
 impl Frame {
@@ -63,10 +65,11 @@ const DEAD: u8 = 7;
 const PURGED: u8 = 8;
 
 /// Details of a delivered run: it is unwanted; it is empty, and the attempts are bits of the word
-/// whose number is the position. A version that knows neither reads a delivered run, and an empty
-/// one.
+/// whose number is the position; it was never the backend's. A version that knows none of them
+/// reads a delivered run, an empty one, and a delivered one.
 const UNWANTED: u8 = 1;
 const UNWANTED_BITS: u8 = 2;
+const ABSENT: u8 = 3;
 
 /// Details of a dead letter: a reason that stands alone, or this and an outcome.
 const REJECTED: u8 = 16;
@@ -104,6 +107,9 @@ impl Fields {
                 position: word,
                 ..Self::default()
             },
+            Frame::Absent { backend, first, last } => {
+                Self { detail: ABSENT, ..Self::of_became(backend, first, last, Became::Delivered) }
+            }
             Frame::Run { backend, first, last, became } => {
                 Self::of_became(backend, first, last, became)
             }
@@ -168,6 +174,10 @@ impl Fields {
             }
             DELIVERED if self.detail == UNWANTED_BITS => {
                 return Some(Frame::Unwanted { backend, word: self.position, bits: self.attempts });
+            }
+            DELIVERED if self.detail == ABSENT => {
+                let (first, last) = (position, Position(self.extra));
+                return Some(Frame::Absent { backend, first, last });
             }
             DELIVERED | PURGED => {
                 let became = match (self.kind, self.detail) {
@@ -262,8 +272,12 @@ mod tests {
         let backend = Backend::of("a");
         let words =
             [(0, 1), (7, u32::MAX)].map(|(word, bits)| Frame::Unwanted { backend, word, bits });
+        let absent = [(1, 1), (1, u64::MAX)].map(|(first, last)| {
+            let (first, last) = (Position(first), Position(last));
+            Frame::Absent { backend, first, last }
+        });
         let frames = changes().into_iter().map(Frame::Change).chain(runs).chain(words);
-        for frame in frames.chain([Frame::HEADER, Frame::Header { ours: false }]) {
+        for frame in frames.chain(absent).chain([Frame::HEADER, Frame::Header { ours: false }]) {
             let bytes = frame.encode();
             assert_eq!(Frame::decode(&bytes), Some(frame));
             for bit in 0..FRAME_BYTES * 8 {
@@ -277,13 +291,14 @@ mod tests {
 
     /// An older version looks neither at the detail of a delivered run nor at its attempts.
     #[test]
-    fn an_older_version_takes_what_is_unwanted_for_delivered() {
+    fn an_older_version_takes_what_is_unwanted_or_absent_for_delivered() {
         let (backend, first, last) = (Backend::of("a"), Position(33), Position(70));
         let run = |last, became| Frame::Run { backend, first, last, became };
         for (frame, expected) in [
             (run(last, Became::Unwanted), run(last, Became::Delivered)),
             // Of nothing: what is unwanted is in a run that is settled.
             (Frame::Unwanted { backend, word: 33, bits: 7 }, run(Position(0), Became::Delivered)),
+            (Frame::Absent { backend, first, last }, run(last, Became::Delivered)),
         ] {
             let seen = Fields { detail: 0, attempts: 0, ..Fields::of(frame) };
             assert_eq!(seen.frame(), Some(expected), "{frame:?}");

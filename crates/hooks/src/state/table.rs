@@ -20,8 +20,10 @@ pub struct Table(BTreeMap<Backend, Column>);
 struct Column {
     /// The first position that the backend gets.
     from: u64,
-    /// Delivered, unwanted, dead or purged.
+    /// Delivered, unwanted, dead, purged or absent.
     settled: super::runs::Runs,
+    /// From before the backend was added, between those that were asked for: never its own.
+    absent: super::runs::Runs,
     unwanted: super::marks::Marks,
     purged: super::runs::Runs,
     /// Tried, and to be tried again.
@@ -44,6 +46,7 @@ impl Table {
         exception.copied().or_else(|| match () {
             () if column.purged.contains(position) => Some(Became::Purged),
             () if column.unwanted.contains(position) => Some(Became::Unwanted),
+            () if column.absent.contains(position) => None,
             () if column.settled.contains(position) => Some(Became::Delivered),
             () => None,
         })
@@ -118,6 +121,11 @@ impl Table {
             Frame::Unwanted { backend, word, bits } => {
                 self.column(backend).unwanted.insert_word(word, bits);
             }
+            Frame::Absent { backend, first, last } => {
+                let column = self.column(backend);
+                column.settled.insert(first.0, last.0);
+                column.absent.insert(first.0, last.0);
+            }
         }
     }
 
@@ -130,8 +138,8 @@ impl Table {
     /// The bytes of [`encode`](Self::encode).
     pub(super) fn size(&self) -> u64 {
         let of = |column: &Column| {
-            let sets = column.settled.len() + column.purged.len() + column.unwanted.len();
-            1 + sets + column.waiting.len() + column.dead.len()
+            let runs = column.settled.len() + column.purged.len() + column.absent.len();
+            1 + runs + column.unwanted.len() + column.waiting.len() + column.dead.len()
         };
         let frames = 1 + self.0.values().map(of).sum::<usize>();
         (frames * FRAME_BYTES) as u64
@@ -149,6 +157,9 @@ impl Table {
             let purged = column.purged.iter().map(|run| (run, Became::Purged));
             for ((first, last), became) in settled.chain(purged) {
                 put(Frame::Run { backend, first: Position(first), last: Position(last), became });
+            }
+            for (first, last) in column.absent.iter() {
+                put(Frame::Absent { backend, first: Position(first), last: Position(last) });
             }
             for (word, bits) in column.unwanted.words() {
                 put(Frame::Unwanted { backend, word, bits });
@@ -175,10 +186,10 @@ impl Column {
         if is_of_attempt && self.purged.contains(first) {
             return;
         }
-        // One from before the backend was added is asked for: those between stay unwanted.
+        // One from before the backend was added is asked for, and none of those between.
         if matches!(became, Became::Waiting { .. }) && first < self.from {
             self.settled.insert(first, self.from - 1);
-            self.unwanted.insert(first, self.from - 1);
+            self.absent.insert(first, self.from - 1);
             self.from = first;
         }
         // Nothing else is below.
@@ -195,6 +206,7 @@ impl Column {
         }
         self.settled.insert(first, last);
         self.unwanted.remove(first, last);
+        self.absent.remove(first, last);
         match became {
             Became::Waiting { .. } => {
                 self.settled.remove(first, last);
@@ -216,6 +228,7 @@ impl Column {
         self.settled.remove(0, last);
         self.purged.remove(0, last);
         self.unwanted.remove(0, last);
+        self.absent.remove(0, last);
         self.waiting = self.waiting.split_off(&before);
         self.dead = self.dead.split_off(&before);
     }

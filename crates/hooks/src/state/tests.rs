@@ -122,7 +122,7 @@ fn an_event_from_before_the_backend_is_asked_for_alone() {
     table.apply(Frame::Change(became("a", 5, waiting(0))));
     let runs: Vec<_> = table.unsettled(backend, Position(11)).collect();
     assert_eq!(runs, [(Position(5), Position(5)), (Position(10), Position(11))]);
-    assert_eq!(table.became(backend, Position(6)), Some(Became::Unwanted));
+    assert_eq!(table.became(backend, Position(6)), None);
 }
 
 #[test]

@@ -48,3 +48,44 @@ fn every_other_event_that_is_unwanted_takes_few_bytes() {
     assert_eq!(table.became(backend, Position(77_777)), Some(Became::Unwanted));
     assert_eq!(table.became(backend, Position(77_778)), Some(Became::Delivered));
 }
+
+#[test]
+fn what_was_there_before_a_backend_is_not_unwanted_and_takes_few_bytes() {
+    const ADDED_AT: u64 = 10_000_000;
+    let (disk, backend) = (MemoryDisk::default(), Backend::of("a"));
+    let (core, _) = open(&disk);
+    let anew = Became::Waiting { attempts: 0, last: None, until: time(0) };
+    core.write(&[
+        Change::Added { backend, from: Position(ADDED_AT) },
+        became("a", 9, anew),
+        became("a", 3, anew),
+        became("a", 3, Became::Delivered),
+        became("a", 8, anew),
+        became("a", 7, Became::Unwanted),
+        Change::Forgotten { before: Position(3) },
+    ])
+    .unwrap();
+    let look = |core: &Core| {
+        let table = table(core);
+        assert!(table.size() < 1_000, "{}", table.size());
+        let unsettled = |at| table.is_unsettled(backend, at);
+        let of = |at| (table.became(backend, at), unsettled(at));
+        [2, 3, 4, 6, 7, 8, 9, 10, ADDED_AT - 1, ADDED_AT].map(|at| of(Position(at)))
+    };
+    let (absent, waits) = ((None, false), (Some(anew), true));
+    let expected = [
+        absent,
+        (Some(Became::Delivered), false),
+        absent,
+        absent,
+        (Some(Became::Unwanted), false),
+        waits,
+        waits,
+        absent,
+        absent,
+        (None, true),
+    ];
+    assert_eq!(look(&core), expected);
+    core.compact().unwrap();
+    assert_eq!(look(&open(&disk).0), expected);
+}
