@@ -9,7 +9,7 @@ mod upload;
 use std::time::Duration;
 
 use http::StatusCode;
-use strait_tunnel::{Code, End, OpenError};
+use strait_tunnel::{Code, End, EndedBy, OpenError};
 
 pub(crate) use answer::{Question, respond};
 pub(crate) use message::{Came, Message, refused};
@@ -25,8 +25,8 @@ pub(crate) trait Meter: Send + Sync + Unpin + 'static {
     fn brought(&self, bytes: usize);
     /// All the bytes to the service so far.
     fn took(&self, bytes: u64);
-    /// How the stream ended; the first end counts.
-    fn ended(&self, code: Code);
+    /// The stream ended, in order unless something broke it; the first end counts.
+    fn ended(&self, broken: Option<&End>);
 }
 
 /// Says of a stream that was not opened that too many wait to be accepted.
@@ -39,5 +39,5 @@ pub(crate) fn ending_of(error: OpenError) -> End {
         OpenError::TooMany => (Code::Overloaded, ""),
         _ => (Code::Refused, ""),
     };
-    End { code, truncated: true, unexecuted: true, text: text.into() }
+    End { code, by: EndedBy::Us, truncated: true, unexecuted: true, text: text.into() }
 }

@@ -127,7 +127,7 @@ pub enum Read {
     /// It was all, and it was complete.
     End,
     /// There will be no more, and it was not complete.
-    Broken(Code),
+    Broken(Code, EndedBy),
     /// Nothing now.
     Pending,
 }
@@ -156,7 +156,7 @@ pub struct Draining {
     pub text: Box<str>,
 }
 
-/// Who ended a connection.
+/// Who ended a connection, or a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
     /// This side: it was told to, or the peer broke the protocol or its limits.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::chunks::Chunks;
 use crate::code::Code;
-use crate::event::OpenHead;
+use crate::event::{EndedBy, OpenHead};
 use crate::head::{Response, Trailers};
 use crate::schedule::Turn;
 use crate::stall::{Stalls, Way};
@@ -80,6 +80,8 @@ impl Directions {
 pub struct End {
     /// [`Code::None`] if both directions ended in order.
     pub code: Code,
+    /// Who ended it; [`EndedBy::Peer`] if both directions ended in order.
+    pub by: EndedBy,
     /// The peer's direction did not end in order: what came of it is not all.
     pub truncated: bool,
     /// It is proven that the peer's application never saw the stream: it may be opened again

@@ -7,7 +7,7 @@ use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::link::control::{Announced, Callable, Listener, Message, Services, Speaker};
 use strait_relay::link::{Link, Part, Stream};
 use strait_runtime::{SystemClock, SystemEntropy, random_16};
-use strait_tunnel::{Class, Config, OpenHead, Response, Role, Side};
+use strait_tunnel::{Class, Config, End, EndedBy, OpenHead, Response, Role, Side};
 use tokio::sync::{mpsc, watch};
 
 use crate::credentials::SERVICES;
@@ -153,7 +153,8 @@ pub(crate) async fn end_of(stream: &mut Stream) -> Part {
                     // The request's end: what comes then is the end of the stream.
                     let code = stream.sender.stopped().await;
                     let text = "".into();
-                    let end = strait_tunnel::End { code, truncated: true, unexecuted: false, text };
+                    let (by, truncated, unexecuted) = (EndedBy::Peer, true, false);
+                    let end = End { code, by, truncated, unexecuted, text };
                     return Part::Broken(end);
                 }
                 broken @ Part::Broken(_) => return broken,

@@ -29,6 +29,7 @@ mod kinds;
 mod presence;
 mod proxies;
 mod raw;
+mod resets;
 mod revoking;
 mod routing;
 mod services;

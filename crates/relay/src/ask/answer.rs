@@ -136,7 +136,7 @@ impl<M: Meter> Answer<M> {
             Poll::Pending => {}
         }
         if self.over || self.left == Some(0) {
-            self.live.ended(Code::None);
+            self.live.ended(None);
         }
     }
 }
@@ -178,7 +178,7 @@ impl<M: Meter> http_body::Body for Answer<M> {
                 }
                 Part::Trailers(trailers) => {
                     answer.over = true;
-                    answer.live.ended(Code::None);
+                    answer.live.ended(None);
                     match fields_of(trailers.fields(), |value| trailers.bytes_of(value)) {
                         Ok(fields) => Some(Ok(Frame::trailers(fields))),
                         Err(_) => Some(Err(BrokenOff(Code::UpstreamProtocol))),
@@ -186,12 +186,12 @@ impl<M: Meter> http_body::Body for Answer<M> {
                 }
                 Part::End => {
                     answer.over = true;
-                    answer.live.ended(Code::None);
+                    answer.live.ended(None);
                     None
                 }
                 Part::Broken(end) => {
                     answer.over = true;
-                    answer.live.ended(end.code);
+                    answer.live.ended(Some(&end));
                     Some(Err(BrokenOff(end.code)))
                 }
                 Part::Head(_) => continue,

@@ -26,28 +26,13 @@ pub(super) async fn tunnel(
     live: impl Meter,
 ) {
     let Ok(upgraded) = on_upgrade.await else { return };
-    let (_, ended) = pump(TokioIo::new(upgraded), receiver, sender, &live).await;
-    match ended {
-        Ok(()) => live.ended(Code::None),
-        Err(Broken::Stream(end)) => live.ended(end.code),
-        // That the client left is heard from there being no end.
-        Err(Broken::Client) => {}
-    }
+    let _ = pump(TokioIo::new(upgraded), receiver, sender, &live).await;
 }
 
 /// Who broke a connection off.
 pub(crate) enum Broken {
     Client,
     Stream(End),
-}
-
-impl Broken {
-    pub(crate) const fn code(&self) -> Code {
-        match self {
-            Self::Client => Code::Cancel,
-            Self::Stream(end) => end.code,
-        }
-    }
 }
 
 /// Passes bytes on until both directions have ended, or one broke off. The stream is over then.
@@ -62,8 +47,11 @@ pub(crate) async fn pump<T: AsyncRead + AsyncWrite + Unpin>(
     let down = down(&mut receiver, &mut to, live);
     // The first break ends both; what is dropped then is reset.
     let ended = tokio::try_join!(up, down).map(drop);
-    if let Err(Broken::Client) = ended {
-        take_leave(&mut receiver, &sender).await;
+    match &ended {
+        Ok(()) => live.ended(None),
+        Err(Broken::Stream(end)) => live.ended(Some(end)),
+        // That the client left is heard from there being no end.
+        Err(Broken::Client) => take_leave(&mut receiver, &sender).await,
     }
     (from.unsplit(to), ended)
 }
@@ -92,7 +80,7 @@ async fn up<T: AsyncRead + Unpin>(
         buffer.reserve(CHUNK);
         let read = tokio::select! {
             read = from.read_buf(&mut buffer) => read,
-            code = sender.stopped() => return stopped(code),
+            code = sender.stopped() => return stopped(sender, code),
         };
         match read {
             Ok(0) => {
@@ -101,14 +89,15 @@ async fn up<T: AsyncRead + Unpin>(
                 // Who writes looks after what the client still says, from now on.
                 tokio::task::yield_now().await;
                 // What comes may be held up by a client that reads nothing.
-                return stopped(sender.stopped().await);
+                let code = sender.stopped().await;
+                return stopped(sender, code);
             }
             Ok(count) => {
                 sent += count as u64;
                 live.took(sent);
                 let bytes: Bytes = buffer.split().freeze();
                 if let Err(Stopped(code)) = sender.write(bytes).await {
-                    return stopped(code);
+                    return stopped(sender, code);
                 }
             }
             Err(_) => return Err(Broken::Client),
@@ -118,14 +107,11 @@ async fn up<T: AsyncRead + Unpin>(
 
 /// What it means that no more is taken. What still comes says how it ends, but for what nobody
 /// may have any longer.
-fn stopped(code: Code) -> Result<(), Broken> {
+fn stopped(sender: &Sender, code: Code) -> Result<(), Broken> {
     if code == Code::Revoked {
-        return Err(Broken::Stream(End {
-            code,
-            truncated: true,
-            unexecuted: false,
-            text: "".into(),
-        }));
+        let by = sender.stopped_by();
+        let (truncated, unexecuted, text) = (true, false, "".into());
+        return Err(Broken::Stream(End { code, by, truncated, unexecuted, text }));
     }
     Ok(())
 }

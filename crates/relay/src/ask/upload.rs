@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::Body as _;
 use strait_net::Incoming;
-use strait_tunnel::{Code, Directions, End, Field, Response, Trailers};
+use strait_tunnel::{Code, Directions, End, EndedBy, Field, Response, Trailers};
 
 use super::Message;
 use crate::http::framing::BodyLength;
@@ -250,5 +250,11 @@ impl Client {
 }
 
 fn broken() -> End {
-    End { code: Code::Protocol, truncated: true, unexecuted: false, text: "".into() }
+    End {
+        code: Code::Protocol,
+        by: EndedBy::Peer,
+        truncated: true,
+        unexecuted: false,
+        text: "".into(),
+    }
 }

@@ -380,7 +380,7 @@ impl Crossing<'_> {
                 Ok(())
             }
             Decision::Tell => {
-                entry.ended(end.code);
+                entry.ended(Some(&end));
                 Err(self.failure_of(&end, chosen))
             }
         }

@@ -19,7 +19,7 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use strait_runtime::{Label, Metrics};
-use strait_tunnel::{Code, Stalled};
+use strait_tunnel::{Code, End, EndedBy, Stalled};
 use strait_types::ClusterName;
 
 use durations::{Bounds, Durations, LINES as HISTOGRAM_LINES};
@@ -312,15 +312,23 @@ pub(super) enum By {
 }
 
 impl By {
-    /// Of a stream that the other end of its tunnel ended so.
-    pub(super) const fn far(code: Code) -> Self {
-        match code {
-            Code::Lost => Self::Connection,
-            Code::ConnectFailed
-            | Code::ConnectTimeout
-            | Code::UpstreamTls
-            | Code::UpstreamReset
-            | Code::UpstreamProtocol => Self::Service,
+    /// Of a stream of a tunnel that did not end well.
+    pub(super) const fn of(end: &End) -> Self {
+        match (end.code, end.by) {
+            (Code::Lost, _) => Self::Connection,
+            // That is how the hub passes on that a client left.
+            (Code::Cancel, EndedBy::Us) => Self::Client,
+            // It did not keep to the protocol, or did not take the stream in time.
+            (Code::Protocol | Code::Timeout, _) => Self::Agent,
+            (_, EndedBy::Us) => Self::Hub,
+            (
+                Code::ConnectFailed
+                | Code::ConnectTimeout
+                | Code::UpstreamTls
+                | Code::UpstreamReset
+                | Code::UpstreamProtocol,
+                _,
+            ) => Self::Service,
             _ => Self::Agent,
         }
     }
@@ -436,6 +444,29 @@ mod tests {
         drop(second);
         assert_eq!((lines(&all, "smith").len(), metrics.lines.load(Relaxed)), (0, 0));
         assert!(metrics.known.lock().is_empty());
+    }
+
+    #[test]
+    fn who_broke_a_stream_off_is_told_by_its_end() {
+        let (us, peer, loss) = (EndedBy::Us, EndedBy::Peer, EndedBy::Loss);
+        for (code, by, expected) in [
+            (Code::Cancel, us, By::Client),
+            (Code::Cancel, peer, By::Agent),
+            (Code::TooLarge, us, By::Hub),
+            (Code::TooLarge, peer, By::Agent),
+            (Code::Overloaded, us, By::Hub),
+            (Code::Revoked, us, By::Hub),
+            (Code::Revoked, peer, By::Agent),
+            (Code::Aborted, us, By::Hub),
+            (Code::Protocol, us, By::Agent),
+            (Code::Timeout, us, By::Agent),
+            (Code::UpstreamReset, peer, By::Service),
+            (Code::Lost, us, By::Connection),
+            (Code::Lost, loss, By::Connection),
+        ] {
+            let end = End { code, by, truncated: true, unexecuted: false, text: "".into() };
+            assert_eq!(By::of(&end), expected, "{code} {by:?}");
+        }
     }
 
     #[test]

@@ -162,8 +162,8 @@ impl Meter for Called {
         self.bytes[0].store(bytes, Relaxed);
     }
 
-    fn ended(&self, code: Code) {
-        self.code.lock().get_or_insert(code);
+    fn ended(&self, broken: Option<&End>) {
+        self.code.lock().get_or_insert(broken.map_or(Code::None, |end| end.code));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use socket2::SockRef;
 use strait_runtime::Shutdown;
-use strait_tunnel::{Class, Code, End, OpenHead, RawHead};
+use strait_tunnel::{Class, Code, End, EndedBy, OpenHead, RawHead};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::called::{Called, failure_of, name_of, new_id};
 use super::full::Full;
 use super::listener::{CONNECTIONS, Listener};
-use crate::ask::{Broken, Meter as _, ending_of, pump, refused};
+use crate::ask::{Meter as _, ending_of, pump, refused};
 use crate::choice::{Ending, RETRIES_MAX};
 use crate::link::{Part, Receiver, Sender};
 use crate::message::Failure;
@@ -100,7 +100,6 @@ async fn carry<A: Accept>(listener: &Arc<Listener>, stream: A::Stream) {
     let failure = match connect(&called).await {
         Ok((receiver, sender)) => {
             let (stream, ended) = pump(stream, receiver, sender, &called).await;
-            called.ended(ended.as_ref().map_or_else(Broken::code, |()| Code::None));
             if ended.is_err() {
                 A::breaks(&stream);
             }
@@ -140,12 +139,18 @@ async fn connect(called: &Called) -> Result<(Receiver, Sender), Failure> {
         let failure = failure_of(&end);
         let may_repeat = Ending::of(&end) == Ending::Unexecuted && failure != Failure::NotOffered;
         if !may_repeat || tried.len() > RETRIES_MAX as usize {
-            called.ended(end.code);
+            called.ended(Some(&end));
             return Err(failure);
         }
     }
 }
 
 fn broken() -> End {
-    End { code: Code::Protocol, truncated: true, unexecuted: false, text: "".into() }
+    End {
+        code: Code::Protocol,
+        by: EndedBy::Peer,
+        truncated: true,
+        unexecuted: false,
+        text: "".into(),
+    }
 }

@@ -106,7 +106,7 @@ impl Listener {
             let again = failure != Failure::NotOffered
                 && is_repeatable(&message, &upload, Ending::of(&end), (&called, &tried));
             if !again {
-                called.ended(end.code);
+                called.ended(Some(&end));
                 return Err(failure);
             }
         }

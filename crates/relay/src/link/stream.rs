@@ -8,7 +8,9 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use strait_tunnel::{Class, Code, Directions, End, Read, Response, SendError, StreamId, Trailers};
+use strait_tunnel::{
+    Class, Code, Directions, End, EndedBy, Read, Response, SendError, StreamId, Trailers,
+};
 
 use super::{Shared, leave, release};
 
@@ -119,17 +121,17 @@ impl Receiver {
             }
             Read::Trailers(trailers) => Poll::Ready(Part::Trailers(trailers)),
             Read::End => Poll::Ready(Part::End),
-            Read::Broken(_) | Read::Pending => match state.waiting.get_mut(id) {
+            Read::Broken(..) | Read::Pending => match state.waiting.get_mut(id) {
                 Some(waiting) => match (&waiting.end, read) {
                     (Some(end), _) if end.truncated => Poll::Ready(Part::Broken((**end).clone())),
                     (Some(_), _) => Poll::Ready(Part::End),
-                    (None, Read::Broken(code)) => Poll::Ready(Part::Broken(broken(code))),
+                    (None, Read::Broken(code, by)) => Poll::Ready(Part::Broken(broken(code, by))),
                     (None, _) => {
                         leave(&mut waiting.reader, context.waker());
                         Poll::Pending
                     }
                 },
-                None => Poll::Ready(Part::Broken(broken(Code::Lost))),
+                None => Poll::Ready(Part::Broken(broken(Code::Lost, EndedBy::Loss))),
             },
         };
         release(state, wakes);
@@ -317,6 +319,14 @@ impl Sender {
         }
     }
 
+    /// Who wants no more of what is written, once somebody does.
+    #[must_use]
+    pub fn stopped_by(&self) -> EndedBy {
+        let state = self.stream.shared.state.lock();
+        let end = state.waiting.get(&self.stream.id).and_then(|waiting| waiting.end.as_ref());
+        end.map_or(EndedBy::Peer, |end| end.by)
+    }
+
     /// Waits until the peer wants no more of what is written, or the stream is over: work for
     /// it can end then.
     ///
@@ -380,6 +390,6 @@ impl fmt::Debug for Inner {
     }
 }
 
-fn broken(code: Code) -> End {
-    End { code, truncated: true, unexecuted: false, text: "".into() }
+fn broken(code: Code, by: EndedBy) -> End {
+    End { code, by, truncated: true, unexecuted: false, text: "".into() }
 }

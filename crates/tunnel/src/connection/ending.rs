@@ -23,14 +23,20 @@ impl Connection {
                 RecvState::Broken(code) => code,
                 _ => Code::None,
             };
-            self.close(id, code, "", false);
+            self.close(id, (code, EndedBy::Peer), "", false);
         } else {
             self.raise_closed(id);
         }
     }
 
     /// Closes a stream. What came before the peer's own end of its direction can still be read.
-    pub(super) fn close(&mut self, id: StreamId, code: Code, text: &str, unexecuted: bool) {
+    pub(super) fn close(
+        &mut self,
+        id: StreamId,
+        (code, by): (Code, EndedBy),
+        text: &str,
+        unexecuted: bool,
+    ) {
         let floor = self.config.limits.stream_credit;
         let Some(stream) = self.streams.find(id).filter(|stream| stream.end.is_none()) else {
             return;
@@ -56,7 +62,8 @@ impl Connection {
             self.streams.control = None;
         }
         if let Some(stream) = self.streams.find(id) {
-            stream.end = Some(Box::new(End { code, truncated, unexecuted, text: text.into() }));
+            let text = text.into();
+            stream.end = Some(Box::new(End { code, by, truncated, unexecuted, text }));
             if stream.notices.incoming {
                 // Nobody was told of it: nobody works for it.
                 stream.notices.incoming = false;
@@ -138,7 +145,7 @@ impl Connection {
                 Code::None if stream.kind == Kind::Control => code,
                 _ => Code::Lost,
             };
-            self.close(id, end, "", unexecuted);
+            self.close(id, (end, by), "", unexecuted);
             self.forget_if_done(id);
         }
         if by == EndedBy::Us && says_cut {

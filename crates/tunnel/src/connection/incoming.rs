@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::receive::{calm, protocol};
 use super::{Brake, Connection};
 use crate::code::Code;
-use crate::event::{OpenHead, RawHead};
+use crate::event::{EndedBy, OpenHead, RawHead};
 use crate::head::{Head, Request};
 use crate::limits::{HEADS, INFORMATIONAL, REFUSALS};
 use crate::schedule::Turn;
@@ -404,7 +404,7 @@ impl Connection {
                         return Err(calm("too many streams reset at once"));
                     }
                 }
-                self.close(id, code, &text, proven);
+                self.close(id, (code, EndedBy::Peer), &text, proven);
             }
         }
         Ok(())

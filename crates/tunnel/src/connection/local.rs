@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Brake, Connection, Phase};
 use crate::code::Code;
-use crate::event::{OpenError, OpenHead, Read, SendError};
+use crate::event::{EndedBy, OpenError, OpenHead, Read, SendError};
 use crate::head::{Response, Trailers};
 use crate::limits::{GROWN, QUEUE, QUEUES};
 use crate::schedule::Turn;
@@ -260,9 +260,10 @@ impl Connection {
             self.heads -= trailers.block().len();
             Read::Trailers(trailers)
         } else {
+            let by = stream.end.as_ref().map_or(EndedBy::Peer, |end| end.by);
             return match half.state {
                 RecvState::Ended => Read::End,
-                RecvState::Broken(code) => Read::Broken(code),
+                RecvState::Broken(code) => Read::Broken(code, by),
                 RecvState::Open | RecvState::Stopped => Read::Pending,
             };
         };
@@ -306,7 +307,7 @@ impl Connection {
         };
         if stream.send.opening.is_some() && directions != Directions::Receive {
             // The peer never heard of it, and never will.
-            return self.close(id, code, text, true);
+            return self.close(id, (code, EndedBy::Us), text, true);
         }
         let code = if stream.committed && stream.origin == Origin::Remote && code.only_refuses() {
             Code::Aborted
@@ -342,7 +343,7 @@ impl Connection {
         stream.control.reset = Some(Box::new(Reset { directions: directions_now, code, text }));
         self.queue_control(id);
         match directions {
-            Directions::Both => self.close(id, code, "", false),
+            Directions::Both => self.close(id, (code, EndedBy::Us), "", false),
             Directions::Send => {
                 self.unschedule(id);
                 self.settle(id);

@@ -191,7 +191,7 @@ impl Connection {
         for id in refused {
             let proven = self.streams.get(id).is_some_and(|stream| !stream.accepted);
             let code = if proven { Code::Draining } else { Code::Aborted };
-            self.close(id, code, "", proven);
+            self.close(id, (code, EndedBy::Peer), "", proven);
         }
         Ok(())
     }

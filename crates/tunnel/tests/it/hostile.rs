@@ -139,7 +139,7 @@ fn mistakes_of_a_stream_end_the_stream() {
         let id = raw.connection.open(raw.now, &head, Class::Normal, false).unwrap();
         raw.bytes();
         raw.send(&bytes);
-        while !matches!(raw.connection.read(id), Read::Pending | Read::End | Read::Broken(_)) {}
+        while !matches!(raw.connection.read(id), Read::Pending | Read::End | Read::Broken(..)) {}
         let sent = raw.frames();
         let resets = sent.iter().filter(|frame| frame.kind == RESET);
         let codes: Vec<_> = resets.map(|frame| (frame.payload[0], frame.payload[3])).collect();

@@ -181,7 +181,7 @@ impl Endpoint {
                     self.connection.consumed(now, id, bytes.len());
                 }
                 Read::Pending => return,
-                end @ (Read::End | Read::Broken(_)) => {
+                end @ (Read::End | Read::Broken(..)) => {
                     self.app.read_ends.insert(id, end);
                     return;
                 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strait_tunnel::{
-    Class, Code, Directions, Event, Field, Method, OpenHead, Read, Request, RequestParts, Response,
-    Stalled, StreamId, Tlvs, Trailers,
+    Class, Code, Directions, EndedBy, Event, Field, Method, OpenHead, Read, Request, RequestParts,
+    Response, Stalled, StreamId, Tlvs, Trailers,
 };
 
 use crate::net::{ACCEPTOR, DIALLER, Line, Net};
@@ -44,7 +44,7 @@ fn reads(net: &mut Net, end: usize, id: StreamId) -> Vec<Read> {
     let mut all = Vec::new();
     loop {
         let read = net.ends[end].connection.read(id);
-        let last = matches!(read, Read::Pending | Read::End | Read::Broken(_));
+        let last = matches!(read, Read::Pending | Read::End | Read::Broken(..));
         all.push(read);
         if last {
             return all;
@@ -212,8 +212,41 @@ fn a_broken_answer_is_not_an_end() {
     net.carry();
     events(&mut net, ACCEPTOR);
     let found = reads(&mut net, ACCEPTOR, id);
-    assert_eq!(found.last(), Some(&Read::Broken(Code::UpstreamReset)));
+    assert_eq!(found.last(), Some(&Read::Broken(Code::UpstreamReset, EndedBy::Peer)));
     assert_eq!(closed(&events(&mut net, ACCEPTOR)), Some((Code::UpstreamReset, true)));
+}
+
+/// Each side knows whether it ended a stream itself, from what it reads and from what it is told.
+#[test]
+fn an_end_says_who_made_it() {
+    for ender in [ACCEPTOR, DIALLER] {
+        for whole in [false, true] {
+            let mut net = Net::ready(Line::default(), 1);
+            quiet(&mut net);
+            let id = arrive(&mut net, &request("PUT", Tlvs::default()), false);
+            events(&mut net, DIALLER);
+            net.ends[DIALLER].connection.accept(id);
+            net.carry();
+            events(&mut net, ACCEPTOR);
+            let now = net.now;
+            let (connection, code) = (&mut net.ends[ender].connection, Code::Revoked);
+            if whole {
+                connection.cut(now, code, "");
+            } else {
+                connection.reset(id, Directions::Both, code, "");
+            }
+            assert_eq!(connection.read(id), Read::Broken(code, EndedBy::Us));
+            net.carry();
+            for (end, by) in [(ender, EndedBy::Us), (1 - ender, EndedBy::Peer)] {
+                assert_eq!(net.ends[end].connection.read(id), Read::Broken(code, by));
+                let told = events(&mut net, end).into_iter().find_map(|event| match event {
+                    Event::Closed(_, end) => Some(end.by),
+                    _ => None,
+                });
+                assert_eq!(told, Some(by), "{whole}");
+            }
+        }
+    }
 }
 
 /// An ACCEPT that waits for company is before all else of its stream, and alone after 10 ms.
@@ -273,7 +306,7 @@ fn an_abort_stands_behind_what_was_written() {
         net.carry();
         events(&mut net, DIALLER);
         let mut found = reads(&mut net, DIALLER, id);
-        assert_eq!(found.pop(), Some(Read::Broken(Code::Cancel)), "{length}");
+        assert_eq!(found.pop(), Some(Read::Broken(Code::Cancel, EndedBy::Peer)), "{length}");
         let bytes = found.iter().map(|read| match read {
             Read::Data(bytes) => bytes.len(),
             other => panic!("{other:?}"),

@@ -10,7 +10,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use strait_net::traced::{FAILS_SERVER, conclude};
 use strait_runtime::Span;
-use strait_tunnel::{Code, Directions};
+use strait_tunnel::{Code, Directions, End};
 
 use super::rates::Rates;
 use super::who::{Caller, Limits};
@@ -342,8 +342,9 @@ impl Meter for Entry {
         }
     }
 
-    fn ended(&self, code: Code) {
-        self.end.lock().get_or_insert((code, By::far(code)));
+    fn ended(&self, broken: Option<&End>) {
+        let end = broken.map_or((Code::None, By::Agent), |end| (end.code, By::of(end)));
+        self.end.lock().get_or_insert(end);
     }
 }
 

@@ -4,7 +4,6 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use strait_net::Body;
-use strait_tunnel::Code;
 
 use super::Crossing;
 use super::live::Entry;
@@ -57,18 +56,14 @@ async fn carry(
     let Ok(upgraded) = on_upgrade.await else { return };
     let pipe = Pipe::new(TokioIo::new(upgraded), Role::Server).await;
     let (pipe, ended) = pump(pipe, receiver, sender, &live).await;
-    let (code, close, reason) = match &ended {
-        Ok(()) => (Some(Code::None), DONE, String::new()),
-        Err(Broken::Client) => (None, DONE, String::new()),
+    let (close, reason) = match &ended {
+        Ok(()) | Err(Broken::Client) => (DONE, String::new()),
         Err(Broken::Stream(end)) => {
             let failure = Failure::of(end);
             let close = FAILED + failure.status().as_u16();
-            (Some(end.code), close, reason(&failure, &name))
+            (close, reason(&failure, &name))
         }
     };
-    if let Some(code) = code {
-        live.ended(code);
-    }
     drop(live);
     pipe.close(close, &reason).await;
 }
