@@ -21,6 +21,7 @@ pub(super) const STREAMS: Kind = Kind {
         "CODE",
         "AGE",
         "IDLE",
+        "CUT",
         "IN",
         "OUT",
         "PATH",
@@ -28,7 +29,7 @@ pub(super) const STREAMS: Kind = Kind {
         "CREDENTIAL",
         "REQUEST",
     ],
-    narrow: 10,
+    narrow: 11,
     row,
     typed: |stream| text(stream, &["metadata", "name"]).to_owned(),
     details: |_| Vec::new(),
@@ -57,6 +58,10 @@ fn row(stream: &Value, now: Timestamp) -> Vec<String> {
         if code == 0 { "-".to_owned() } else { code.to_string() },
         age(stream, now),
         format!("{}s", number("idleSeconds")),
+        stream
+            .at(&["status", "cutSeconds"])
+            .and_then(Value::as_i64)
+            .map_or_else(|| "-".to_owned(), |ago| format!("{ago}s")),
         number("bytesIn").to_string(),
         number("bytesOut").to_string(),
         cell(spec("path")),
@@ -86,7 +91,7 @@ mod tests {
         let stream = r#"{"metadata":{"name":"7","creationTimestamp":"2026-01-01T00:00:00Z"},
             "spec":{"user":"alice","direction":"ToAgent","agent":"smith","service":"ci","method":"GET","path":"/log",
             "upgrade":true,"credential":"k.t1","requestID":"r1"},
-            "status":{"code":101,"idleSeconds":3,"bytesIn":5,"bytesOut":900,"instance":"i1"}}"#;
+            "status":{"code":101,"idleSeconds":3,"cutSeconds":9,"bytesIn":5,"bytesOut":900,"instance":"i1"}}"#;
         let row = row(&parse(stream.as_bytes()).unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(
             row,
@@ -99,6 +104,7 @@ mod tests {
                 "101",
                 "5m",
                 "3s",
+                "9s",
                 "5",
                 "900",
                 "/log",

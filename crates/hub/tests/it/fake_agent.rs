@@ -173,7 +173,10 @@ pub(crate) struct Acme {
 
 impl Acme {
     pub(crate) async fn new() -> Self {
-        let hub = TestHub::start().await;
+        Self::on(TestHub::start().await).await
+    }
+
+    pub(crate) async fn on(hub: TestHub) -> Self {
         let workspace = hub.workspace("root:acme").await;
         workspace.bind("relay", "root", "relay.strait.dev").await;
         workspace.make_administrator("alice").await;

@@ -26,6 +26,7 @@ mod incoming;
 mod isolation;
 mod joining;
 mod kinds;
+mod lingering;
 mod presence;
 mod proxies;
 mod raw;

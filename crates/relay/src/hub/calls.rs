@@ -92,14 +92,18 @@ impl Calls {
 }
 
 impl Calling {
-    /// Whether it is to end.
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.borrow().is_some()
+    /// Since when it is to end, if it is.
+    pub(super) fn cut_since(&self) -> Option<Duration> {
+        *self.cut.borrow()
     }
 
     /// Ends the stream.
     pub(super) fn cut(&self, now: Duration) {
-        self.cut.send_if_modified(|cut| cut.replace(now).is_none());
+        self.cut.send_if_modified(|cut| {
+            let is_first = cut.is_none();
+            cut.get_or_insert(now);
+            is_first
+        });
     }
 }
 

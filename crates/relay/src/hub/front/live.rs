@@ -248,9 +248,9 @@ impl Open {
         }
     }
 
-    /// Whether it is to end.
-    pub(super) fn is_cut(&self) -> bool {
-        self.way.lock().cut.is_some()
+    /// Since when it is to end, if it is.
+    pub(super) fn cut_since(&self) -> Option<Duration> {
+        self.way.lock().cut.as_ref().map(|(since, _)| *since)
     }
 
     /// The installation that serves it; empty before there is one.

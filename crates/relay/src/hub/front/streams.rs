@@ -1,6 +1,7 @@
 //! The resource `streams`: what is open in a workspace, to services behind agents and from agents
 //! to services of the hub, to be seen and to be cut. What was cut is there no more, though its end
-//! takes a moment.
+//! takes a moment. One that takes longer, as its client reads nothing, is there again, as cut: it
+//! still counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,9 @@ const FIELDS: [&str; 4] = ["metadata.name", "spec.agent", "spec.service", "spec.
 
 /// Cuts that are recorded at once.
 const BATCH: usize = 256;
+
+/// Longest time that the end of a stream takes whose client reads.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A stream that is open, whoever opened it.
 #[derive(Clone)]
@@ -61,12 +65,18 @@ impl Found {
         }
     }
 
+    /// How long ago it was cut, if it was.
+    fn cut_ago(&self, now: Duration) -> Option<Duration> {
+        let since = match self {
+            Self::ToAgent(open) => open.cut_since(),
+            Self::FromAgent(calling) => calling.cut_since(),
+        };
+        since.map(|since| now.saturating_sub(since))
+    }
+
     /// Whether it is to end, and will in a moment.
-    fn is_cut(&self) -> bool {
-        match self {
-            Self::ToAgent(open) => open.is_cut(),
-            Self::FromAgent(calling) => calling.is_cut(),
-        }
+    fn is_ending(&self, now: Duration) -> bool {
+        self.cut_ago(now).is_some_and(|ago| ago < ENDS_WITHIN)
     }
 
     fn cut(&self, now: Duration) {
@@ -110,7 +120,8 @@ impl Front {
             Some((id, self.live.find(id).map(Found::ToAgent).or_else(called)?))
         };
         let missing = || Status::not_found(&GroupResource::new(GROUP, "streams"), name);
-        let is_there = |found: &Found| found.is_in(view) && !found.is_cut();
+        let now = self.context.clock.monotonic();
+        let is_there = |found: &Found| found.is_in(view) && !found.is_ending(now);
         id.and_then(find).filter(|(_, found)| is_there(found)).ok_or_else(missing)
     }
 
@@ -129,6 +140,7 @@ impl Front {
         let from = self.tunnels.calls().all().into_iter();
         let from = from.map(|(id, calling)| (id, Found::FromAgent(calling)));
         let mut streams: Vec<_> = to.chain(from).collect();
+        let now = self.context.clock.monotonic();
         streams.retain(|(id, found)| {
             let (id, recorded) = (id.to_string(), found.recorded());
             let is_meant = wanted.has(|field| match field {
@@ -137,14 +149,17 @@ impl Front {
                 "spec.user" => &recorded.user,
                 _ => &id,
             });
-            is_meant && found.is_in(view) && !found.is_cut()
+            is_meant && found.is_in(view) && !found.is_ending(now)
         });
         streams.sort_unstable_by_key(|(id, _)| *id);
         Ok(streams)
     }
 
     async fn cut(&self, user: &User, streams: &[(u64, Found)]) -> Result<(), Status> {
-        for batch in streams.chunks(BATCH) {
+        let now = self.context.clock.monotonic();
+        // Once is enough.
+        let uncut = streams.iter().filter(|(_, found)| found.cut_ago(now).is_none());
+        for batch in uncut.collect::<Vec<_>>().chunks(BATCH) {
             let recorded = batch.iter().map(|(id, found)| (*id, found.recorded()));
             self.recorder.cuts(user, recorded).await.map_err(|_| {
                 let why = "this cannot be recorded now, so it was not done";
@@ -187,7 +202,7 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let since = wall.saturating_sub(age).unwrap_or(wall);
-    object! {
+    let mut value = object! {
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Stream",
         "metadata": object! {
@@ -214,5 +229,9 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
             "bytesIn": number(bytes[0]),
             "bytesOut": number(bytes[1]),
         },
+    };
+    if let Some(ago) = found.cut_ago(now) {
+        value.set(&["status", "cutSeconds"], seconds(ago));
     }
+    value
 }
