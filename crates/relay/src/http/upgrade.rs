@@ -69,7 +69,8 @@ pub fn asked(
     let Some(protocol) = connection.upgrade.as_ref().and_then(Protocol::of) else {
         return Ok(None);
     };
-    if version != Version::HTTP_11 {
+    // What answers HEAD has no body, whatever its head says of one.
+    if version != Version::HTTP_11 || method == Method::HEAD {
         return Ok(None);
     }
     if protocol.is_websocket() && method != Method::GET {
@@ -134,6 +135,7 @@ mod tests {
         for (version, method, upgrade, length, expected) in [
             (v1, Method::GET, "websocket", empty, Ok(true)),
             (v1, Method::POST, "SPDY/3.1", empty, Ok(true)),
+            (v1, Method::HEAD, "SPDY/3.1", empty, Ok(false)),
             (v1, Method::GET, "", empty, Ok(false)),
             (v1, Method::POST, "WebSocket", empty, Ok(false)),
             (v1, Method::GET, "h2c", empty, Ok(false)),

@@ -108,11 +108,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         let count = self.buffer.len();
         self.much = if count == room { true } else { self.much && count > READ[0] / 2 };
+        let bytes = take(&mut self.buffer);
+        if !self.much && self.buffer.capacity() > READ[0] {
+            self.buffer = BytesMut::new();
+        }
         if count == 0 && !ended {
             return false;
         }
         let now = self.shared.clock.monotonic();
-        let bytes = take(&mut self.buffer);
         let mut state = self.shared.state.lock();
         state.traffic.add(now, count);
         state.carried.received += count as u64;

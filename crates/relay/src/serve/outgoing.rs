@@ -56,6 +56,8 @@ enum State {
     BrokenOff,
     /// The connection takes no more. It may have been answered before.
     Unwanted,
+    /// The same, and no end of an answer came before.
+    Reset,
 }
 
 impl<B: Default> Default for Outgoing<B> {
@@ -98,6 +100,11 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
         self.state == State::BrokenOff
     }
 
+    /// Whether the connection was reset, and it was this that found out.
+    pub(super) fn is_reset(&self) -> bool {
+        self.state == State::Reset
+    }
+
     /// Sends what there is of it, and takes what comes, as far as the connection goes along.
     pub(super) fn poll(&mut self, io: &mut (impl AsyncWrite + Unpin), context: &mut Context<'_>) {
         loop {
@@ -105,8 +112,11 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
             match self.write(io, context) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => return,
-                Poll::Ready(Err(_)) => {
-                    self.state = State::Unwanted;
+                Poll::Ready(Err(error)) => {
+                    // Whoever finds a reset first is told of it, and nobody after: a read then
+                    // sees an end. Where one came before, the pipe is what is broken.
+                    let ended = error.kind() == io::ErrorKind::BrokenPipe;
+                    self.state = if ended { State::Unwanted } else { State::Reset };
                     self.clear();
                     return;
                 }
@@ -239,13 +249,15 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
 fn head(asked: &Asked, chunked: bool) -> Vec<u8> {
     let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
     let (method, version) = (asked.method.as_str(), " HTTP/1.1\r\n");
+    let has_te = asked.fields.contains_key(TE);
     let own: [Option<(HeaderName, &[u8])>; 3] = [
         // Some methods have a body only where the head says so.
         chunked.then_some((TRANSFER_ENCODING, &b"chunked"[..])),
         asked.upgrade.as_ref().map(|protocol| (UPGRADE, protocol.value().as_bytes())),
         match &asked.upgrade {
+            Some(_) if has_te => Some((CONNECTION, b"upgrade, te")),
             Some(_) => Some((CONNECTION, b"upgrade")),
-            None => asked.fields.contains_key(TE).then_some((CONNECTION, b"te")),
+            None => has_te.then_some((CONNECTION, b"te")),
         },
     ];
     let fields = || {
@@ -432,7 +444,7 @@ mod tests {
             ..asked(&[("te", "trailers")], None)
         };
         let (came, left) = sent(&asked, Vec::new(), false, 1 << 20).await;
-        let fields = "te: trailers|upgrade: websocket|connection: upgrade";
+        let fields = "te: trailers|upgrade: websocket|connection: upgrade, te";
         assert_eq!((&*came, left), (&*format!("GET /a?b HTTP/1.1|{fields}||"), true));
     }
 

@@ -60,7 +60,7 @@ impl Single {
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Said, Lost>> {
         self.poll_send(context);
         // What its client does not end is not answered.
-        if self.outgoing.is_broken_off() {
+        if self.outgoing.is_broken_off() && !self.reading.is_over() {
             return Poll::Ready(Err(Lost::Broken));
         }
         loop {
@@ -71,7 +71,7 @@ impl Single {
             }
             match ready!(self.intake.poll_read(&mut self.io, context)) {
                 Ok(1..) => {}
-                Ok(0) if self.reading.end().is_ok() => {}
+                Ok(0) if !self.outgoing.is_reset() && self.reading.end().is_ok() => {}
                 Ok(0) | Err(_) => return Poll::Ready(Err(Lost::Broken)),
             }
         }

@@ -122,6 +122,23 @@ async fn an_answer_counts_though_its_connection_breaks_during_the_upload() {
 }
 
 #[tokio::test]
+async fn an_answer_until_the_end_is_not_whole_where_its_connection_is_reset() {
+    let (rig, listener) = one().await;
+    let stream = rig.begin(&post(None));
+    let (mut receiver, mut sender) = stream.split();
+    let serving = async {
+        let mut socket = accepted(&listener).await;
+        head_of(&mut socket).await.unwrap();
+        write(socket.get_mut(), "HTTP/1.1 200 OK||half of it").await.unwrap();
+        // Closed with bytes unread: the kernel resets it.
+        socket.read_exact(&mut [0; 10]).await.unwrap();
+    };
+    let uploading = async { while sender.write(pattern(64 << 10)).await.is_ok() {} };
+    let (answer, (), ()) = tokio::join!(Answer::read(&mut receiver), uploading, serving);
+    assert!(!answer.told().2, "{:?}", answer.text());
+}
+
+#[tokio::test]
 async fn a_stream_is_given_back_while_its_connection_rests() {
     let (rig, listener) = one().await;
     let mut stream = rig.begin(&post(Some(3)));
