@@ -78,7 +78,9 @@ fn row_48_every_mistake_has_its_status_and_reason() {
         .collect();
     site.configure(&fewer);
     eventually("the service's end", || {
-        site.curl(&gone, &["--include"], &site.url("gone", "/a")).succeeded().contains("503")
+        site.curl(&gone, &["--include"], &site.url("gone", "/a"))
+            .succeeded()
+            .contains("ServiceWithdrawn")
     });
     told(&gone, &[], "gone", "/a", 503, "ServiceWithdrawn");
     let revoke = site.hub.strait(&["service", "revoke", "--help"]).succeeded();
