@@ -225,11 +225,16 @@ fn texts(value: &Value, path: &[&str]) -> Vec<String> {
     value.array_at(path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+/// What an agent's status says of an instance.
+pub(crate) fn instance_of<'a>(agent: &'a Value, id: &str) -> Option<&'a Value> {
+    let mut instances = agent.array_at(&["status", "instances"]).iter();
+    instances.find(|own| own.str_at(&["id"]) == Some(id))
+}
+
 /// Whether what an installation joined with, or was approved at, was revoked since.
 pub(crate) fn is_revoked(agent: &Object, instance: &str, approved: Option<Timestamp>) -> bool {
     let value = agent.to_value();
-    let instances = value.array_at(&["status", "instances"]);
-    let known = instances.iter().find(|own| own.str_at(&["id"]) == Some(instance));
+    let known = instance_of(&value, instance);
     let serial = known.and_then(|own| own.str_at(&["certificate", "serial"]));
     let joined = known.and_then(|own| own.str_at(&["since"])?.parse().ok());
     let spec = AgentSpec::of(agent);

@@ -91,6 +91,14 @@ pub struct End {
     pub text: Box<str>,
 }
 
+impl End {
+    /// Of a stream that broke off, of which no more is known: it may have been executed.
+    #[must_use]
+    pub fn broken(code: Code, by: EndedBy) -> Self {
+        Self { code, by, truncated: true, unexecuted: false, text: "".into() }
+    }
+}
+
 /// Which side opened a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {

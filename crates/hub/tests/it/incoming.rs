@@ -197,7 +197,7 @@ async fn what_agents_opened_is_listed_and_cut_in_their_workspace_alone() {
     assert_eq!(stream.receiver.next().await, Part::Data("first".into()));
     let tlvs = Tlvs { service_type: "tcp", service: "db", ..Tlvs::default() };
     let mut raw = agent.call(&OpenHead::Raw(RawHead::new(&tlvs).unwrap()));
-    tokio::time::timeout(PATIENCE, raw.receiver.accepted()).await.unwrap();
+    tokio::time::timeout(PATIENCE, raw.receiver.accepted()).await.unwrap().unwrap();
 
     let (other, mut others) = smith(&hub, "root:other").await;
     grant(&other, &mut others, NAMED, &["store", "db"]).await;
@@ -273,7 +273,7 @@ async fn what_is_taken_away_ends_at_once() {
     assert_eq!(status(&mut stream).await, Ok(200));
     let tlvs = Tlvs { service_type: "tcp", service: "db", ..Tlvs::default() };
     let mut kept = agent.call(&OpenHead::Raw(RawHead::new(&tlvs).unwrap()));
-    kept.receiver.accepted().await;
+    kept.receiver.accepted().await.unwrap();
     assert!(kept.sender.is_accepted());
 
     let began = Instant::now();

@@ -110,8 +110,7 @@ async fn up<T: AsyncRead + Unpin>(
 fn stopped(sender: &Sender, code: Code) -> Result<(), Broken> {
     if code == Code::Revoked {
         let by = sender.stopped_by();
-        let (truncated, unexecuted, text) = (true, false, "".into());
-        return Err(Broken::Stream(End { code, by, truncated, unexecuted, text }));
+        return Err(Broken::Stream(End::broken(code, by)));
     }
     Ok(())
 }

@@ -135,27 +135,14 @@ impl Upload {
                     }
                     // HTTP/1.1 clients rarely know others, and none needs them.
                     Part::Head(_) | Part::Data(_) | Part::Trailers(_) => {}
-                    Part::End => return Poll::Ready(Err(broken())),
+                    Part::End => {
+                        return Poll::Ready(Err(End::broken(Code::Protocol, EndedBy::Peer)));
+                    }
                     Part::Broken(end) => return Poll::Ready(Err(end)),
                 }
             }
         })
         .await
-    }
-
-    /// Waits until the agent has connected to a raw service.
-    ///
-    /// # Errors
-    /// The stream ended before.
-    pub(crate) async fn until_connected(&self, receiver: &mut Receiver) -> Result<(), End> {
-        receiver.accepted().await;
-        if self.attempt.as_ref().is_some_and(|attempt| attempt.sender.is_accepted()) {
-            return Ok(());
-        }
-        match receiver.next().await {
-            Part::Broken(end) => Err(end),
-            _ => Err(broken()),
-        }
     }
 
     /// Sends what can be sent; ready when there is no more to send.
@@ -246,15 +233,5 @@ impl Client {
             Some(Err(_)) => self.state = Came::Broken,
         }
         Poll::Ready(Bytes::new())
-    }
-}
-
-fn broken() -> End {
-    End {
-        code: Code::Protocol,
-        by: EndedBy::Peer,
-        truncated: true,
-        unexecuted: false,
-        text: "".into(),
     }
 }

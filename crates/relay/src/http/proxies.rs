@@ -44,14 +44,11 @@ impl TrustedProxies {
         let mut client = peer.ip().to_canonical();
         let mut hops = Vec::new();
         let values = fields.get_all(FORWARDED_FOR);
-        let elements = values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        let mut elements: Vec<&[u8]> = match self.trusts(client) {
-            true => elements.map(<[u8]>::trim_ascii).collect(),
-            false => Vec::new(),
-        };
+        let values = values.iter().rev().map(HeaderValue::as_bytes);
+        let mut elements = values.flat_map(|value| value.rsplit(|byte| *byte == b','));
         while self.trusts(client)
             && hops.len() < HOPS_MAX
-            && let Some(element) = elements.pop()
+            && let Some(element) = elements.next().map(<[u8]>::trim_ascii)
         {
             // An empty element is none (RFC 9110 section 5.6.1.2).
             if element.is_empty() {

@@ -255,7 +255,7 @@ impl Crossing<'_> {
             upload.begin(sender);
             let begun = match &self.head.raw {
                 None => upload.until_head(&mut receiver).await.map(Some),
-                Some(_) => upload.until_connected(&mut receiver).await.map(|()| None),
+                Some(_) => receiver.accepted().await.map(|()| None),
             };
             entry.took(upload.sent());
             match begun {

@@ -464,8 +464,7 @@ mod tests {
             (Code::Lost, us, By::Connection),
             (Code::Lost, loss, By::Connection),
         ] {
-            let end = End { code, by, truncated: true, unexecuted: false, text: "".into() };
-            assert_eq!(By::of(&end), expected, "{code} {by:?}");
+            assert_eq!(By::of(&End::broken(code, by)), expected, "{code} {by:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use strait_types::ClusterName;
 
 use super::Joining;
 use super::join::clipped;
-use crate::agents::{LOST_AFTER, set_condition, set_instance};
+use crate::agents::{LOST_AFTER, instance_of, set_condition, set_instance};
 use crate::seen::{Sign, may_stay};
 
 /// A report after longer silence is written whatever it says: it meets a mark of the instance's
@@ -84,9 +84,4 @@ impl Joining {
             "path": self.agents.system.tenancy.path(cluster).map(|path| path.to_string()).unwrap_or_default(),
         })
     }
-}
-
-fn instance_of<'a>(agent: &'a Value, instance: &str) -> Option<&'a Value> {
-    let mut instances = agent.array_at(&["status", "instances"]).iter();
-    instances.find(|own| own.str_at(&["id"]) == Some(instance))
 }

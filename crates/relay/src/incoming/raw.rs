@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use socket2::SockRef;
 use strait_runtime::Shutdown;
-use strait_tunnel::{Class, Code, End, EndedBy, OpenHead, RawHead};
+use strait_tunnel::{Class, OpenHead, RawHead};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use super::full::Full;
 use super::listener::{CONNECTIONS, Listener};
 use crate::ask::{Meter as _, ending_of, pump, refused};
 use crate::choice::{Ending, RETRIES_MAX};
-use crate::link::{Part, Receiver, Sender};
+use crate::link::{Receiver, Sender};
 use crate::message::Failure;
 
 /// A pause when the kernel has no connection to give.
@@ -126,13 +126,9 @@ async fn connect(called: &Called) -> Result<(Receiver, Sender), Failure> {
             Ok(stream) => {
                 let (mut receiver, sender) = stream.split();
                 called.taken(&sender);
-                receiver.accepted().await;
-                if sender.is_accepted() {
-                    return Ok((receiver, sender));
-                }
-                match receiver.next().await {
-                    Part::Broken(end) => end,
-                    _ => broken(),
+                match receiver.accepted().await {
+                    Ok(()) => return Ok((receiver, sender)),
+                    Err(end) => end,
                 }
             }
         };
@@ -142,15 +138,5 @@ async fn connect(called: &Called) -> Result<(Receiver, Sender), Failure> {
             called.ended(Some(&end));
             return Err(failure);
         }
-    }
-}
-
-fn broken() -> End {
-    End {
-        code: Code::Protocol,
-        by: EndedBy::Peer,
-        truncated: true,
-        unexecuted: false,
-        text: "".into(),
     }
 }

@@ -223,7 +223,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Moves some bytes. Before it writes it lets every task run that is ready, or until there is
     /// enough: what they have to say then leaves as one batch, and not each with a system call and
-    /// a TLS record of its own. After some batches it lets them run again: nobody waits for a connection that is busy.
+    /// a TLS record of its own. After some batches it lets them run again: nobody waits for a
+    /// connection that is busy.
     fn turn(&mut self, context: &mut Context<'_>) {
         let mut moved = self.read(context);
         if self.phase != Phase::Open {

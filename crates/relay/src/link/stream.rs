@@ -125,13 +125,15 @@ impl Receiver {
                 Some(waiting) => match (&waiting.end, read) {
                     (Some(end), _) if end.truncated => Poll::Ready(Part::Broken((**end).clone())),
                     (Some(_), _) => Poll::Ready(Part::End),
-                    (None, Read::Broken(code, by)) => Poll::Ready(Part::Broken(broken(code, by))),
+                    (None, Read::Broken(code, by)) => {
+                        Poll::Ready(Part::Broken(End::broken(code, by)))
+                    }
                     (None, _) => {
                         leave(&mut waiting.reader, context.waker());
                         Poll::Pending
                     }
                 },
-                None => Poll::Ready(Part::Broken(broken(Code::Lost, EndedBy::Loss))),
+                None => Poll::Ready(Part::Broken(End::broken(Code::Lost, EndedBy::Loss))),
             },
         };
         release(state, wakes);
@@ -149,22 +151,32 @@ impl Receiver {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Waits until the peer has accepted the stream, or it is over, which the next part tells.
+    /// Waits until the peer has accepted the stream.
+    ///
+    /// # Errors
+    /// The stream ended before.
     ///
     /// # Cancel safety
     /// Safe.
-    pub async fn accepted(&mut self) {
-        poll_fn(|context| {
+    pub async fn accepted(&mut self) -> Result<(), End> {
+        let accepted = poll_fn(|context| {
             let mut state = self.stream.shared.state.lock();
             match state.waiting.get_mut(&self.stream.id) {
-                Some(waiting) if !waiting.accepted && waiting.end.is_none() => {
+                Some(waiting) if waiting.accepted => Poll::Ready(true),
+                Some(waiting) if waiting.end.is_none() => {
                     leave(&mut waiting.reader, context.waker());
                     Poll::Pending
                 }
-                _ => Poll::Ready(()),
+                _ => Poll::Ready(false),
             }
-        })
-        .await;
+        });
+        if accepted.await {
+            return Ok(());
+        }
+        match self.next().await {
+            Part::Broken(end) => Err(end),
+            _ => Err(End::broken(Code::Protocol, EndedBy::Peer)),
+        }
     }
 
     /// Tells the peer that no more of what it sends is wanted.
@@ -388,8 +400,4 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("id", &self.id.get()).finish_non_exhaustive()
     }
-}
-
-fn broken(code: Code, by: EndedBy) -> End {
-    End { code, by, truncated: true, unexecuted: false, text: "".into() }
 }

@@ -186,7 +186,7 @@ async fn who_leaves_is_noticed_on_the_other_side() {
     let mut asked = hub.link.open(&get(), Class::Normal, true).unwrap();
     let stream = agent.next().await;
     stream.sender.accept();
-    asked.receiver.accepted().await;
+    asked.receiver.accepted().await.unwrap();
     drop(stream);
     let Part::Broken(end) = asked.receiver.next().await else { panic!("it is not whole") };
     assert_eq!((end.code, end.unexecuted), (Code::Aborted, false));

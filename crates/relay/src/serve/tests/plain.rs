@@ -104,37 +104,31 @@ async fn a_service_that_takes_nothing_holds_up_its_client() {
     assert!(taken < 16 << 20, "{taken} bytes");
 }
 
-#[tokio::test]
-async fn an_answer_counts_though_its_connection_breaks_during_the_upload() {
+/// What is told of an answer whose connection is reset behind it while the request is sent.
+async fn answered_and_reset(told: &str) -> Answer {
     let (rig, listener) = one().await;
     let stream = rig.begin(&post(None));
     let (mut receiver, mut sender) = stream.split();
     let serving = async {
         let mut socket = accepted(&listener).await;
         head_of(&mut socket).await.unwrap();
-        write(socket.get_mut(), "HTTP/1.1 413 No|Content-Length: 5||large").await.unwrap();
+        write(socket.get_mut(), told).await.unwrap();
         // Closed with bytes unread: the kernel resets it.
         socket.read_exact(&mut [0; 10]).await.unwrap();
     };
     let uploading = async { while sender.write(pattern(64 << 10)).await.is_ok() {} };
-    let (answer, (), ()) = tokio::join!(Answer::read(&mut receiver), uploading, serving);
+    tokio::join!(Answer::read(&mut receiver), uploading, serving).0
+}
+
+#[tokio::test]
+async fn an_answer_counts_though_its_connection_breaks_during_the_upload() {
+    let answer = answered_and_reset("HTTP/1.1 413 No|Content-Length: 5||large").await;
     assert_eq!((answer.told(), answer.text()), ((413, "", true), "large"));
 }
 
 #[tokio::test]
 async fn an_answer_until_the_end_is_not_whole_where_its_connection_is_reset() {
-    let (rig, listener) = one().await;
-    let stream = rig.begin(&post(None));
-    let (mut receiver, mut sender) = stream.split();
-    let serving = async {
-        let mut socket = accepted(&listener).await;
-        head_of(&mut socket).await.unwrap();
-        write(socket.get_mut(), "HTTP/1.1 200 OK||half of it").await.unwrap();
-        // Closed with bytes unread: the kernel resets it.
-        socket.read_exact(&mut [0; 10]).await.unwrap();
-    };
-    let uploading = async { while sender.write(pattern(64 << 10)).await.is_ok() {} };
-    let (answer, (), ()) = tokio::join!(Answer::read(&mut receiver), uploading, serving);
+    let answer = answered_and_reset("HTTP/1.1 200 OK||half of it").await;
     assert!(!answer.told().2, "{:?}", answer.text());
 }
 

@@ -220,7 +220,7 @@ async fn a_request_is_accepted_before_its_service_is_connected_to() {
     ))
     .await;
     let mut stream = rig.ask(&Ask::default());
-    stream.receiver.accepted().await;
+    stream.receiver.accepted().await.unwrap();
     assert!(stream.sender.is_accepted());
     let answer = Answer::read(&mut stream.receiver).await;
     assert_eq!(answer.told(), (504, "ConnectTimeout", true));
