@@ -317,7 +317,7 @@ mod tests {
         let mut stream = hub.open(&head, Class::Normal, false).unwrap();
         let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept());
         let (mut service, _) = accepted.await.expect("it is connected to").unwrap();
-        stream.receiver.accepted().await;
+        stream.receiver.accepted().await.unwrap();
 
         let before = tokio::time::Instant::now();
         relay.apply(None).unwrap();
