@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use strait_relay::http::wire::{read_answer, read_chunk_size};
+use strait_net::http1::{read_answer, read_chunk_size};
 
 fuzz_target!(|data: &[u8]| {
     strait_relay::serve::fuzz_answers(data);

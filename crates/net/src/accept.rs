@@ -1,43 +1,38 @@
 //! Connections: accepted, secured, served.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::StatusCode;
-use http::header::UPGRADE;
+use http::{Request, Response};
 use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use rustls::ServerConnection;
 use socket2::SockRef;
 use strait_runtime::TaskSet;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::begun::Begun;
+use crate::body::{Body, BoxError};
 use crate::connection::Connection;
+use crate::http1::HEAD_BYTES_MAX;
+use crate::http1::serve::serve;
+use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::Peers;
-use crate::rest::{Activity, Exchange, LOOK};
-use crate::server::{Clear, Handler, Limits, Protocol, Server};
-use crate::strict::{Strict, Turn};
-use crate::unread::{Incoming, Unread};
-
-/// A request's head in bytes. HTTP/1.1 takes at most 100 fields besides (hyper's own limit).
-pub(crate) const HEAD_BYTES_MAX: u32 = 64 << 10;
+use crate::server::{Clear, Handler, Protocol, Server};
+use crate::unread::Unread;
 
 /// HTTP/2: requests at once on a connection, as kube-apiserver has it.
 const STREAMS_MAX: u32 = 250;
@@ -129,7 +124,10 @@ pub(crate) struct Context {
 }
 
 /// What is spoken on a connection, until it is over.
-pub(crate) type Spoken = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+pub(crate) type Spoken = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// How that ended.
+pub(crate) type Ended = Result<(), BoxError>;
 
 /// See [`Server::serve`].
 pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Handler) {
@@ -175,7 +173,7 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
             if let Some(spoken) = spoken
                 && let Err(error) = spoken.await
             {
-                tracing::debug!(%peer, err = %strait_types::Report(&error), "connection ended");
+                tracing::debug!(%peer, err = %strait_types::Report(&*error), "connection ended");
             }
             drop((permit, place));
         });
@@ -282,72 +280,14 @@ impl Context {
         in_time(secured, limits.handshake_time, metrics, peer).await
     }
 
-    fn http1<T>(
-        self: Arc<Self>,
-        io: T,
-        connection: Arc<Connection>,
-    ) -> impl Future<Output = hyper::Result<()>> + Send
+    async fn http1<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> Ended
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Limits { answer_time, head_time, .. } = self.server.limits;
-        let (metrics, shutdown) = (self.server.metrics.clone(), self.server.shutdown.clone());
-        let (turn, activity) = (Arc::<Turn>::default(), Arc::<Activity>::default());
-        let (asked, active) = (turn.clone(), activity.clone());
-        let mut io = Strict::new(io, connection.clone(), metrics, answer_time, asked, active);
-        let service = self.service(connection, Some((turn, activity.clone())));
-        // Not a function of its own: there the stream would be held twice.
-        async move {
-            loop {
-                let served = self.http1_builder().serve_connection(TokioIo::new(io), &service);
-                // Boxed: a connection that rests does not hold its place.
-                let mut served = Box::new(served.with_upgrades());
-                let mut look = LOOK[0];
-                loop {
-                    tokio::select! {
-                        ended = &mut *served => return ended,
-                        () = shutdown.asked() => {
-                            Pin::new(&mut *served).graceful_shutdown();
-                            return served.await;
-                        }
-                        () = tokio::time::sleep(look) => {}
-                    }
-                    if activity.is_none() {
-                        break;
-                    }
-                    look = LOOK[1].min(look * 2);
-                }
-                let Some(parts) = served.into_parts() else { return Ok(()) };
-                io = parts.io.into_inner();
-                let mut came = parts.read_buf;
-                if came.is_empty() {
-                    let _rests = Counted::resting(&self.server.metrics);
-                    tokio::select! {
-                        more = read_some(&mut io) => came = more,
-                        () = shutdown.asked() => {}
-                        () = tokio::time::sleep(head_time) => {}
-                    }
-                }
-                if came.is_empty() {
-                    // The client is away, or was silent for too long: no matter how this ends.
-                    drop(io.shutdown().await);
-                    return Ok(());
-                }
-                io.read_again(came);
-            }
-        }
+        serve(self, io, connection).await.map_err(Into::into)
     }
 
-    fn http1_builder(&self) -> http1::Builder {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(self.server.limits.head_time)
-            .max_header_size(HEAD_BYTES_MAX as usize)
-            .max_buf_size(self.server.limits.buffer.max(HEAD_BYTES_MAX) as usize);
-        http
-    }
-
-    async fn http2<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> hyper::Result<()>
+    async fn http2<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> Ended
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -365,44 +305,41 @@ impl Context {
             .max_header_list_size(HEAD_BYTES_MAX)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(TokioIo::new(io), self.service(connection, None));
+            .serve_connection(TokioIo::new(io), self.service(connection));
         let mut served = std::pin::pin!(served);
         tokio::select! {
-            ended = served.as_mut() => return ended,
+            ended = served.as_mut() => return ended.map_err(Into::into),
             () = shutdown.asked() => served.as_mut().graceful_shutdown(),
         }
-        served.await
+        served.await.map_err(Into::into)
     }
 
-    /// Answers the requests of a connection. Its reader, where there is one, is told of those
-    /// that ask for another protocol, and of how long each takes.
+    /// Answers a request.
+    pub(crate) async fn answer(
+        &self,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        self.server.answer(&self.handler, connection, request).await
+    }
+
+    /// Answers the requests of a connection of HTTP/2.
     fn service(
         self: &Arc<Self>,
         connection: Arc<Connection>,
-        reader: Option<(Arc<Turn>, Arc<Activity>)>,
     ) -> impl hyper::service::Service<
-        http::Request<hyper::body::Incoming>,
-        Response = http::Response<crate::Body>,
+        Request<hyper::body::Incoming>,
+        Response = Response<Body>,
         Error = Infallible,
-        Future = impl Future<Output = Result<http::Response<crate::Body>, Infallible>> + Send + use<>,
+        Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<>,
     > + use<> {
         let context = self.clone();
-        service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        service_fn(move |request: Request<hyper::body::Incoming>| {
             let (context, connection) = (context.clone(), connection.clone());
-            let asks = request.headers().contains_key(UPGRADE);
-            let turn = reader.as_ref().filter(|_| asks).map(|(turn, _)| turn.clone());
-            let exchange = reader.as_ref().map(|(_, activity)| Exchange::new(activity));
-            // HTTP/1.1 is read on, and closed slowly, by its reader.
-            let unread = Unread::of(&request).filter(|_| reader.is_none());
-            let request = request.map(|body| Incoming::new(body, unread.clone()));
+            let unread = Unread::of(&request);
+            let request = request.map(|body| Incoming::of_http2(body, unread.clone()));
             async move {
-                let mut answer = context.server.answer(&context.handler, connection, request).await;
-                if let Some(turn) = turn {
-                    turn.answered(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
-                }
-                if let Some(exchange) = exchange {
-                    answer.body_mut().ends(exchange);
-                }
+                let mut answer = context.answer(connection, request).await;
                 if let Some(unread) = unread {
                     answer = unread.end(answer, &context.server.tasks).await;
                 }
@@ -431,20 +368,6 @@ async fn in_time<T>(
         }
     }
     None
-}
-
-/// Some bytes; none at the end, or where nothing can be read any more.
-async fn read_some(io: &mut (impl AsyncRead + Unpin)) -> Bytes {
-    poll_fn(|context| {
-        // On the stack: whoever waits here holds no buffer.
-        let mut bytes = [0; 4 << 10];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        let read = ready!(Pin::new(&mut *io).poll_read(context, &mut buffer));
-        Poll::Ready(
-            read.map_or_else(|_| Bytes::new(), |()| Bytes::copy_from_slice(buffer.filled())),
-        )
-    })
-    .await
 }
 
 /// Runs HTTP/2's requests as tasks of the server's set.

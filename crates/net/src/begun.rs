@@ -23,6 +23,11 @@ impl<T> Begun<T> {
     pub(crate) const fn new(io: T) -> Self {
         Self { came: Bytes::new(), io }
     }
+
+    /// These bytes of it are read again.
+    pub(crate) const fn again(came: Bytes, io: T) -> Self {
+        Self { came, io }
+    }
 }
 
 impl<T: AsyncRead + Unpin> Begun<T> {

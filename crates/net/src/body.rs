@@ -11,17 +11,11 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use strait_types::{Classified, ErrorKind};
 
-use crate::rest::Exchange;
-
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response's body: bytes that are there, or a stream.
-pub struct Body {
-    kind: Kind,
-    /// Over when this is dropped.
-    exchange: Option<Exchange>,
-}
+pub struct Body(Kind);
 
 enum Kind {
     Whole(Bytes),
@@ -32,7 +26,7 @@ impl Body {
     /// No bytes.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { kind: Kind::Whole(Bytes::new()), exchange: None }
+        Self(Kind::Whole(Bytes::new()))
     }
 
     /// A body that is produced while it is sent.
@@ -40,19 +34,13 @@ impl Body {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let kind = Kind::Stream(body.map_err(Into::into).boxed_unsync());
-        Self { kind, exchange: None }
-    }
-
-    /// The end of this body is the end of an exchange.
-    pub(crate) fn ends(&mut self, exchange: Exchange) {
-        self.exchange = Some(exchange);
+        Self(Kind::Stream(body.map_err(Into::into).boxed_unsync()))
     }
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
-        Self { kind: Kind::Whole(bytes.into()), exchange: None }
+        Self(Kind::Whole(bytes.into()))
     }
 }
 
@@ -64,7 +52,7 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        match &mut self.0 {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -75,14 +63,14 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        match &self.0 {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(body) => body.size_hint(),
         }

@@ -73,7 +73,7 @@ impl Inside {
             return;
         }
         if let Err(error) = self.context.clone().speak(stream, peer).await {
-            let error = strait_types::Report(&error);
+            let error = strait_types::Report(&*error);
             tracing::debug!(%peer, err = %error, "a connection inside another ended");
         }
         drop(place);

@@ -14,23 +14,23 @@ mod checks;
 mod client;
 mod connection;
 mod egress;
-mod framing;
 mod health;
+pub mod http1;
+mod incoming;
 mod inside;
 mod metrics;
 mod peers;
 mod pool;
 mod resolve;
-mod rest;
 mod server;
 mod span;
-mod strict;
 #[cfg(test)]
 mod testing;
 pub mod traced;
 mod traces;
 mod unix;
 mod unread;
+mod upgrade;
 
 pub use accept::tune_shared;
 pub use address::{InvalidNetwork, Network};
@@ -39,9 +39,8 @@ pub use checks::{Check, Checks};
 pub use client::{CallError, CallLimits, Client, call_over};
 pub use connection::Connection;
 pub use egress::{Denied, EgressPolicy, Range};
-#[cfg(fuzzing)]
-pub use framing::fuzz_framing;
 pub use health::{NotLoopback, Probe, serve_health};
+pub use incoming::Incoming;
 pub use inside::{Inside, InsidePlace};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;
@@ -51,4 +50,4 @@ pub use server::{Clear, Handler, Io, Limits, Protocol, Server, Speaker, handler}
 pub use span::{take_body, take_chunk};
 pub use traces::{TraceExporter, TraceTarget};
 pub use unix::listen_unix;
-pub use unread::Incoming;
+pub use upgrade::{OnUpgrade, Upgraded};

@@ -17,8 +17,11 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::accept::accept;
 use crate::body::Body;
 use crate::connection::Connection;
+use crate::incoming::Incoming;
 use crate::metrics::ServerMetrics;
-use crate::unread::Incoming;
+
+/// The type of what the server itself says.
+pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Answers requests. Made by [`handler`].
 pub type Handler = Arc<
@@ -80,8 +83,8 @@ pub struct Limits {
     /// Connections of one client at once ([`client_of`](crate::client_of)); one more is closed
     /// at once. None by default: only all of them are counted.
     pub per_client: Option<u32>,
-    /// HTTP/1.1: bytes that are read before a handler takes them, and that are taken of an answer
-    /// before the client takes them; no less than a head may have (64 KiB).
+    /// HTTP/1.1: bytes that are taken of an answer before the client takes them, but for what comes
+    /// with them at once.
     pub buffer: u32,
     /// HTTP/1.1: how long a client may take nothing of its answers before it is closed. No limit
     /// by default, since an answer may be a stream that its reader has put aside.
@@ -172,11 +175,10 @@ impl Server {
     }
 }
 
-fn internal_error() -> Response<Body> {
+pub(crate) fn internal_error() -> Response<Body> {
     let mut response = Response::new(Body::from("internal error; see the server's log\n"));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
     response
 }
 

@@ -1,4 +1,4 @@
-//! Bodies of requests, and what of them nobody read.
+//! What nobody read of the body of a request.
 //!
 //! Over HTTP/2 a client may lose an answer that comes before its request is over. curl 7.88 ends
 //! its request as soon as it sees a refusal, short of the length that it announced, and h2 resets
@@ -7,7 +7,6 @@
 //! leaves as one, and the rest of the request is read and thrown away behind it.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,19 +21,12 @@ use parking_lot::Mutex;
 use strait_runtime::TaskSet;
 
 use crate::body::{Body, BoxError};
-use crate::strict::{LINGER_BYTES, LINGER_TIME};
+use crate::http1::serve::{LINGER_BYTES, LINGER_TIME};
 
 /// What the head of a refusal waits for: that its body is over, has that many bytes, or takes
 /// longer.
 const GATHER_BYTES: usize = 16 << 10;
 const GATHER_TIME: Duration = Duration::from_millis(250);
-
-/// The body of a request.
-pub struct Incoming {
-    body: Option<hyper::body::Incoming>,
-    /// Who gets what is left of it.
-    unread: Option<Unread>,
-}
 
 /// What is left of the body of a request, once nobody reads it. Clones are the same.
 #[derive(Clone, Default)]
@@ -44,6 +36,11 @@ impl Unread {
     /// Watches the body of a request of HTTP/2; none where it has none.
     pub(crate) fn of(request: &Request<hyper::body::Incoming>) -> Option<Self> {
         (!request.body().is_end_stream()).then(Self::default)
+    }
+
+    /// Keeps what nobody reads.
+    pub(crate) fn keep(&self, left: hyper::body::Incoming) {
+        *self.0.lock() = Some(left);
     }
 
     /// An answer that reaches whoever sends it before the request is over, if it is a refusal.
@@ -73,48 +70,6 @@ impl Unread {
             }
         };
         tasks.spawn_daemon("unread body", tokio::time::timeout(LINGER_TIME, drained));
-    }
-}
-
-impl Incoming {
-    pub(crate) const fn new(body: hyper::body::Incoming, unread: Option<Unread>) -> Self {
-        Self { body: Some(body), unread }
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        let left = self.body.take().filter(|body| !body.is_end_stream());
-        if let (Some(unread), Some(left)) = (&self.unread, left) {
-            *unread.0.lock() = Some(left);
-        }
-    }
-}
-
-impl HttpBody for Incoming {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // Taken when this is dropped, and not before.
-        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Incoming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Incoming").field(&self.size_hint()).finish()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules for HTTP heads that cross, as functions of what came.
 //!
 //! ```text
-//! client ─► wire ─► Target ─► fields::remove_connection ─► credentials::present ─►
+//! client ─► net ─► Target ─► fields::remove_connection ─► credentials::present ─►
 //!           fields::remove_identity ─► stream (who asks, from where: beside the fields)
 //! stream ─► the same removals once more ─► Rules ─► fields::Added ─► ServiceUrl::uri ─► service
 //! service ─► fields::remove_connection ─► fields::remove_claims ─► answer::Public ─► client
@@ -28,7 +28,6 @@ pub mod trailers;
 pub mod upgrade;
 pub mod url;
 pub mod way;
-pub mod wire;
 
 use http::StatusCode;
 use strait_types::{Classified, ErrorKind};

@@ -22,7 +22,6 @@ mod flow;
 mod framing;
 mod heartbeat;
 mod identity;
-mod intake;
 mod live;
 mod metrics;
 mod outgoing;

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Frame;
-use hyper::upgrade::OnUpgrade;
-use strait_net::Body;
+use strait_net::{Body, OnUpgrade};
 use strait_runtime::TaskSet;
 use strait_tunnel::{Code, Fields};
 

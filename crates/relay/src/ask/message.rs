@@ -3,9 +3,8 @@
 use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
-use strait_net::Incoming;
 use strait_net::traced::traceparent;
+use strait_net::{Incoming, OnUpgrade};
 use strait_runtime::Entropy;
 use strait_tunnel::{Field, HeadError, OpenHead, RequestParts, Tlvs};
 
@@ -60,7 +59,7 @@ impl Came {
         let extended = take_extended(&mut request);
         check_method(request.method())?;
         check_size(request.headers())?;
-        let on_upgrade = hyper::upgrade::on(&mut request);
+        let on_upgrade = OnUpgrade::of(&mut request);
         let (parts, body) = request.into_parts();
         let mut fields = parts.headers;
         let length = match framing::of_request(parts.version, &fields)? {

@@ -6,8 +6,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use strait_net::OnUpgrade;
 use strait_tunnel::{Code, End};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -26,7 +25,7 @@ pub(super) async fn tunnel(
     live: impl Meter,
 ) {
     let Ok(upgraded) = on_upgrade.await else { return };
-    let _ = pump(TokioIo::new(upgraded), receiver, sender, &live).await;
+    let _ = pump(upgraded, receiver, sender, &live).await;
 }
 
 /// Who broke a connection off.

@@ -1,7 +1,7 @@
 //! How long a body is, and whom a request is for, in heads that a parser took apart.
 //!
-//! A parser may have settled what [`wire`](super::wire) refuses: hyper prefers
-//! `Transfer-Encoding` and hides the length beside it. What it leaves is refused here.
+//! Heads of HTTP/1.1 come here through [`strait_net::http1`], which takes none that can be read in
+//! two ways. Over HTTP/2 such fields frame nothing, but they have to be true.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;

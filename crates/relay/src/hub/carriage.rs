@@ -6,9 +6,7 @@ use std::io;
 
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use strait_net::{Body, Incoming};
+use strait_net::{Body, Incoming, OnUpgrade, Upgraded};
 
 use crate::http::fields::remove_connection;
 use crate::http::upgrade::{Protocol, asked};
@@ -17,7 +15,7 @@ use crate::websocket::{Answer, Pipe, Role, Subprotocol, judge, offers};
 
 /// Answers a request for a tunnel. What comes after a 101 is for [`bytes`].
 pub fn take(mut request: Request<Incoming>) -> (Response<Body>, Option<OnUpgrade>) {
-    let on_upgrade = hyper::upgrade::on(&mut request);
+    let on_upgrade = OnUpgrade::of(&mut request);
     match judged(request) {
         Err(bad) => (refusal(StatusCode::BAD_REQUEST, &bad.to_string()), None),
         Ok(None) => {
@@ -58,7 +56,7 @@ fn refusal(status: StatusCode, text: &str) -> Response<Body> {
 ///
 /// # Errors
 /// The connection ended.
-pub async fn bytes(on_upgrade: OnUpgrade) -> io::Result<Pipe<TokioIo<Upgraded>>> {
-    let upgraded = on_upgrade.await.map_err(io::Error::other)?;
-    Ok(Pipe::new(TokioIo::new(upgraded), Role::Server).await)
+pub async fn bytes(on_upgrade: OnUpgrade) -> io::Result<Pipe<Upgraded>> {
+    let upgraded = on_upgrade.await?;
+    Ok(Pipe::new(upgraded, Role::Server).await)
 }

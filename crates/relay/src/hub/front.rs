@@ -20,12 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
 use strait_net::traced::{FAILS_SERVER, conclude, name_parent};
-use strait_net::{Body, Connection, Incoming};
+use strait_net::{Body, Connection, Incoming, OnUpgrade};
 use strait_runtime::{Context, Span};
 use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End};

@@ -1,22 +1,18 @@
 //! One answer of a service, read strictly from the bytes of its connection. Pure.
 //!
-//! Heads and trailers are judged by [`wire`], bodies followed by what their heads say. What comes
-//! of a body is passed on as it comes; a head, a line before a chunk, or trailers once they are
-//! whole.
+//! What comes of a body is passed on as it comes; a head, a line before a chunk, or trailers once
+//! they are whole.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use strait_net::{take_body, take_chunk};
-
-use crate::http::BadHead;
-use crate::http::wire::{self, AnswerHead, AnswerLength};
+use strait_net::http1::{
+    AnswerHead, Cut, Length, Lines, Malformed, Part, Payload, read_answer, take,
+};
 
 /// Longest head and its lines, bytes.
 const HEAD_MAX: usize = 64 << 10;
 /// Most informational heads before an answer; the tunnel carries no more.
 const INFORMATIONAL_MAX: u8 = 8;
-/// Longest trailers, bytes.
-const TRAILERS_MAX: usize = 16 << 10;
 /// How every head begins.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
@@ -48,184 +44,83 @@ pub(super) enum Piece {
 pub(super) struct Reading {
     to: To,
     at: At,
-    /// Bytes of the line, or the lines, that come now in which no end is.
-    searched: usize,
-    /// Where the last of them begins.
-    line: usize,
     informational: u8,
     keeps: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum At {
-    Head,
-    Body(u64),
-    /// The line before a chunk.
-    Size,
-    /// A chunk and its line end.
-    Chunk(u64),
-    Trailers,
-    /// Whatever comes until the connection ends.
-    Rest,
-    /// Nothing.
-    Over,
+    Head(Lines),
+    Body(Payload),
 }
 
-/// It broke off.
-#[derive(Debug)]
-pub(super) struct Cut;
-
 impl Reading {
-    pub(super) const fn new(to: To) -> Self {
-        Self { to, at: At::Head, searched: 0, line: 0, informational: 0, keeps: false }
+    pub(super) fn new(to: To) -> Self {
+        Self { to, at: At::Head(Lines::default()), informational: 0, keeps: false }
     }
 
     /// Whether it is over, and the connection may be used again.
     pub(super) fn keeps(&self) -> bool {
-        self.keeps && self.at == At::Over
+        self.keeps && self.is_over()
     }
 
     /// Whether nothing follows its head.
     pub(super) fn is_over(&self) -> bool {
-        self.at == At::Over
+        matches!(&self.at, At::Body(body) if body.is_over())
     }
 
     /// Takes what comes next from the beginning of `bytes`; none where that is not there yet.
     ///
     /// # Errors
     /// There is more than one way to read it. Nothing behind counts.
-    pub(super) fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Piece>, BadHead> {
-        loop {
-            let done = match &mut self.at {
-                At::Over => return Ok(Some(Piece::End)),
-                _ if bytes.is_empty() => return Ok(None),
-                At::Head => return self.head(bytes),
-                At::Rest => return Ok(Some(Piece::Data(take(bytes, bytes.len())))),
-                At::Body(left) => {
-                    let count = take_body(left, bytes);
-                    if *left == 0 {
-                        self.at = At::Over;
-                    }
-                    return Ok(Some(Piece::Data(take(bytes, count))));
+    pub(super) fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Piece>, Malformed> {
+        match &mut self.at {
+            At::Head(_) if bytes.is_empty() => Ok(None),
+            At::Head(lines) => {
+                let least = bytes.len().min(BEGINNING.len());
+                if bytes[..least] != BEGINNING[..least] {
+                    return Err(Malformed::Framing("the version"));
                 }
-                At::Chunk(left @ 3..) => {
-                    let mut data = *left - 2;
-                    let count = take_body(&mut data, bytes);
-                    *left = data + 2;
-                    return Ok(Some(Piece::Data(take(bytes, count))));
-                }
-                At::Chunk(left) => {
-                    let end = take_chunk(left, bytes).ok_or(BadHead::Framing("a chunk's end"))?;
-                    bytes.advance(end);
-                    if *left == 0 {
-                        self.at = At::Size;
-                    }
-                    true
-                }
-                At::Size => self.size(bytes)?,
-                At::Trailers => match self.lines(bytes, TRAILERS_MAX)? {
-                    None => false,
-                    Some(end) => {
-                        self.at = At::Over;
-                        let fields = wire::read_trailers(&take(bytes, end))?;
-                        if !fields.is_empty() {
-                            return Ok(Some(Piece::Trailers(fields)));
-                        }
-                        true
-                    }
-                },
-            };
-            if !done {
-                return Ok(None);
+                let Some(end) = lines.block(bytes, HEAD_MAX)? else { return Ok(None) };
+                let head = read_answer(&take(bytes, end))?;
+                self.head(head).map(Some)
             }
+            At::Body(body) => Ok(body.next(bytes)?.map(|part| match part {
+                Part::Data(data) => Piece::Data(data),
+                Part::Trailers(fields) => Piece::Trailers(fields),
+                Part::End => Piece::End,
+            })),
         }
     }
 
     /// The connection ended; what it said before was taken.
     pub(super) fn end(&mut self) -> Result<(), Cut> {
-        if self.at != At::Rest {
-            return Err(Cut);
+        match &mut self.at {
+            At::Head(_) => Err(Cut),
+            At::Body(body) => body.end(),
         }
-        self.at = At::Over;
-        Ok(())
     }
 
-    fn head(&mut self, bytes: &mut BytesMut) -> Result<Option<Piece>, BadHead> {
-        let least = bytes.len().min(BEGINNING.len());
-        if bytes[..least] != BEGINNING[..least] {
-            return Err(BadHead::Framing("the version"));
-        }
-        let Some(end) = self.lines(bytes, HEAD_MAX)? else { return Ok(None) };
-        let head = wire::read_answer(&take(bytes, end))?;
+    fn head(&mut self, head: AnswerHead) -> Result<Piece, Malformed> {
         let to = self.to;
-        self.at = match head.status {
-            StatusCode::SWITCHING_PROTOCOLS if to == To::Upgrade => At::Rest,
+        let length = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS if to == To::Upgrade => Length::Close,
             status if status.is_informational() => {
                 self.informational += 1;
                 let switches = status == StatusCode::SWITCHING_PROTOCOLS;
                 if switches || self.informational > INFORMATIONAL_MAX {
-                    return Err(BadHead::Framing("heads before the answer's"));
+                    return Err(Malformed::Framing("heads before the answer's"));
                 }
-                return Ok(Some(Piece::Informed(head)));
+                return Ok(Piece::Informed(head));
             }
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => At::Over,
-            _ if to == To::Head => At::Over,
-            _ => match head.length {
-                AnswerLength::Known(0) => At::Over,
-                AnswerLength::Known(length) => At::Body(length),
-                AnswerLength::Chunked => At::Size,
-                AnswerLength::Close => At::Rest,
-            },
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Length::Known(0),
+            _ if to == To::Head => Length::Known(0),
+            _ => head.length,
         };
-        self.keeps = head.keeps && to != To::Upgrade && self.at != At::Rest;
-        Ok(Some(Piece::Head(head)))
+        self.keeps = head.keeps && to != To::Upgrade && length != Length::Close;
+        self.at = At::Body(Payload::of_answer(length));
+        Ok(Piece::Head(head))
     }
-
-    /// Takes the line before a chunk; whether it was whole.
-    fn size(&mut self, bytes: &mut BytesMut) -> Result<bool, BadHead> {
-        let Some(end) = self.newline(bytes, wire::CHUNK_EXTENSION_MAX + 20)? else {
-            return Ok(false);
-        };
-        let size = wire::read_chunk_size(&bytes[..end - 2])?;
-        bytes.advance(end);
-        (self.searched, self.line) = (0, 0);
-        self.at = if size == 0 { At::Trailers } else { At::Chunk(size + 2) };
-        Ok(true)
-    }
-
-    /// Where lines that an empty one ends are whole, behind that.
-    fn lines(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, BadHead> {
-        while let Some(end) = self.newline(bytes, most)? {
-            let is_last = end - self.line == 2;
-            self.line = end;
-            if is_last {
-                (self.searched, self.line) = (0, 0);
-                return Ok(Some(end));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The end of the next line, if it is there.
-    fn newline(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, BadHead> {
-        let wrong = BadHead::Framing("line ends");
-        let found = bytes[self.searched..].iter().position(|byte| *byte == b'\n');
-        let end = found.map(|at| self.searched + at + 1);
-        self.searched = end.unwrap_or(bytes.len());
-        if self.searched > most {
-            return Err(BadHead::HeadSize("64 KiB"));
-        }
-        match end {
-            Some(end) if !bytes[self.line..end].ends_with(b"\r\n") => Err(wrong),
-            end => Ok(end),
-        }
-    }
-}
-
-/// The first `count` of these bytes. All of them leave nothing behind that was allocated.
-fn take(bytes: &mut BytesMut, count: usize) -> Bytes {
-    let taken = if count == bytes.len() { std::mem::take(bytes) } else { bytes.split_to(count) };
-    taken.freeze()
 }
 
 /// For fuzzing: bytes are taken or refused whatever pieces they come in.

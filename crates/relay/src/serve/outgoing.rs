@@ -1,49 +1,32 @@
 //! A request on its way to a service of HTTP/1.1.
 //!
 //! What it says is framed by what was told of its length: so many bytes, or chunks. A body that
-//! breaks off is never ended. Of a body no more than [`QUEUED_MAX`] and [`PIECES_MAX`] is taken
+//! breaks off is never ended. Of a body no more than [`QUEUED_MAX`] and a few pieces is taken
 //! before some of that has left.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame};
+use strait_net::http1::{Length, Sending, put};
 use tokio::io::AsyncWrite;
 
 use super::request::Asked;
 
 /// Bytes of a body that are taken and have not left, but for what comes with them at once.
 const QUEUED_MAX: usize = 64 << 10;
-/// Pieces that wait, and are written at once.
-const PIECES_MAX: usize = 16;
-/// A smaller part of a body is copied to its framing.
-const COPIED_MAX: usize = 1 << 10;
-
-const LINE_END: &[u8] = b"\r\n";
 
 /// One request, as far as it has not left.
 pub(super) struct Outgoing<B> {
-    queue: VecDeque<Bytes>,
-    queued: usize,
+    sending: Sending,
     body: B,
-    length: Length,
+    /// Of its trailers, those that its head names.
+    named: Vec<HeaderName>,
     state: State,
-    /// Something was written since the last flush.
-    unflushed: bool,
-}
-
-/// How the end of its body is told.
-#[derive(Debug)]
-enum Length {
-    /// By its head: so many bytes follow still.
-    Left(u64),
-    /// By its last chunk, with those of its trailers that its head names.
-    Chunked(Vec<HeaderName>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +46,10 @@ enum State {
 impl<B: Default> Default for Outgoing<B> {
     fn default() -> Self {
         Self {
-            queue: VecDeque::new(),
-            queued: 0,
+            sending: Sending::default(),
             body: B::default(),
-            length: Length::Left(0),
+            named: Vec::new(),
             state: State::Whole,
-            unflushed: false,
         }
     }
 }
@@ -76,23 +57,22 @@ impl<B: Default> Default for Outgoing<B> {
 impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
     /// Begins a request; `has_body`: `body` is one, if only an empty one.
     pub(super) fn begin(&mut self, asked: &Asked, body: B, has_body: bool) {
-        self.length = match asked.length {
-            _ if !has_body => Length::Left(0),
-            Some(length) => Length::Left(length),
-            None => Length::Chunked(announced(&asked.fields)),
+        let length = match asked.length {
+            _ if !has_body => Length::Known(0),
+            Some(length) => Length::Known(length),
+            None => Length::Chunked,
         };
-        let over = matches!(self.length, Length::Left(0));
-        self.state = if over { State::Whole } else { State::Running };
+        let chunked = length == Length::Chunked;
+        self.named = if chunked { announced(&asked.fields) } else { Vec::new() };
         self.body = body;
-        self.queue.clear();
-        self.queued = 0;
-        let head = head(asked, matches!(self.length, Length::Chunked(_)));
-        self.push(head.into());
+        self.sending.clear();
+        self.sending.begin(head(asked, chunked).into(), length);
+        self.state = if self.sending.is_whole() { State::Whole } else { State::Running };
     }
 
     /// Whether all of it has left.
     pub(super) fn has_left(&self) -> bool {
-        self.state == State::Whole && self.queue.is_empty() && !self.unflushed
+        self.state == State::Whole && self.sending.has_left()
     }
 
     /// Whether it broke off.
@@ -109,7 +89,7 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
     pub(super) fn poll(&mut self, io: &mut (impl AsyncWrite + Unpin), context: &mut Context<'_>) {
         loop {
             self.gather(context);
-            match self.write(io, context) {
+            match self.sending.poll_write(io, context) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => return,
                 Poll::Ready(Err(error)) => {
@@ -117,24 +97,16 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
                     // sees an end. Where one came before, the pipe is what is broken.
                     let ended = error.kind() == io::ErrorKind::BrokenPipe;
                     self.state = if ended { State::Unwanted } else { State::Reset };
-                    self.clear();
+                    self.sending.clear();
                     return;
                 }
             }
         }
     }
 
-    fn clear(&mut self) {
-        self.queue.clear();
-        (self.queued, self.unflushed) = (0, false);
-    }
-
     /// Takes what is there of the body.
     fn gather(&mut self, context: &mut Context<'_>) {
-        while self.state == State::Running
-            && self.queued < QUEUED_MAX
-            && self.queue.len() < PIECES_MAX
-        {
+        while self.state == State::Running && !self.sending.is_full(QUEUED_MAX) {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Pending => return,
                 Poll::Ready(Some(Ok(frame))) => self.frame(frame),
@@ -156,92 +128,18 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
     }
 
     fn data(&mut self, data: Bytes) {
-        match &mut self.length {
-            // A chunk of nothing would end it.
-            _ if data.is_empty() => {}
-            Length::Left(left) => match left.checked_sub(data.len() as u64) {
-                Some(rest) => {
-                    *left = rest;
-                    if rest == 0 {
-                        self.state = State::Whole;
-                    }
-                    self.push(data);
-                }
-                None => self.state = State::BrokenOff,
-            },
-            Length::Chunked(_) if data.len() < COPIED_MAX => {
-                let size = format!("{:x}\r\n", data.len());
-                self.push([size.as_bytes(), &data, LINE_END].concat().into());
-            }
-            Length::Chunked(_) => {
-                self.push(format!("{:x}\r\n", data.len()).into());
-                self.push(data);
-                self.push(Bytes::from_static(LINE_END));
-            }
-        }
-    }
-
-    fn end(&mut self, trailers: &HeaderMap) {
-        self.state = match &self.length {
-            Length::Left(0) => State::Whole,
-            Length::Left(_) => State::BrokenOff,
-            Length::Chunked(named) => {
-                let mut last = b"0\r\n".to_vec();
-                let named = trailers.iter().filter(|(name, _)| named.contains(name));
-                named.for_each(|(name, value)| put(&mut last, name.as_str(), value.as_bytes()));
-                last.extend_from_slice(LINE_END);
-                self.push(last.into());
-                State::Whole
-            }
+        let taken = self.sending.data(data);
+        self.state = match taken {
+            Err(_) => State::BrokenOff,
+            Ok(()) if self.sending.is_whole() => State::Whole,
+            Ok(()) => State::Running,
         };
     }
 
-    fn push(&mut self, piece: Bytes) {
-        self.queued += piece.len();
-        self.queue.push_back(piece);
-    }
-
-    /// Writes what waits; whether all of that has left the queue, and some of it now.
-    fn write(
-        &mut self,
-        io: &mut (impl AsyncWrite + Unpin),
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<bool>> {
-        let waited = !self.queue.is_empty();
-        while let Some(first) = self.queue.front() {
-            let count = if self.queue.len() == 1 {
-                ready!(Pin::new(&mut *io).poll_write(context, first))?
-            } else {
-                let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-                slices.iter_mut().zip(&self.queue).for_each(|(slice, piece)| {
-                    *slice = IoSlice::new(piece);
-                });
-                let count = self.queue.len().min(PIECES_MAX);
-                ready!(Pin::new(&mut *io).poll_write_vectored(context, &slices[..count]))?
-            };
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.unflushed = true;
-            self.left(count);
-        }
-        if self.unflushed {
-            ready!(Pin::new(io).poll_flush(context))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(waited))
-    }
-
-    /// So many bytes of the queue have left it.
-    fn left(&mut self, mut count: usize) {
-        self.queued -= count;
-        while let Some(first) = self.queue.front_mut() {
-            if count < first.len() {
-                return first.advance(count);
-            }
-            count -= first.len();
-            self.queue.pop_front();
-        }
+    fn end(&mut self, trailers: &HeaderMap) {
+        let named = trailers.iter().filter(|(name, _)| self.named.contains(name));
+        let ended = self.sending.end(named);
+        self.state = if ended.is_ok() { State::Whole } else { State::BrokenOff };
     }
 }
 
@@ -266,20 +164,14 @@ fn head(asked: &Asked, chunked: bool) -> Vec<u8> {
     };
     let length = |(name, value): (&HeaderName, &[u8])| name.as_str().len() + value.len() + 4;
     let first = method.len() + 1 + path.len() + version.len();
-    let length = first + fields().map(length).sum::<usize>() + LINE_END.len();
+    let length = first + fields().map(length).sum::<usize>() + 2;
     let mut head = Vec::with_capacity(length);
     for part in [method, " ", path, version] {
         head.extend_from_slice(part.as_bytes());
     }
     fields().for_each(|(name, value)| put(&mut head, name.as_str(), value));
-    head.extend_from_slice(LINE_END);
+    head.extend_from_slice(b"\r\n");
     head
-}
-
-fn put(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, LINE_END] {
-        to.extend_from_slice(part);
-    }
 }
 
 /// The trailers that a head announces (RFC 9110 §6.6.2).
@@ -291,10 +183,13 @@ fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use futures_util::FutureExt as _;
     use futures_util::future::poll_fn;
     use http::{HeaderValue, Method, Uri};
     use proptest::prelude::*;
+    use strait_net::http1::PIECES_MAX;
     use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
@@ -362,7 +257,6 @@ mod tests {
         let mut came = Vec::new();
         loop {
             step(&mut outgoing, &mut io);
-            assert!(outgoing.queue.len() < PIECES_MAX + 3);
             match service.read_buf(&mut came).now_or_never() {
                 Some(read) => assert!(read.unwrap() > 0),
                 None => break,

@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use super::dial::Io;
 use super::flow::Flow;
 use super::identity::Identity;
-use super::intake::Intake;
 use super::live::{Live, Way};
 use super::seen::{RULES, Seen};
 use super::trust::Offered;
@@ -22,6 +21,7 @@ use super::until;
 use crate::link::{FAREWELL, Part, Receiver, Sender, Stream};
 use crate::message::Failure;
 use crate::services::ServiceLimits;
+use strait_net::http1::Intake;
 
 /// The least that a connection may be silent for.
 pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);

@@ -15,11 +15,11 @@ use http::Method;
 use super::dial::Io;
 use super::flow::Incoming;
 use super::framing::{Piece, Reading, To};
-use super::intake::Intake;
 use super::metrics::Connected;
 use super::outgoing::Outgoing;
 use super::pool::{Lost, Said};
 use super::request::Asked;
+use strait_net::http1::Intake;
 
 /// The connection.
 pub(super) struct Single {

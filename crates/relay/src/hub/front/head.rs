@@ -1,9 +1,8 @@
 //! A client's head: what of it crosses, and what is decided by.
 
 use http::{HeaderMap, Request};
-use hyper::upgrade::OnUpgrade;
-use strait_net::Incoming;
 use strait_net::traced::traceparent;
+use strait_net::{Incoming, OnUpgrade};
 use strait_runtime::Entropy;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 

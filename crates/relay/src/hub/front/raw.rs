@@ -1,9 +1,7 @@
 //! Raw services: bytes both ways inside a WebSocket, to a service that is connected to.
 
 use http::{HeaderValue, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use strait_net::Body;
+use strait_net::{Body, OnUpgrade};
 
 use super::Crossing;
 use super::live::Entry;
@@ -54,7 +52,7 @@ async fn carry(
     live: Entry,
 ) {
     let Ok(upgraded) = on_upgrade.await else { return };
-    let pipe = Pipe::new(TokioIo::new(upgraded), Role::Server).await;
+    let pipe = Pipe::new(upgraded, Role::Server).await;
     let (pipe, ended) = pump(pipe, receiver, sender, &live).await;
     let (close, reason) = match &ended {
         Ok(()) | Err(Broken::Client) => (DONE, String::new()),

@@ -19,14 +19,18 @@ const MUCH_LEAST: usize = MUCH / 2;
 
 /// The bytes of a connection that came.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
-    pub(super) bytes: BytesMut,
+pub struct Intake {
+    /// Those that were not taken yet.
+    pub bytes: BytesMut,
     much: bool,
 }
 
 impl Intake {
     /// Reads more, behind what is there; how much, none at the end of the connection.
-    pub(super) fn poll_read(
+    ///
+    /// # Errors
+    /// The connection broke off.
+    pub fn poll_read(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
         context: &mut Context<'_>,
@@ -43,7 +47,8 @@ impl Intake {
     }
 
     /// All that came.
-    pub(super) fn take(&mut self) -> Bytes {
+    #[must_use]
+    pub fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes).freeze()
     }
 

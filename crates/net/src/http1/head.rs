@@ -1,22 +1,54 @@
-//! HTTP/1.1 answers as bytes, before anything settles what is ambiguous.
+//! HTTP/1.1 heads as bytes, before anything settles what is ambiguous.
 //!
-//! Two programs that read one head differently disagree about where the next answer begins.
-//! So a head passes only if there is one way to read it (RFC 9112 §2.2, §5, §6, §7.1.1);
-//! everything that a lenient parser would repair is refused. Requests are read as strictly by
-//! every listener, before they come here.
+//! Two programs that read one head differently disagree about where the next message begins.
+//! So a head passes only if there is one way to read it (RFC 9112 §2.2, §3.2, §5, §6, §7.1.1);
+//! everything that a lenient parser would repair is refused. Of a request more is: what our own
+//! clients do not need, and what has been read differently somewhere, is refused as well.
 //!
 //! Limits: [`FIELDS_MAX`] fields; how long a head may be is its reader's to say.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use super::BadHead;
-use super::fields::FIELDS_MAX;
-use super::framing::decimal;
+use super::Malformed;
 
-/// Most bytes behind the size of a chunk.
+/// Most fields of a head.
+pub const FIELDS_MAX: usize = 256;
+/// Most bytes behind the size of a chunk of an answer.
 pub const CHUNK_EXTENSION_MAX: usize = 256;
+/// Digits of a length: more than any body is long, less than overflows.
+const LENGTH_DIGITS_MAX: usize = 18;
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// So many bytes.
+    Known(u64),
+    /// By its last chunk.
+    Chunked,
+    /// By the end of the connection: answers alone.
+    Close,
+}
+
+/// The head of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestHead {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub(crate) version: Version,
+    /// All of them, in their order.
+    pub(crate) fields: HeaderMap,
+    /// Known or chunked.
+    pub(crate) length: Length,
+    /// Whether another request may follow on the connection.
+    pub(crate) keeps: bool,
+    /// Whether 100 is waited for before the body is sent (RFC 9110 §10.1.1).
+    pub(crate) expects: bool,
+    /// Whether it asks for another protocol (RFC 9110 §7.8).
+    pub(crate) upgrades: bool,
+}
 
 /// The head of an answer, an informational one or the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +60,52 @@ pub struct AnswerHead {
     /// All of them, in their order.
     pub fields: HeaderMap,
     /// What the fields say of a body, if there is one.
-    pub length: AnswerLength,
+    pub length: Length,
     /// Whether another request may follow on the connection.
     pub keeps: bool,
 }
 
-/// How the end of a body is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerLength {
-    /// So many bytes.
-    Known(u64),
-    /// By its last chunk.
-    Chunked,
-    /// By the end of the connection.
-    Close,
+/// Reads the head of a request: all bytes up to and with the empty line. The values of its fields
+/// are slices of them.
+///
+/// # Errors
+/// There is more than one way to read it, or it has too many fields.
+pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
+    let (first, rest) = split_line(head)?;
+    let wrong = Malformed::Framing("the request line");
+    let mut words = first.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(wrong);
+    };
+    let version = read_version(version)?;
+    let method = Method::from_bytes(method).map_err(|_| wrong)?;
+    if method == Method::CONNECT {
+        // It would make a tunnel of the connection, which nothing here is for.
+        return Err(Malformed::Framing("the method CONNECT"));
+    }
+    if target.contains(&b'#') {
+        // Some drop a fragment, others take it for a part of the path (RFC 9112 §3.2).
+        return Err(Malformed::Framing("a fragment"));
+    }
+    let target = Uri::from_maybe_shared(head.slice_ref(target));
+    let uri = target.map_err(|_| Malformed::Framing("the request target"))?;
+    let lines = read_fields(head, rest)?;
+    let length = lines.length(version)?;
+    if lines.lengths > 1 {
+        return Err(Malformed::Framing("more than one Content-Length"));
+    }
+    Ok(RequestHead {
+        method,
+        uri,
+        version,
+        keeps: lines.keeps(version),
+        length: length.unwrap_or(Length::Known(0)),
+        expects: lines.expects && version == Version::HTTP_11,
+        upgrades: lines.upgrades,
+        fields: lines.fields,
+    })
 }
 
 /// Reads the head of an answer: all bytes up to and with the empty line. The values of its fields
@@ -49,15 +113,11 @@ pub enum AnswerLength {
 ///
 /// # Errors
 /// There is more than one way to read it, or it has too many fields.
-pub fn read_answer(head: &Bytes) -> Result<AnswerHead, BadHead> {
+pub fn read_answer(head: &Bytes) -> Result<AnswerHead, Malformed> {
     let (first, rest) = split_line(head)?;
-    let wrong = BadHead::Framing("the status line");
+    let wrong = Malformed::Framing("the status line");
     let (version, status) = first.split_at_checked(8).ok_or(wrong)?;
-    let version = match version {
-        b"HTTP/1.1" => Version::HTTP_11,
-        b"HTTP/1.0" => Version::HTTP_10,
-        _ => return Err(BadHead::Framing("the version")),
-    };
+    let version = read_version(version)?;
     let (status, reason) = status.split_at_checked(4).ok_or(wrong)?;
     let status = status.strip_prefix(b" ").ok_or(wrong)?;
     let status = StatusCode::from_bytes(status).map_err(|_| wrong)?;
@@ -65,40 +125,38 @@ pub fn read_answer(head: &Bytes) -> Result<AnswerHead, BadHead> {
     if status.as_u16() > 599 || !is_plain {
         return Err(wrong);
     }
-    let Lines { fields, length, chunked, close, keep } = read_fields(head, rest)?;
-    let length = match (chunked, length) {
-        (true, Some(_)) => {
-            return Err(BadHead::Framing("both Content-Length and Transfer-Encoding"));
-        }
-        (true, None) if version != Version::HTTP_11 => {
-            return Err(BadHead::Framing("Transfer-Encoding outside HTTP/1.1"));
-        }
-        (true, None) => AnswerLength::Chunked,
-        (false, Some(length)) => AnswerLength::Known(length),
-        (false, None) => AnswerLength::Close,
-    };
-    let keeps = !close && (keep || version == Version::HTTP_11);
-    Ok(AnswerHead { version, status, fields, length, keeps })
+    let lines = read_fields(head, rest)?;
+    let length = lines.length(version)?.unwrap_or(Length::Close);
+    let keeps = lines.keeps(version);
+    Ok(AnswerHead { version, status, fields: lines.fields, length, keeps })
+}
+
+fn read_version(version: &[u8]) -> Result<Version, Malformed> {
+    match version {
+        b"HTTP/1.1" => Ok(Version::HTTP_11),
+        b"HTTP/1.0" => Ok(Version::HTTP_10),
+        _ => Err(Malformed::Framing("the version")),
+    }
 }
 
 /// Reads the fields behind a last chunk: all bytes up to and with the empty line.
 ///
 /// # Errors
 /// There is more than one way to read them, or they say how long the body is.
-pub fn read_trailers(trailers: &Bytes) -> Result<HeaderMap, BadHead> {
-    let Lines { fields, length, chunked, .. } = read_fields(trailers, trailers)?;
-    if chunked || length.is_some() {
-        return Err(BadHead::Framing("the length of a body behind it"));
+pub fn read_trailers(trailers: &Bytes) -> Result<HeaderMap, Malformed> {
+    let lines = read_fields(trailers, trailers)?;
+    if lines.chunked || lines.lengths > 0 {
+        return Err(Malformed::Framing("the length of a body behind it"));
     }
-    Ok(fields)
+    Ok(lines.fields)
 }
 
 /// Reads the line before a chunk, without its line end: how many bytes the chunk has.
 ///
 /// # Errors
 /// It is no size or too large a one, or says too much else.
-pub fn read_chunk_size(line: &[u8]) -> Result<u64, BadHead> {
-    let wrong = BadHead::Framing("the size of a chunk");
+pub fn read_chunk_size(line: &[u8]) -> Result<u64, Malformed> {
+    let wrong = Malformed::Framing("the size of a chunk");
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extension) = line.split_at(digits);
     let is_plain = matches!(extension, [] | [b';' | b' ' | b'\t', ..])
@@ -116,51 +174,55 @@ pub fn read_chunk_size(line: &[u8]) -> Result<u64, BadHead> {
 struct Lines {
     fields: HeaderMap,
     length: Option<u64>,
+    lengths: usize,
     chunked: bool,
     close: bool,
     keep: bool,
+    expects: bool,
+    upgrades: bool,
 }
 
 /// Reads lines up to an empty one, behind which there is nothing; `lines` are a part of `all`.
-fn read_fields(all: &Bytes, mut lines: &[u8]) -> Result<Lines, BadHead> {
+fn read_fields(all: &Bytes, mut lines: &[u8]) -> Result<Lines, Malformed> {
     let count = lines.iter().filter(|byte| **byte == b'\n').count().saturating_sub(1);
     if count > FIELDS_MAX {
-        return Err(BadHead::HeadSize("256 fields"));
+        return Err(Malformed::Size("256 fields"));
     }
     let mut read = Lines { fields: HeaderMap::with_capacity(count), ..Lines::default() };
     loop {
         let (line, rest) = split_line(lines)?;
         lines = rest;
         if line.is_empty() {
-            return if rest.is_empty() { Ok(read) } else { Err(BadHead::Framing("line ends")) };
+            return if rest.is_empty() { Ok(read) } else { Err(Malformed::Framing("line ends")) };
         }
         if matches!(line, [b' ' | b'\t', ..]) {
-            return Err(BadHead::Framing("a folded field"));
+            return Err(Malformed::Framing("a folded field"));
         }
         let colon = line.iter().position(|byte| *byte == b':');
-        let (name, value) = line.split_at(colon.ok_or(BadHead::Framing("a field's line"))?);
-        let name = HeaderName::from_bytes(name).map_err(|_| BadHead::Framing("a field's name"))?;
+        let (name, value) = line.split_at(colon.ok_or(Malformed::Framing("a field's line"))?);
+        let name =
+            HeaderName::from_bytes(name).map_err(|_| Malformed::Framing("a field's name"))?;
         let value = all.slice_ref(without_blanks(&value[1..]));
         let value = HeaderValue::from_maybe_shared(value)
-            .map_err(|_| BadHead::Framing("a control character in a field"))?;
+            .map_err(|_| Malformed::Framing("a control character in a field"))?;
         read.take(&name, value.as_bytes())?;
         read.fields.append(name, value);
     }
 }
 
 impl Lines {
-    fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), BadHead> {
+    fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Malformed> {
         match *name {
             CONTENT_LENGTH => {
-                let this = decimal(value).filter(|_| !value.is_empty());
-                let this = this.ok_or(BadHead::Framing("Content-Length"))?;
+                let this = decimal(value).ok_or(Malformed::Framing("Content-Length"))?;
+                self.lengths += 1;
                 if self.length.replace(this).is_some_and(|before| before != this) {
-                    return Err(BadHead::Framing("differing Content-Length"));
+                    return Err(Malformed::Framing("differing Content-Length"));
                 }
             }
             TRANSFER_ENCODING => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(BadHead::Framing("Transfer-Encoding other than chunked"));
+                    return Err(Malformed::Framing("Transfer-Encoding other than chunked"));
                 }
                 self.chunked = true;
             }
@@ -170,15 +232,41 @@ impl Lines {
                     self.keep |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
+            EXPECT => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
+            UPGRADE => self.upgrades = true,
             _ => {}
         }
         Ok(())
     }
+
+    /// How long the body is, where the fields say so.
+    fn length(&self, version: Version) -> Result<Option<Length>, Malformed> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(Malformed::Framing("both Content-Length and Transfer-Encoding")),
+            (true, None) if version != Version::HTTP_11 => {
+                Err(Malformed::Framing("Transfer-Encoding outside HTTP/1.1"))
+            }
+            (true, None) => Ok(Some(Length::Chunked)),
+            (false, length) => Ok(length.map(Length::Known)),
+        }
+    }
+
+    /// Whether another message may follow.
+    fn keeps(&self, version: Version) -> bool {
+        !self.close && (self.keep || version == Version::HTTP_11)
+    }
+}
+
+/// Digits and nothing else.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok()?;
+    text.parse().ok().filter(|_| digits && text.len() <= LENGTH_DIGITS_MAX)
 }
 
 /// The first line, without its end, and what follows it. Lines end with CR LF and hold neither.
-fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), BadHead> {
-    let wrong = BadHead::Framing("line ends");
+fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let wrong = Malformed::Framing("line ends");
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(wrong)?;
     let line = bytes[..end].strip_suffix(b"\r").ok_or(wrong)?;
     if line.contains(&b'\r') { Err(wrong) } else { Ok((line, &bytes[end + 1..])) }
@@ -203,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    fn check_answer(head: &[u8]) -> Result<(), BadHead> {
+    fn check_answer(head: &[u8]) -> Result<(), Malformed> {
         read_answer(&Bytes::copy_from_slice(head)).map(drop)
     }
 
@@ -318,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_head_is_what_its_lines_say() {
-        use AnswerLength::{Chunked, Close, Known};
+        use Length::{Chunked, Close, Known};
         for (text, status, version, length, keeps) in [
             ("HTTP/1.1 200 OK|Content-Length: 3||", 200, Version::HTTP_11, Known(3), true),
             ("HTTP/1.1 200 OK|Connection: x, Close ||", 200, Version::HTTP_11, Close, false),

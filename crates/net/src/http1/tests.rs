@@ -2,17 +2,14 @@
 
 use proptest::prelude::*;
 
+use super::head::{RequestHead, read_request};
+use super::requests::read;
 use super::*;
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\n";
 
-/// Whether bytes are taken, and if so whether they end between two requests.
-fn read(bytes: &[u8], pieces: usize) -> Option<bool> {
-    let mut framing = Framing::default();
-    for piece in bytes.chunks(pieces.max(1)) {
-        framing.take(piece).ok()?;
-    }
-    Some(!framing.is_within())
+fn head_of(rest: &str) -> Result<RequestHead, Malformed> {
+    read_request(&format!("{HEAD}{rest}").into())
 }
 
 #[test]
@@ -32,7 +29,7 @@ fn requests_end_where_they_say() {
     ] {
         for pieces in [1, 2, 7, 1000] {
             let read = read(format!("{HEAD}{rest}").as_bytes(), pieces);
-            assert_eq!(read, Some(ended), "{rest:?} in pieces of {pieces}");
+            assert_eq!(read.map(|(_, ended)| ended), Some(ended), "{rest:?} in pieces of {pieces}");
         }
     }
 }
@@ -86,41 +83,52 @@ fn what_two_could_read_differently_is_refused() {
 }
 
 #[test]
-fn nothing_of_a_refused_line_is_passed_on() {
-    let mut framing = Framing::default();
-    let request = format!("{HEAD}\r\n{HEAD}X: a\n\r\nGET / HTTP/1.1\r\n\r\n");
-    assert_eq!(framing.take(request.as_bytes()), Err(2 * HEAD.len() + 2));
+fn a_head_says_what_its_request_wants() {
+    for (rest, length, keeps, expects, upgrades) in [
+        ("\r\n", Length::Known(0), true, false, false),
+        ("Content-Length: 3\r\n\r\n", Length::Known(3), true, false, false),
+        ("Transfer-Encoding: chunked\r\nX-Upgrade: y\r\n\r\n", Length::Chunked, true, false, false),
+        (
+            "Connection: a, Close\r\nExpect: 100-Continue\r\n\r\n",
+            Length::Known(0),
+            false,
+            true,
+            false,
+        ),
+        ("upgrade: a/1\r\nExpect: other\r\n\r\n", Length::Known(0), true, false, true),
+    ] {
+        let head = head_of(rest).unwrap();
+        let found = (head.length, head.keeps, head.expects, head.upgrades);
+        assert_eq!(found, (length, keeps, expects, upgrades), "{rest:?}");
+    }
+    let old = read_request(
+        &"GET /a?b HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n".into(),
+    );
+    let old = old.unwrap();
+    assert_eq!(
+        (old.keeps, old.expects, old.uri.path(), old.uri.query()),
+        (true, false, "/a", Some("b"))
+    );
 }
 
 #[test]
-fn nothing_behind_a_request_for_another_protocol_is_taken_before_its_answer() {
-    for (rest, asks) in [
-        ("Upgrade: websocket\r\n\r\n", true),
-        ("upgrade: a/1\r\nUpgrade: b\r\n\r\n", true),
-        ("Upgrade:\r\nContent-Length: 2\r\n\r\nab", true),
-        ("Transfer-Encoding: chunked\r\nUpgrade: x\r\n\r\n1\r\na\r\n0\r\n\r\n", true),
-        ("Connection: upgrade\r\n\r\n", false),
-        ("X-Upgrade: x\r\n\r\n", false),
+fn first_lines_of_requests_have_one_form() {
+    for line in [
+        "CONNECT a:1 HTTP/1.1",
+        "GET /a#b HTTP/1.1",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "GET /",
+        "GET / HTTP/2.0",
+        "GET / http/1.1",
+        "G(T / HTTP/1.1",
+        " GET / HTTP/1.1",
+        "GET /\u{1} HTTP/1.1",
+        "GET\t/ HTTP/1.1",
+        "",
     ] {
-        let mut framing = Framing::default();
-        let request = format!("{HEAD}{rest}");
-        let both = format!("{request}\x01\x05hello");
-        assert_eq!(framing.take(&both.as_bytes()[..1]), Ok(1));
-        assert!(!framing.asks());
-        let taken = framing.take(&both.as_bytes()[1..]);
-        if asks {
-            assert_eq!(taken, Ok(request.len() - 1), "{rest:?}");
-            assert_eq!((framing.asks(), framing.is_within()), (true, false));
-            assert_eq!(framing.take(b"more"), Ok(0));
-            framing.resume();
-            assert_eq!(framing.take(HEAD.as_bytes()), Ok(HEAD.len()));
-            assert!(framing.is_within() && !framing.asks());
-        } else {
-            assert_eq!(taken, Ok(both.len() - 1), "{rest:?}");
-        }
-    }
-    for line in ["CONNECT a:1 HTTP/1.1\r\n", "GET /a#b HTTP/1.1\r\n"] {
-        assert_eq!(Framing::default().take(line.as_bytes()), Err(0), "{line:?}");
+        let head = format!("{line}\r\n\r\n");
+        assert!(read_request(&head.into()).is_err(), "{line:?}");
     }
 }
 

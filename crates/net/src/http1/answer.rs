@@ -1,0 +1,214 @@
+//! The head of an answer: what the server adds to what its handler says.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+
+use super::date;
+use super::head::Length;
+use super::sending::put;
+
+/// Enough for the first line and the fields that are added.
+const OWN_BYTES: usize = 160;
+
+/// What of a request decides about its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) version: Version,
+    /// With HEAD.
+    pub(super) head: bool,
+    /// It understands trailers (RFC 9110 §10.1.4).
+    pub(super) trailers: bool,
+    /// Another request may follow it.
+    pub(super) keeps: bool,
+}
+
+impl Asked {
+    /// By nobody who could be understood.
+    pub(super) const NOTHING: Self =
+        Self { version: Version::HTTP_11, head: false, trailers: false, keeps: false };
+
+    pub(super) fn new(method: &Method, version: Version, fields: &HeaderMap, keeps: bool) -> Self {
+        let mut values = fields.get_all(TE).iter();
+        let trailers = values.any(|value| {
+            value.as_bytes().split(|byte| *byte == b',').any(|coding| {
+                let name = coding.split(|byte| *byte == b';').next().unwrap_or_default();
+                name.trim_ascii().eq_ignore_ascii_case(b"trailers")
+            })
+        });
+        Self { version, head: *method == Method::HEAD, trailers, keeps }
+    }
+}
+
+/// How an answer is sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Framed {
+    pub(super) head: Bytes,
+    /// Of what follows the head.
+    pub(super) length: Length,
+    /// Whether another may follow.
+    pub(super) keeps: bool,
+}
+
+/// The head of an answer whose body has so many bytes, if that is known. `closes`: nothing is to
+/// follow it.
+pub(super) fn frame(
+    asked: Asked,
+    (status, fields): (StatusCode, &HeaderMap),
+    body: Option<u64>,
+    closes: bool,
+) -> Framed {
+    use StatusCode as S;
+    let told = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let known = told.or(body);
+    let (length, says) = match status {
+        S::SWITCHING_PROTOCOLS | S::NO_CONTENT => (Length::Known(0), None),
+        S::NOT_MODIFIED => (Length::Known(0), told),
+        // What a body would have that is not sent is known only where there is one.
+        _ if asked.head => (Length::Known(0), told.or_else(|| body.filter(|length| *length > 0))),
+        _ => match known {
+            Some(length) => (Length::Known(length), known),
+            None if asked.version == Version::HTTP_11 => (Length::Chunked, None),
+            None => (Length::Close, None),
+        },
+    };
+    let keeps = asked.keeps && !closes && !says_close(fields) && length != Length::Close;
+    let connection = match asked.version {
+        _ if status == S::SWITCHING_PROTOCOLS => fields.get(CONNECTION).cloned(),
+        _ if !keeps => Some(HeaderValue::from_static("close")),
+        Version::HTTP_10 => Some(HeaderValue::from_static("keep-alive")),
+        _ => None,
+    };
+    let mut head = begin(asked.version, status, fields);
+    if let Some(length) = says {
+        put(&mut head, CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
+    }
+    if length == Length::Chunked {
+        put(&mut head, TRANSFER_ENCODING.as_str(), b"chunked");
+    }
+    if let Some(connection) = connection {
+        put(&mut head, CONNECTION.as_str(), connection.as_bytes());
+    }
+    if !fields.contains_key(DATE)
+        && let Some(date) = date::now()
+    {
+        put(&mut head, DATE.as_str(), date.as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    Framed { head: head.into(), length, keeps }
+}
+
+/// The first line, and the handler's fields but those that frame the answer.
+fn begin(version: Version, status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
+    let lines = || {
+        let ours =
+            |name: &HeaderName| matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
+        fields.iter().filter(move |(name, _)| !ours(name))
+    };
+    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    let mut head = Vec::with_capacity(lines().map(length).sum::<usize>() + OWN_BYTES);
+    let version = if version == Version::HTTP_10 { "HTTP/1.0 " } else { "HTTP/1.1 " };
+    let reason = status.canonical_reason().unwrap_or_default();
+    for part in [version, status.as_str(), " ", reason, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    lines().for_each(|(name, value)| put(&mut head, name.as_str(), value.as_bytes()));
+    head
+}
+
+fn says_close(fields: &HeaderMap) -> bool {
+    let mut options = fields.get_all(CONNECTION).iter().flat_map(HeaderValue::to_str);
+    options.any(|value| value.split(',').any(|own| own.trim().eq_ignore_ascii_case("close")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: Asked =
+        Asked { version: Version::HTTP_11, head: false, trailers: false, keeps: true };
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines.iter().chain(&[("date", "now")]);
+        let line = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        lines.map(line).collect()
+    }
+
+    #[test]
+    fn an_answer_tells_its_length_and_what_follows() {
+        let head = Asked { head: true, ..GET };
+        let last = Asked { keeps: false, ..GET };
+        let old = Asked { version: Version::HTTP_10, ..GET };
+        let length = |length| [("content-length", length)];
+        use Length::{Chunked, Close, Known};
+        for (asked, status, said, body, expected, then, keeps) in [
+            (GET, 200, &[][..], Some(2), "content-length: 2|", Known(2), true),
+            (GET, 200, &[], Some(0), "content-length: 0|", Known(0), true),
+            (GET, 200, &length("3"), None, "content-length: 3|", Known(3), true),
+            (GET, 200, &length("x"), Some(2), "content-length: 2|", Known(2), true),
+            (GET, 200, &[], None, "transfer-encoding: chunked|", Chunked, true),
+            (
+                GET,
+                200,
+                &[("transfer-encoding", "x")],
+                Some(1),
+                "content-length: 1|",
+                Known(1),
+                true,
+            ),
+            (GET, 204, &length("3"), Some(0), "", Known(0), true),
+            (GET, 304, &length("3"), Some(0), "content-length: 3|", Known(0), true),
+            (GET, 304, &[], Some(0), "", Known(0), true),
+            (head, 200, &length("3"), Some(0), "content-length: 3|", Known(0), true),
+            (head, 200, &[], Some(4), "content-length: 4|", Known(0), true),
+            (head, 200, &[], Some(0), "", Known(0), true),
+            (head, 200, &[], None, "", Known(0), true),
+            (last, 200, &[], Some(0), "content-length: 0|connection: close|", Known(0), false),
+            (
+                GET,
+                200,
+                &[("connection", "x, Close")],
+                Some(0),
+                "content-length: 0|connection: close|",
+                Known(0),
+                false,
+            ),
+            (old, 200, &[], None, "connection: close|", Close, false),
+            (old, 200, &[], Some(1), "content-length: 1|connection: keep-alive|", Known(1), true),
+            (
+                GET,
+                101,
+                &[("connection", "upgrade")],
+                Some(0),
+                "connection: upgrade|",
+                Known(0),
+                true,
+            ),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let framed = frame(asked, (status, &fields(said)), body, false);
+            let text = String::from_utf8(framed.head.to_vec()).unwrap().replace("\r\n", "|");
+            let version = if asked.version == Version::HTTP_10 { "0" } else { "1" };
+            let reason = status.canonical_reason().unwrap();
+            let first = format!("HTTP/1.{version} {} {reason}|date: now|", status.as_u16());
+            assert_eq!(text, format!("{first}{expected}|"));
+            assert_eq!((framed.length, framed.keeps), (then, keeps), "{text}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_for_who_asks_for_them() {
+        for (value, expected) in [
+            ("trailers", true),
+            ("gzip;q=0.5, Trailers;q=1", true),
+            ("xtrailers", false),
+            ("", false),
+        ] {
+            let fields = fields(&[("te", value)]);
+            let asked = Asked::new(&Method::GET, Version::HTTP_11, &fields, true);
+            assert_eq!(asked.trailers, expected, "{value}");
+        }
+    }
+}

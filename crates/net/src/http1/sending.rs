@@ -1,0 +1,204 @@
+//! A message on its way out, framed by what its head tells of its length.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::{HeaderName, HeaderValue};
+use tokio::io::AsyncWrite;
+
+use super::head::Length;
+
+/// Pieces that wait, and are written at once.
+pub const PIECES_MAX: usize = 16;
+/// A smaller part of a body is copied to its framing.
+const COPIED_MAX: usize = 1 << 10;
+
+const LINE_END: &[u8] = b"\r\n";
+
+/// One message, as far as it has not left.
+#[derive(Debug)]
+pub struct Sending {
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    rest: Rest,
+    /// Something was written since the last flush.
+    unflushed: bool,
+}
+
+/// What is still to be taken of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// So many bytes.
+    Left(u64),
+    /// Chunks.
+    Chunks,
+    /// Whatever comes, until the connection ends.
+    Open,
+    /// Nothing.
+    None,
+}
+
+/// It has not the length that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongLength;
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), queued: 0, rest: Rest::None, unflushed: false }
+    }
+}
+
+impl Sending {
+    /// Begins a message with its head, which tells this length.
+    pub fn begin(&mut self, head: Bytes, length: Length) {
+        self.rest = match length {
+            Length::Known(0) => Rest::None,
+            Length::Known(length) => Rest::Left(length),
+            Length::Chunked => Rest::Chunks,
+            Length::Close => Rest::Open,
+        };
+        self.push(head);
+    }
+
+    /// Adds bytes that are framed, such as a head.
+    pub fn push(&mut self, piece: Bytes) {
+        self.queued += piece.len();
+        self.queue.push_back(piece);
+    }
+
+    /// Whether all of it was taken.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.rest == Rest::None
+    }
+
+    /// Whether all that was taken has left.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.queue.is_empty() && !self.unflushed
+    }
+
+    /// Whether more is to be taken only when some has left: `most` bytes wait, or
+    /// [`PIECES_MAX`] pieces.
+    #[must_use]
+    pub fn is_full(&self, most: usize) -> bool {
+        self.queued >= most || self.queue.len() >= PIECES_MAX
+    }
+
+    /// How many bytes wait.
+    pub(crate) const fn waits(&self) -> usize {
+        self.queued
+    }
+
+    /// Gives up what has not left.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        (self.queued, self.unflushed) = (0, false);
+    }
+
+    /// Takes some bytes of its body.
+    ///
+    /// # Errors
+    /// There are more than were told; none of them is taken.
+    pub fn data(&mut self, data: Bytes) -> Result<(), WrongLength> {
+        match self.rest {
+            // A chunk of nothing would end it.
+            _ if data.is_empty() => {}
+            Rest::None => return Err(WrongLength),
+            Rest::Open => self.push(data),
+            Rest::Left(left) => {
+                let left = left.checked_sub(data.len() as u64).ok_or(WrongLength)?;
+                self.rest = if left == 0 { Rest::None } else { Rest::Left(left) };
+                self.push(data);
+            }
+            Rest::Chunks if data.len() < COPIED_MAX => {
+                let size = format!("{:x}\r\n", data.len());
+                self.push([size.as_bytes(), &data, LINE_END].concat().into());
+            }
+            Rest::Chunks => {
+                self.push(format!("{:x}\r\n", data.len()).into());
+                self.push(data);
+                self.push(Bytes::from_static(LINE_END));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it, with trailers where it can have some.
+    ///
+    /// # Errors
+    /// There are fewer bytes than were told: it is not ended.
+    pub fn end<'f>(
+        &mut self,
+        trailers: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), WrongLength> {
+        match self.rest {
+            Rest::Left(_) => return Err(WrongLength),
+            Rest::None | Rest::Open => {}
+            Rest::Chunks => {
+                let mut last = b"0\r\n".to_vec();
+                trailers.for_each(|(name, value)| put(&mut last, name.as_str(), value.as_bytes()));
+                last.extend_from_slice(LINE_END);
+                self.push(last.into());
+            }
+        }
+        self.rest = Rest::None;
+        Ok(())
+    }
+
+    /// Writes what waits; whether there was something, and all of it has left.
+    ///
+    /// # Errors
+    /// The connection takes no more.
+    pub fn poll_write(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let waited = !self.queue.is_empty();
+        while let Some(first) = self.queue.front() {
+            let count = if self.queue.len() == 1 {
+                ready!(Pin::new(&mut *io).poll_write(context, first))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+                slices.iter_mut().zip(&self.queue).for_each(|(slice, piece)| {
+                    *slice = IoSlice::new(piece);
+                });
+                let count = self.queue.len().min(PIECES_MAX);
+                ready!(Pin::new(&mut *io).poll_write_vectored(context, &slices[..count]))?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.left(count);
+        }
+        if self.unflushed {
+            ready!(Pin::new(io).poll_flush(context))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(waited))
+    }
+
+    /// So many bytes of the queue have left it.
+    fn left(&mut self, mut count: usize) {
+        self.queued -= count;
+        while let Some(first) = self.queue.front_mut() {
+            if count < first.len() {
+                return first.advance(count);
+            }
+            count -= first.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+/// Adds a field's line.
+pub fn put(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, LINE_END] {
+        to.extend_from_slice(part);
+    }
+}

@@ -1,0 +1,400 @@
+//! A connection of HTTP/1.1: one request after the other, until it is over.
+//!
+//! What is answered is sent before the next request is looked at. Behind a request little is read
+//! before its answer, so that it shows when the client goes away: its request is then dropped.
+//!
+//! A connection that ends within a request is closed slowly: our half first, then what still
+//! comes is thrown away for a while. Closing at once would answer it with a reset, and the
+//! sender, who is still writing, might never see why (RFC 9112 §9.6).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body::{Body as _, Frame};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::Malformed;
+use super::answer::{Asked, Framed, frame};
+use super::flow::Unfinished;
+use super::head::RequestHead;
+use super::intake::Intake;
+use super::requests::Heads;
+use super::sending::{Sending, WrongLength};
+use super::upload::{Gone, Upload};
+use crate::accept::Context as Server;
+use crate::begun::Begun;
+use crate::body::{Body, BoxError};
+use crate::connection::Connection;
+use crate::incoming::Incoming;
+use crate::metrics::{ConnectionFailure, Counted};
+use crate::server::{Limits, PLAIN, internal_error};
+use crate::upgrade::{Upgraded, wish};
+
+/// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
+/// hold, so that a sender who reads at all reads the answer before the reset.
+pub(crate) const LINGER_BYTES: usize = 64 << 20;
+/// For how long.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of a body that nobody read, for which a connection is kept nevertheless.
+const UNREAD_MAX: u64 = 64 << 10;
+
+/// The bytes of a connection, in both directions.
+pub(super) struct Line<T> {
+    pub(super) io: T,
+    pub(super) intake: Intake,
+    pub(super) sending: Sending,
+    /// How long a client may take nothing of its answers.
+    answer_time: Option<Duration>,
+    /// Since when it has.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T: AsyncWrite + Unpin> Line<T> {
+    /// Writes what waits; whether there was something, and all of it has left.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let waited = self.sending.waits();
+        let written = self.sending.poll_write(&mut self.io, context);
+        let Some(time) = self.answer_time.filter(|_| written.is_pending()) else {
+            self.stuck = None;
+            return written;
+        };
+        if self.sending.waits() < waited {
+            self.stuck = None;
+        }
+        let over = self.stuck.get_or_insert_with(|| Box::pin(sleep(time)));
+        over.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// How an exchange left its connection.
+enum Next {
+    /// Another request may follow.
+    Request,
+    /// No more, and the client knows or will see that.
+    Close,
+    /// The same, in the middle of what the client says.
+    Linger,
+    /// Nobody is there, or nobody may believe that what was sent is whole.
+    Drop,
+    /// It is another protocol from here on.
+    Become(oneshot::Sender<Upgraded>),
+}
+
+/// Serves a connection.
+///
+/// # Errors
+/// It broke off while it was closed.
+pub(crate) async fn serve<T>(
+    server: Arc<Server>,
+    io: T,
+    connection: Arc<Connection>,
+) -> io::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Limits { answer_time, head_time, .. } = server.server.limits;
+    let (intake, sending) = (Intake::default(), Sending::default());
+    let mut line = Line { io, intake, sending, answer_time, stuck: None };
+    let asked = pin!(server.server.shutdown.asked());
+    let over = pin!(sleep(head_time));
+    let mut idle = Idle { asked, over, time: head_time };
+    loop {
+        let next = match next_head(&mut line, &mut idle, &server).await {
+            // Boxed: a connection that rests does not hold its place.
+            Ok(Some(head)) => Box::pin(exchange(&server, &mut line, &connection, head)).await,
+            Ok(None) => Next::Close,
+            Err(malformed) => {
+                server.server.metrics.failed(ConnectionFailure::Framing);
+                refuse(&mut line, malformed).await
+            }
+        };
+        match next {
+            Next::Request => {}
+            Next::Drop => return Ok(()),
+            Next::Linger if !connection.is_cut() => return linger(line).await,
+            Next::Close | Next::Linger => return line.io.shutdown().await,
+            Next::Become(another) => {
+                let came = line.intake.take();
+                // Who asked for it may have changed their mind.
+                let _ = another.send(Upgraded::new(Begun::again(came, line.io)));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What ends the wait for a request.
+struct Idle<'c, A> {
+    /// The server is to end.
+    asked: Pin<&'c mut A>,
+    /// It took too long: looked at anew where this is over.
+    over: Pin<&'c mut Sleep>,
+    time: Duration,
+}
+
+impl<A: Future<Output = ()>> Idle<'_, A> {
+    /// Whether it took too long since then.
+    fn poll_over(&mut self, since: Instant, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.over.as_mut().poll(context));
+            // It was set for an earlier request.
+            let due = since + self.time;
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            self.over.as_mut().reset(due);
+        }
+    }
+}
+
+/// Waits for the head of a request; none comes where the client is away, was silent for too long,
+/// or is not waited for any more.
+async fn next_head<T: AsyncRead + Unpin, A: Future<Output = ()>>(
+    line: &mut Line<T>,
+    idle: &mut Idle<'_, A>,
+    server: &Server,
+) -> Result<Option<RequestHead>, Malformed> {
+    let since = Instant::now();
+    let mut heads = Heads::default();
+    let mut rests = None;
+    poll_fn(|context| {
+        loop {
+            if let Some(head) = heads.next(&mut line.intake.bytes)? {
+                return Poll::Ready(Ok(Some(head)));
+            }
+            match line.intake.poll_read(&mut line.io, context) {
+                Poll::Ready(Ok(1..)) => rests = None,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(None)),
+                Poll::Pending => break,
+            }
+        }
+        if line.intake.bytes.is_empty() {
+            rests.get_or_insert_with(|| Counted::resting(&server.server.metrics));
+            if idle.asked.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
+        }
+        idle.poll_over(since, context).map(|()| Ok(None))
+    })
+    .await
+}
+
+/// One request and its answer.
+async fn exchange<T>(
+    server: &Server,
+    line: &mut Line<T>,
+    connection: &Arc<Connection>,
+    head: RequestHead,
+) -> Next
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let asked = Asked::new(&head.method, head.version, &head.fields, head.keeps);
+    let (mut upload, body) = Upload::begin(&head, line);
+    let (request, another) = request(head, body);
+    let answered = {
+        let mut answering = pin!(server.answer(connection.clone(), request));
+        poll_fn(|context| {
+            loop {
+                if let Poll::Ready(answer) = answering.as_mut().poll(context) {
+                    return Poll::Ready(Ok(answer));
+                }
+                ready!(upload.poll(line, context))?;
+            }
+        })
+        .await
+    };
+    let Ok::<_, Gone>(mut answer) = answered else { return Next::Drop };
+    let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if answer.status().is_informational() && !(switches && another.is_some() && upload.is_over()) {
+        tracing::error!(status = %answer.status(), "an answer that is none of this request");
+        answer = internal_error();
+    }
+    let another = another.filter(|_| switches);
+    let (parts, body) = answer.into_parts();
+    let closes = upload.answered(UNREAD_MAX) || server.server.shutdown.is_asked();
+    let size = body.size_hint().exact();
+    let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
+    line.sending.begin(head, length);
+    let said = Said { body, trailers: asked.trailers, limit: server.server.limits.buffer as usize };
+    if send(line, &mut upload, said).await.is_err() {
+        return Next::Drop;
+    }
+    match another {
+        Some(another) => Next::Become(another),
+        None => settle(server, line, upload, keeps).await,
+    }
+}
+
+/// A request, and who is told if it makes another protocol of its connection.
+fn request(
+    head: RequestHead,
+    body: Incoming,
+) -> (Request<Incoming>, Option<oneshot::Sender<Upgraded>>) {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri;
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.fields;
+    let another = head.upgrades.then(|| {
+        let (wish, another) = wish();
+        request.extensions_mut().insert(wish);
+        another
+    });
+    (request, another)
+}
+
+/// What follows the head of an answer.
+struct Said {
+    body: Body,
+    /// The client understands trailers.
+    trailers: bool,
+    /// Bytes of it that may wait to be sent.
+    limit: usize,
+}
+
+/// Sends an answer whose head waits, and what comes of its body.
+async fn send<T: AsyncRead + AsyncWrite + Unpin>(
+    line: &mut Line<T>,
+    upload: &mut Upload,
+    said: Said,
+) -> Result<(), Gone> {
+    let Said { body, trailers, limit } = said;
+    let (mut body, mut broken) = (Some(body), false);
+    poll_fn(|context| {
+        loop {
+            while let Some(own) = &mut body
+                && !line.sending.is_full(limit)
+                && !line.sending.is_whole()
+                && let Poll::Ready(frame) = Pin::new(own).poll_frame(context)
+            {
+                if add(&mut line.sending, frame, trailers).is_err() {
+                    (body, broken) = (None, true);
+                }
+            }
+            if line.sending.is_whole() {
+                // With it ends what it stands for.
+                body = None;
+            }
+            let full = line.sending.is_full(limit);
+            let written = line.poll_write(context).map_err(|_| Gone)?;
+            if written.is_ready() && broken {
+                return Poll::Ready(Err(Gone));
+            }
+            if written.is_ready() && line.sending.is_whole() {
+                return Poll::Ready(Ok(()));
+            }
+            let given = upload.poll(line, context)?;
+            if given.is_pending() && !(full && written.is_ready()) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+/// Its body broke off, or has not the length that was told.
+struct Broken;
+
+/// Adds what an answer says next.
+fn add(
+    sending: &mut Sending,
+    frame: Option<Result<Frame<Bytes>, BoxError>>,
+    trailers: bool,
+) -> Result<(), Broken> {
+    let none = HeaderMap::new();
+    let done = match frame {
+        None => sending.end(none.iter()),
+        Some(Err(_)) => return Err(Broken),
+        Some(Ok(frame)) => match frame.into_data() {
+            Ok(data) => sending.data(data),
+            Err(frame) => {
+                let fields = frame.into_trailers().unwrap_or_default();
+                sending.end(if trailers { fields.iter() } else { none.iter() })
+            }
+        },
+    };
+    done.map_err(|WrongLength| Broken)
+}
+
+/// An exchange is over once the request is: whoever still reads it may, and what little is left
+/// is thrown away.
+async fn settle<T>(server: &Server, line: &mut Line<T>, mut upload: Upload, keeps: bool) -> Next
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let read = poll_fn(|context| {
+        while upload.is_read(context) {
+            ready!(upload.poll(line, context))?;
+        }
+        Poll::Ready(Ok::<_, Gone>(()))
+    });
+    if read.await.is_err() {
+        return Next::Drop;
+    }
+    let discards = keeps && upload.broken().is_none() && !upload.is_long(UNREAD_MAX);
+    if discards {
+        let rest = poll_fn(|context| upload.poll_discard(line, context));
+        if matches!(timeout(LINGER_TIME, rest).await, Ok(Err(Gone))) && upload.broken().is_none() {
+            return Next::Drop;
+        }
+    }
+    match upload.broken() {
+        Some(Unfinished::Malformed(_)) => {
+            server.server.metrics.failed(ConnectionFailure::Framing);
+            Next::Linger
+        }
+        Some(Unfinished::Cut) => Next::Close,
+        None if !upload.is_over() => Next::Linger,
+        None if keeps => Next::Request,
+        None => Next::Close,
+    }
+}
+
+/// Answers what is no request.
+async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
+    line: &mut Line<T>,
+    malformed: Malformed,
+) -> Next {
+    let status = match malformed {
+        Malformed::Framing(_) => StatusCode::BAD_REQUEST,
+        Malformed::Size(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    };
+    let text = format!("{malformed}\n");
+    let mut fields = HeaderMap::new();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
+    let framed = frame(Asked::NOTHING, (status, &fields), Some(text.len() as u64), true);
+    line.sending.begin(framed.head, framed.length);
+    let taken = line.sending.data(text.into());
+    let sent = poll_fn(|context| line.poll_write(context)).await;
+    if taken.is_ok() && sent.is_ok() { Next::Linger } else { Next::Drop }
+}
+
+/// Ends our half, and throws away what still comes.
+async fn linger<T: AsyncRead + AsyncWrite + Unpin>(line: Line<T>) -> io::Result<()> {
+    let mut io = line.io;
+    io.shutdown().await?;
+    let thrown = async {
+        let (mut intake, mut left) = (Intake::default(), LINGER_BYTES);
+        while let Ok(count @ 1..) = poll_fn(|context| intake.poll_read(&mut io, context)).await {
+            intake.bytes.clear();
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Out of time, what still comes is answered with a reset.
+    let _ = timeout(LINGER_TIME, thrown).await;
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Exchanges of HTTP/1.1, byte by byte.
+
+use futures_util::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::BoxError;
+use crate::accept::Context;
+use crate::http1::serve::serve;
+
+/// A connection to a server, whose task ends with it.
+fn connect(scene: &Scene, limits: Limits, handler: Handler) -> (DuplexStream, Served) {
+    let server = Server { limits, ..scene.plain() };
+    let (client, io) = duplex(64 << 10);
+    let connection = Arc::new(Connection::new(([127, 0, 0, 1], 1).into(), Vec::new()));
+    let context = Arc::new(Context::new(server, handler));
+    (client, scene.tasks.spawn("served", serve(context, io, connection)))
+}
+
+type Served = strait_runtime::Task<std::io::Result<()>>;
+
+/// What is said to these bytes, behind which the client says nothing and reads on, without dates.
+async fn say(handler: Handler, sent: &str) -> String {
+    let scene = Scene::new();
+    let limits = Limits { head_time: Duration::from_millis(50), ..Limits::default() };
+    let (mut client, served) = connect(&scene, limits, handler);
+    client.write_all(sent.replace('|', "\r\n").as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    drop(client);
+    let _ = served.await.unwrap();
+    let said = String::from_utf8(said).unwrap();
+    let lines = said.split("\r\n").filter(|line| !line.starts_with("date: "));
+    lines.collect::<Vec<_>>().join("|")
+}
+
+/// Says what it read, or why it read no more; or nothing of it, where the path says so.
+fn echo() -> Handler {
+    handler(|_, mut request| async move {
+        let path = request.uri().path().to_owned();
+        let mut said = Vec::new();
+        while path != "/unread"
+            && let Some(frame) = request.body_mut().frame().await
+        {
+            match frame {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) => said.extend_from_slice(&data),
+                    Err(frame) => said.extend_from_slice(format!("{frame:?}").as_bytes()),
+                },
+                Err(error) => said.extend_from_slice(format!("[{error}]").as_bytes()),
+            }
+        }
+        Response::new(Body::from(said))
+    })
+}
+
+#[tokio::test]
+async fn requests_are_answered_one_behind_the_other() {
+    let ok = |text: &str| format!("HTTP/1.1 200 OK|content-length: {}||{text}", text.len());
+    let last = |text: &str| {
+        format!("HTTP/1.1 200 OK|content-length: {}|connection: close||{text}", text.len())
+    };
+    let get = "GET / HTTP/1.1|Host: a||";
+    let bad = |text: &str| {
+        let kind = "content-type: text/plain; charset=utf-8";
+        let length = text.len() + 1;
+        format!(
+            "HTTP/1.1 400 Bad Request|{kind}|content-length: {length}|connection: close||{text}\n"
+        )
+    };
+    for (sent, expected) in [
+        (get.to_owned(), ok("")),
+        (get.repeat(3), ok("").repeat(3)),
+        ("POST / HTTP/1.1|Content-Length: 2||hi||".to_owned() + get, ok("hi") + &ok("")),
+        (
+            "POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|1|!|0|||".to_owned() + get,
+            ok("hi!") + &ok(""),
+        ),
+        ("GET / HTTP/1.1|Connection: close||".to_owned() + get, last("")),
+        ("GET / HTTP/1.0||".to_owned() + get, last("").replace("1.1", "1.0")),
+        (
+            "GET / HTTP/1.0|Connection: keep-alive||".to_owned() + get,
+            "HTTP/1.0 200 OK|content-length: 0|connection: keep-alive||".to_owned() + &ok(""),
+        ),
+        // What little nobody reads is no matter.
+        ("POST /unread HTTP/1.1|Content-Length: 2||hi".to_owned() + get, ok("").repeat(2)),
+        ("POST /unread HTTP/1.1|Content-Length: 999999||hi".to_owned() + get, last("")),
+        ("POST /unread HTTP/1.1|Transfer-Encoding: chunked||2|hi|0||".to_owned() + get, last("")),
+        // What does not read the same everywhere ends it.
+        ("GET / HTTP/1.1|A: b\n|".to_owned() + get, bad("the framing is ambiguous: line ends")),
+        (
+            get.to_owned() + "GET / HTTP/1.2||" + get,
+            ok("") + &bad("the framing is ambiguous: the version"),
+        ),
+        (
+            "POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|x|".to_owned() + get,
+            last("hi[the framing is ambiguous: the size of a chunk]"),
+        ),
+    ] {
+        assert_eq!(say(echo(), &sent).await, expected, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_100_is_told_once_its_body_is_wanted() {
+    let scene = Scene::new();
+    for (path, said) in [("/", true), ("/unread", false)] {
+        let (mut client, served) = connect(&scene, Limits::default(), echo());
+        let head =
+            format!("POST {path} HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        if said {
+            read_until(&mut client, "HTTP/1.1 100 Continue\r\n\r\n", 1).await;
+            client.write_all(b"hi").await.unwrap();
+            read_until(&mut client, "\r\n\r\nhi", 1).await;
+        } else {
+            // Nobody knows whether it comes: nothing can follow.
+            read_until(&mut client, "connection: close\r\n", 1).await;
+            read_to_end(&mut client).await;
+        }
+        drop(client);
+        let _ = served.await.unwrap();
+    }
+}
+
+/// Answers at once, and leaves the body to a task of its own.
+fn streams_on(tasks: TaskSet, came: mpsc::Sender<Result<Bytes, String>>) -> Handler {
+    handler(move |_, mut request| {
+        let (tasks, came) = (tasks.clone(), came.clone());
+        async move {
+            tasks.spawn("reader", async move {
+                while let Some(frame) = request.body_mut().frame().await {
+                    let data = frame.map(|frame| frame.into_data().unwrap_or_default());
+                    let _ = came.send(data.map_err(|error| error.to_string())).await;
+                }
+            });
+            Response::new(Body::from("early"))
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_body_is_read_on_behind_its_answer() {
+    for whole in [true, false] {
+        let scene = Scene::new();
+        let (came, mut comes) = mpsc::channel(8);
+        let handler = streams_on(scene.tasks.clone(), came);
+        let (mut client, served) = connect(&scene, Limits::default(), handler);
+        let head = b"POST / HTTP/1.1\r\nContent-Length: 50006\r\n\r\none";
+        client.write_all(head).await.unwrap();
+        read_until(&mut client, "\r\n\r\nearly", 1).await;
+        assert_eq!(comes.recv().await.unwrap().unwrap(), "one");
+        let rest = vec![b'x'; 50_000];
+        client.write_all(&rest).await.unwrap();
+        let mut left = rest.len();
+        while left > 0 {
+            left -= comes.recv().await.unwrap().unwrap().len();
+        }
+        if whole {
+            client.write_all(b"endGET / HTTP/1.1\r\n\r\n").await.unwrap();
+            assert_eq!(comes.recv().await.unwrap().unwrap(), "end");
+            read_until(&mut client, "\r\n\r\nearly", 1).await;
+        } else {
+            client.shutdown().await.unwrap();
+            let cut = comes.recv().await.unwrap().unwrap_err();
+            assert_eq!(cut, "the connection ended within the body");
+        }
+        drop(client);
+        let _ = served.await.unwrap();
+    }
+}
+
+/// Says these pieces, of which a missing one breaks the answer off.
+fn says(length: Option<u64>, pieces: &'static [Option<&'static str>]) -> Handler {
+    handler(move |_, _| async move {
+        let frames = stream::iter(pieces).map(|piece| match piece {
+            Some(text) => Ok(Frame::data(Bytes::from_static(text.as_bytes()))),
+            None => Err(BoxError::from("broke off")),
+        });
+        let fields = || {
+            let name = http::HeaderName::from_static("x-sum");
+            http::HeaderMap::from_iter([(name, HeaderValue::from_static("1"))])
+        };
+        let last = stream::iter([Ok(Frame::trailers(fields()))]);
+        let mut answer = Response::new(Body::stream(StreamBody::new(frames.chain(last))));
+        if let Some(length) = length {
+            answer.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        answer
+    })
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_or_does_not_look_so() {
+    let chunked = "HTTP/1.1 200 OK|transfer-encoding: chunked||";
+    let sized = "HTTP/1.1 200 OK|content-length: 4||";
+    for (length, pieces, te, expected) in [
+        (None, &[Some("hi"), Some(""), Some("!")][..], "", format!("{chunked}2|hi|1|!|0||")),
+        (None, &[Some("hi")], "TE: trailers|", format!("{chunked}2|hi|0|x-sum: 1||")),
+        (None, &[Some("hi"), None], "", format!("{chunked}2|hi|")),
+        (Some(4), &[Some("hi"), Some("ho")], "", format!("{sized}hiho")),
+        (Some(4), &[Some("hi")], "", format!("{sized}hi")),
+        (Some(4), &[Some("hi"), None], "", format!("{sized}hi")),
+        (Some(4), &[Some("hi"), Some("hoho")], "", format!("{sized}hi")),
+    ] {
+        let said = say(says(length, pieces), &format!("GET / HTTP/1.1|{te}|")).await;
+        assert_eq!(said, expected);
+    }
+    let old = say(says(None, &[Some("hi")]), "GET / HTTP/1.0||").await;
+    assert_eq!(old, "HTTP/1.0 200 OK|connection: close||hi");
+    let head = say(says(Some(4), &[Some("hiho")]), "HEAD / HTTP/1.1||").await;
+    assert_eq!(head, sized);
+}
+
+#[tokio::test]
+async fn an_answer_goes_no_faster_than_its_reader() {
+    let scene = Scene::new();
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = made.clone();
+    let endless = handler(move |_, _| {
+        let counted = counted.clone();
+        async move {
+            let pieces = stream::repeat_with(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[b'x'; 1 << 10])))
+            });
+            Response::new(Body::stream(StreamBody::new(pieces)))
+        }
+    });
+    let limits = Limits {
+        buffer: 4 << 10,
+        answer_time: Some(Duration::from_millis(50)),
+        ..Limits::default()
+    };
+    let (mut client, served) = connect(&scene, limits, endless);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // Who takes nothing for too long is dropped.
+    let _ = served.await.unwrap();
+    let made = made.load(Ordering::Relaxed);
+    assert!((64..80).contains(&made), "{made}");
+    assert!(!read_to_end(&mut client).await.ends_with("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_request_ends_with_its_client() {
+    let scene = Scene::new();
+    let (dropped, mut drops) = mpsc::channel::<()>(1);
+    let held = dropped.clone();
+    let hangs = handler(move |_, _| {
+        let held = held.clone();
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Response::new(Body::empty())
+        }
+    });
+    drop(dropped);
+    let (mut client, served) = connect(&scene, Limits::default(), hangs);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    drop(client);
+    served.await.unwrap().unwrap();
+    assert_eq!(drops.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_the_last_when_the_server_is_to_end() {
+    let scene = Scene::new();
+    let (go, waits) = oneshot::channel::<()>();
+    let waits = Arc::new(parking_lot::Mutex::new(Some(waits)));
+    let slow = handler(move |_, _| {
+        let waits = waits.lock().take();
+        async move {
+            waits.unwrap().await.unwrap();
+            Response::new(Body::from("done"))
+        }
+    });
+    let (mut client, served) = connect(&scene, Limits::default(), slow);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    scene.shutdown.ask();
+    go.send(()).unwrap();
+    let said = read_to_end(&mut client).await;
+    assert!(said.contains("connection: close\r\n") && said.ends_with("\r\n\r\ndone"), "{said}");
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_becomes_what_nobody_asked_for() {
+    for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS] {
+        let wrong = handler(move |_, _| async move {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = status;
+            answer
+        });
+        let said = say(wrong, "GET / HTTP/1.1||").await;
+        assert!(said.starts_with("HTTP/1.1 500 "), "{said}");
+    }
+}
