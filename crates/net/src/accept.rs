@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::{Request, Response};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -280,11 +280,15 @@ impl Context {
         in_time(secured, limits.handshake_time, metrics, peer).await
     }
 
-    async fn http1<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> Ended
+    fn http1<T>(
+        self: Arc<Self>,
+        io: T,
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = Ended> + Send
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        serve(self, io, connection).await.map_err(Into::into)
+        serve(self, io, connection).map_err(Into::into)
     }
 
     async fn http2<T>(self: Arc<Self>, io: T, connection: Arc<Connection>) -> Ended

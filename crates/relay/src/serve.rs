@@ -287,7 +287,8 @@ impl Serving {
         let context = &self.0.context;
         let flow = Flow::new(context.clock.clone());
         let away = enter(Progress(flow.clone()));
-        let seen = Seen::new(&live, flow, kind, &tlvs);
+        // Boxed: futures would hold it at every level.
+        let seen = Box::new(Seen::new(&live, flow, kind, &tlvs));
         let withdrawn = live.kept.withdrawn.clone();
         let taken = Taken { canceller: stream.sender.canceller(), away };
         match head {

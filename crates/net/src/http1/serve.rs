@@ -94,40 +94,44 @@ enum Next {
 ///
 /// # Errors
 /// It broke off while it was closed.
-pub(crate) async fn serve<T>(
+pub(crate) fn serve<T>(
     server: Arc<Server>,
     io: T,
     connection: Arc<Connection>,
-) -> io::Result<()>
+) -> impl Future<Output = io::Result<()>> + Send
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Limits { answer_time, head_time, .. } = server.server.limits;
+    let answer_time = server.server.limits.answer_time;
     let (intake, sending) = (Intake::default(), Sending::default());
     let mut line = Line { io, intake, sending, answer_time, stuck: None };
-    let asked = pin!(server.server.shutdown.asked());
-    let over = pin!(sleep(head_time));
-    let mut idle = Idle { asked, over, time: head_time };
-    loop {
-        let next = match next_head(&mut line, &mut idle, &server).await {
-            // Boxed: a connection that rests does not hold its place.
-            Ok(Some(head)) => Box::pin(exchange(&server, &mut line, &connection, head)).await,
-            Ok(None) => Next::Close,
-            Err(malformed) => {
-                server.server.metrics.failed(ConnectionFailure::Framing);
-                refuse(&mut line, malformed).await
-            }
-        };
-        match next {
-            Next::Request => {}
-            Next::Drop => return Ok(()),
-            Next::Linger if !connection.is_cut() => return linger(line).await,
-            Next::Close | Next::Linger => return line.io.shutdown().await,
-            Next::Become(another) => {
-                let came = line.intake.take();
-                // Who asked for it may have changed their mind.
-                let _ = another.send(Upgraded::new(Begun::again(came, line.io)));
-                return Ok(());
+    let head_time = server.server.limits.head_time;
+    // Not an async function: what that is given it holds twice.
+    async move {
+        let asked = pin!(server.server.shutdown.asked());
+        let over = pin!(sleep(head_time));
+        let mut idle = Idle { asked, over, time: head_time };
+        loop {
+            let next = match next_head(&mut line, &mut idle, &server).await {
+                // Boxed: a connection that rests does not hold its place.
+                Ok(Some(head)) => Box::pin(exchange(&server, &mut line, &connection, head)).await,
+                Ok(None) => Next::Close,
+                Err(malformed) => {
+                    server.server.metrics.failed(ConnectionFailure::Framing);
+                    Box::pin(refuse(&mut line, malformed)).await
+                }
+            };
+            match next {
+                Next::Request => {}
+                Next::Drop => return Ok(()),
+                Next::Linger if !connection.is_cut() => return Box::pin(linger(&mut line)).await,
+                Next::Close | Next::Linger => return line.io.shutdown().await,
+                Next::Become(another) => {
+                    let came = line.intake.take();
+                    // Who asked for it may have changed their mind.
+                    let _ = another.send(Upgraded::new(Begun::again(came, line.io)));
+                    return Ok(());
+                }
             }
         }
     }
@@ -381,20 +385,39 @@ async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Ends our half, and throws away what still comes.
-async fn linger<T: AsyncRead + AsyncWrite + Unpin>(line: Line<T>) -> io::Result<()> {
-    let mut io = line.io;
-    io.shutdown().await?;
+async fn linger<T: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<T>) -> io::Result<()> {
+    line.io.shutdown().await?;
     let thrown = async {
-        let (mut intake, mut left) = (Intake::default(), LINGER_BYTES);
-        while let Ok(count @ 1..) = poll_fn(|context| intake.poll_read(&mut io, context)).await {
-            intake.bytes.clear();
-            left = left.saturating_sub(count);
-            if left == 0 {
-                break;
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            line.intake.bytes.clear();
+            let read = poll_fn(|context| line.intake.poll_read(&mut line.io, context));
+            match read.await {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                Ok(0) | Err(_) => break,
             }
         }
     };
     // Out of time, what still comes is answered with a reset.
     let _ = timeout(LINGER_TIME, thrown).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tokio_rustls::server::TlsStream;
+
+    use super::*;
+
+    fn size<T, F>(_: fn(Arc<Server>, T, Arc<Connection>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_is_held_once() {
+        type Io = TlsStream<TcpStream>;
+        let (held, line) = (size(serve::<Io>), size_of::<Line<Io>>());
+        assert!(held < line + 1024, "{held} for a line of {line}");
+    }
 }

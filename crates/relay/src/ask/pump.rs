@@ -5,17 +5,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
 use strait_net::OnUpgrade;
+use strait_net::http1::Intake;
 use strait_tunnel::{Code, End};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Meter;
 use crate::link::{FAREWELL, Part, Receiver, Sender, Stopped};
-
-/// What is read at once.
-const CHUNK: usize = 16 << 10;
 
 /// Carries the bytes of a connection that became another protocol.
 pub(super) async fn tunnel(
@@ -73,12 +70,11 @@ async fn up<T: AsyncRead + Unpin>(
     sender: &mut Sender,
     live: &impl Meter,
 ) -> Result<(), Broken> {
-    let mut buffer = BytesMut::new();
+    let mut intake = Intake::default();
     let mut sent = 0;
     loop {
-        buffer.reserve(CHUNK);
         let read = tokio::select! {
-            read = from.read_buf(&mut buffer) => read,
+            read = poll_fn(|context| intake.poll_read(from, context)) => read,
             code = sender.stopped() => return stopped(sender, code),
         };
         match read {
@@ -94,8 +90,7 @@ async fn up<T: AsyncRead + Unpin>(
             Ok(count) => {
                 sent += count as u64;
                 live.took(sent);
-                let bytes: Bytes = buffer.split().freeze();
-                if let Err(Stopped(code)) = sender.write(bytes).await {
+                if let Err(Stopped(code)) = sender.write(intake.take()).await {
                     return stopped(sender, code);
                 }
             }

@@ -99,7 +99,7 @@ struct Switched {
 }
 
 /// Serves a stream to its end.
-pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut seen: Seen) {
+pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut seen: Box<Seen>) {
     let (receiver, mut sender) = stream.split();
     let flow = seen.flow.clone();
     match exchange(&live, receiver, &mut sender, &head, &mut seen).await {
@@ -157,29 +157,30 @@ async fn exchange(
         now: live.context.clock.now(),
     };
     let mut asked = decide(head, identity, &offer)?;
+    let (prefix, deadline_ms) = (offer.prefix(parts.tlvs.prefix), parts.tlvs.deadline_ms);
     let waits = live.wait(identity).ok_or(Stop::Full)?;
     seen.turn = Some(until(sender, live.turn(identity)).await?.ok_or(Stop::Full)?);
     let credential = until(sender, live.kept.credential.read()).await?;
     credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
     seen.name_parent(&mut asked.fields);
-    until(sender, seen.record()).await??;
+    until(sender, Box::pin(seen.record())).await??;
     // Before it is connected to: whatever that takes, the stream takes no place of those that wait.
     sender.accept_with_next();
     drop(waits);
-    let question = Question::of(&asked, offer.prefix(parts.tlvs.prefix));
+    let question = Question::of(&asked, prefix);
     let flow = seen.flow.clone();
     let work = Work { live, http, pool, question: &question, flow: &flow, began: flow.now() };
     let failure = tokio::select! {
         biased;
         done = async {
             if asked.upgrade.is_some() {
-                Box::pin(work.upgrade(receiver, sender, asked, seen)).await
+                Box::pin(work.upgrade(receiver, sender, &mut asked, seen)).await
             } else {
-                work.send(receiver, sender, asked, seen).await.map(|_| None)
+                work.send(receiver, sender, &mut asked, seen).await.map(|_| None)
             }
         } => return done,
         failure = flow.watch(&live.service.limits) => failure,
-        () = over(parts.tlvs.deadline_ms) => return Err(Stop::Cut(Code::Timeout)),
+        () = over(deadline_ms) => return Err(Stop::Cut(Code::Timeout)),
     };
     // Behind a head there is no place for a message.
     Err(if seen.status == 0 { failure.into() } else { Stop::Cut(Code::Timeout) })
@@ -188,7 +189,7 @@ async fn exchange(
 /// Waits until a request's own time is over.
 async fn over(deadline_ms: Option<u32>) {
     match deadline_ms {
-        Some(time) => tokio::time::sleep(Duration::from_millis(time.into())).await,
+        Some(time) => Box::pin(tokio::time::sleep(Duration::from_millis(time.into()))).await,
         None => std::future::pending().await,
     }
 }
@@ -215,10 +216,10 @@ impl Work<'_> {
         &self,
         receiver: Receiver,
         sender: &mut Sender,
-        asked: Asked,
+        asked: &mut Asked,
         seen: &mut Seen,
     ) -> Result<Code, Stop> {
-        let (mut body, has_body) = self.body(&asked, receiver);
+        let (mut body, has_body) = self.body(asked, receiver);
         let repeat = self.http.retries_safe && asked.is_repeatable(has_body);
         let mut rested = until(sender, self.pool.rested()).await?;
         loop {
@@ -230,7 +231,7 @@ impl Work<'_> {
                     until(sender, seen.dials(self.connect(false))).await??
                 }
             };
-            match self.attempt(inner, &asked, (body, has_body), sender, seen).await? {
+            match self.attempt(inner, asked, (body, has_body), sender, seen).await? {
                 Sent::Answered(code) => return Ok(code),
                 Sent::Unsent(_) if is_new => {
                     return Err(Failure::ConnectFailed(ConnectError::Failed).into());
@@ -267,7 +268,7 @@ impl Work<'_> {
     async fn attempt(
         &self,
         mut inner: Inner,
-        asked: &Asked,
+        asked: &mut Asked,
         (body, has_body): (Incoming, bool),
         sender: &mut Sender,
         seen: &mut Seen,
@@ -277,7 +278,7 @@ impl Work<'_> {
         if has_body {
             sender.push();
         }
-        match self.talk(&mut inner, sender, seen).await {
+        match self.talk(&mut inner, asked, sender, seen).await {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(back)) => Ok(Sent::Unsent(back)),
             Err(Talk::Lost) => self.lost().map(Sent::Lost),
@@ -294,13 +295,13 @@ impl Work<'_> {
         &self,
         receiver: Receiver,
         sender: &mut Sender,
-        asked: Asked,
+        asked: &mut Asked,
         seen: &mut Seen,
     ) -> Result<Option<Switched>, Stop> {
         sender.push();
         let mut inner = until(sender, seen.dials(self.connect(true))).await??;
-        inner.begin(&asked, Incoming::default(), false).map_err(Failure::BadHead)?;
-        match self.talk(&mut inner, sender, seen).await {
+        inner.begin(asked, Incoming::default(), false).map_err(Failure::BadHead)?;
+        match self.talk(&mut inner, asked, sender, seen).await {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(_)) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
             Err(Talk::Lost) => Err(self.lost()?.into()),
@@ -328,9 +329,28 @@ impl Work<'_> {
     async fn talk(
         &self,
         inner: &mut Inner,
+        asked: &mut Asked,
         sender: &mut Sender,
         seen: &mut Seen,
     ) -> Result<Next, Talk> {
+        let (head, empty) = self.until_head(inner, sender).await?;
+        // It is not sent again.
+        asked.fields = HeaderMap::new();
+        if self.begin(head, empty, sender, seen)? {
+            return Ok(Next::Switched);
+        }
+        if empty {
+            return Ok(Next::Done);
+        }
+        self.pass(inner, sender).await
+    }
+
+    /// Waits for the head of the answer.
+    async fn until_head(
+        &self,
+        inner: &mut Inner,
+        sender: &mut Sender,
+    ) -> Result<((Version, StatusCode, HeaderMap), bool), Talk> {
         let mut late = pin!(tokio::time::sleep(CONTINUE));
         let mut waits = self.flow.upload() == Upload::Held;
         loop {
@@ -346,7 +366,7 @@ impl Work<'_> {
                     }
                 }
                 Some(Ok(Said::Head { version, status, fields, empty })) => {
-                    return self.pass((version, status, fields), empty, inner, sender, seen).await;
+                    return Ok(((version, status, fields), empty));
                 }
                 // An answer begins with a head.
                 Some(Ok(_) | Err(Lost::Malformed)) => return Err(Failure::UpstreamProtocol.into()),
@@ -374,15 +394,14 @@ impl Work<'_> {
         self.flow.touch();
     }
 
-    /// Passes an answer on.
-    async fn pass(
+    /// Passes the head of an answer on; whether the connection is another protocol's from here on.
+    fn begin(
         &self,
         (version, status, fields): (Version, StatusCode, HeaderMap),
         empty: bool,
-        inner: &mut Inner,
-        sender: &mut Sender,
+        sender: &Sender,
         seen: &mut Seen,
-    ) -> Result<Next, Talk> {
+    ) -> Result<bool, Talk> {
         let name = &*self.live.name;
         let said = (status, self.flow.now().saturating_sub(self.began));
         let (head, switched) = answer::head(self.question, self.http, name, version, said, fields)?;
@@ -390,15 +409,15 @@ impl Work<'_> {
         sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;
         seen.status = status.as_u16();
         self.flow.answered(status.as_u16());
-        if switched {
-            return Ok(Next::Switched);
-        }
-        if empty {
-            return Ok(Next::Done);
-        }
+        Ok(switched)
+    }
+
+    /// Passes the rest of an answer on.
+    async fn pass(&self, inner: &mut Inner, sender: &mut Sender) -> Result<Next, Talk> {
         let mut trailers = None;
         loop {
-            match until(sender, poll_fn(|context| inner.poll_next(context))).await? {
+            let said = until(sender, poll_fn(|context| inner.poll_next(context))).await?;
+            match said {
                 Ok(Said::Data(mut data)) => {
                     self.flow.received(data.len());
                     // The request goes on being sent meanwhile.

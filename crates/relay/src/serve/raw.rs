@@ -27,7 +27,7 @@ use strait_net::http1::Intake;
 pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Serves a raw stream to its end.
-pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut seen: Seen) {
+pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut seen: Box<Seen>) {
     let (receiver, mut sender) = stream.split();
     match connect(&live, &mut sender, &head, &mut seen).await {
         Err(Refusal(code, text)) => {
