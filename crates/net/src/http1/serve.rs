@@ -36,7 +36,7 @@ use crate::body::{Body, BoxError};
 use crate::connection::Connection;
 use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted};
-use crate::server::{Limits, PLAIN, internal_error};
+use crate::server::{PLAIN, internal_error};
 use crate::upgrade::{Upgraded, wish};
 
 /// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
