@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
@@ -90,6 +90,13 @@ enum Next {
     Become(oneshot::Sender<Upgraded>),
 }
 
+impl Next {
+    /// An exchange that is over in both directions.
+    const fn after(keeps: bool) -> Self {
+        if keeps { Self::Request } else { Self::Close }
+    }
+}
+
 /// Serves a connection.
 ///
 /// # Errors
@@ -113,8 +120,13 @@ where
         let mut idle = Idle { asked, over, time: head_time };
         loop {
             let next = match next_head(&mut line, &mut idle, &server).await {
-                // Boxed: a connection that rests does not hold its place.
-                Ok(Some(head)) => Box::pin(exchange(&server, &mut line, &connection, head)).await,
+                // Boxed: neither a connection that rests nor one whose answer is sent holds its place.
+                Ok(Some(head)) => {
+                    match Box::pin(ask(&server, &mut line, &connection, head)).await {
+                        Ok(mut answered) => tell(&server, &mut line, &mut answered).await,
+                        Err(Gone) => Next::Drop,
+                    }
+                }
                 Ok(None) => Next::Close,
                 Err(malformed) => {
                     server.server.metrics.failed(ConnectionFailure::Framing);
@@ -193,51 +205,79 @@ async fn next_head<T: AsyncRead + Unpin, A: Future<Output = ()>>(
     .await
 }
 
-/// One request and its answer.
-async fn exchange<T>(
+/// A request that was answered: the head of the answer waits to be sent.
+struct Answered {
+    /// What still comes of the request.
+    upload: Upload,
+    said: Said,
+    /// Another request may follow.
+    keeps: bool,
+    /// Who is told if its connection becomes another protocol.
+    another: Option<oneshot::Sender<Upgraded>>,
+}
+
+/// Has a request answered.
+async fn ask<T>(
     server: &Server,
     line: &mut Line<T>,
     connection: &Arc<Connection>,
     head: RequestHead,
-) -> Next
+) -> Result<Answered, Gone>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let asked = Asked::new(&head.method, head.version, &head.fields, head.keeps);
     let (mut upload, body) = Upload::begin(&head, line);
     let (request, another) = request(head, body);
-    let answered = {
-        let mut answering = pin!(server.answer(connection.clone(), request));
-        poll_fn(|context| {
-            loop {
-                if let Poll::Ready(answer) = answering.as_mut().poll(context) {
-                    return Poll::Ready(Ok(answer));
-                }
-                ready!(upload.poll(line, context))?;
+    let mut answering = pin!(server.answer(connection.clone(), request));
+    let answer = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(answer) = answering.as_mut().poll(context) {
+                return Poll::Ready(Ok(answer));
             }
-        })
-        .await
-    };
-    let Ok::<_, Gone>(mut answer) = answered else { return Next::Drop };
+            ready!(upload.poll(line, context))?;
+        }
+    });
+    let mut answer = answer.await?;
     let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     if answer.status().is_informational() && !(switches && another.is_some() && upload.is_over()) {
         tracing::error!(status = %answer.status(), "an answer that is none of this request");
         answer = internal_error();
     }
-    let another = another.filter(|_| switches);
-    let (parts, body) = answer.into_parts();
+    let another = another.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+    let (said, keeps) = begin(server, line, &mut upload, (asked, answer));
+    Ok(Answered { upload, said, keeps, another })
+}
+
+/// Sends an answer, and sees to what is left of its request.
+async fn tell<T>(server: &Server, line: &mut Line<T>, answered: &mut Answered) -> Next
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if send(line, &mut answered.upload, &mut answered.said).await.is_err() {
+        return Next::Drop;
+    }
+    match answered.another.take() {
+        Some(another) => Next::Become(another),
+        None if answered.upload.is_settled() => Next::after(answered.keeps),
+        None => Box::pin(settle(server, line, answered)).await,
+    }
+}
+
+/// Has the head of an answer wait to be sent: what follows it, and whether a request may.
+fn begin<T>(
+    server: &Server,
+    line: &mut Line<T>,
+    upload: &mut Upload,
+    (asked, answer): (Asked, Response<Body>),
+) -> (Said, bool) {
     let closes = upload.answered(UNREAD_MAX) || server.server.shutdown.is_asked();
+    let (parts, body) = answer.into_parts();
     let size = body.size_hint().exact();
     let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
     line.sending.begin(head, length);
-    let said = Said { body, trailers: asked.trailers, limit: server.server.limits.buffer as usize };
-    if send(line, &mut upload, said).await.is_err() {
-        return Next::Drop;
-    }
-    match another {
-        Some(another) => Next::Become(another),
-        None => settle(server, line, upload, keeps).await,
-    }
+    let limit = server.server.limits.buffer as usize;
+    (Said { body: Some(body), trailers: asked.trailers, limit }, keeps)
 }
 
 /// A request, and who is told if it makes another protocol of its connection.
@@ -260,7 +300,8 @@ fn request(
 
 /// What follows the head of an answer.
 struct Said {
-    body: Body,
+    /// Until all of it was taken.
+    body: Option<Body>,
     /// The client understands trailers.
     trailers: bool,
     /// Bytes of it that may wait to be sent.
@@ -271,26 +312,25 @@ struct Said {
 async fn send<T: AsyncRead + AsyncWrite + Unpin>(
     line: &mut Line<T>,
     upload: &mut Upload,
-    said: Said,
+    said: &mut Said,
 ) -> Result<(), Gone> {
-    let Said { body, trailers, limit } = said;
-    let (mut body, mut broken) = (Some(body), false);
+    let mut broken = false;
     poll_fn(|context| {
         loop {
-            while let Some(own) = &mut body
-                && !line.sending.is_full(limit)
+            while let Some(own) = &mut said.body
+                && !line.sending.is_full(said.limit)
                 && !line.sending.is_whole()
                 && let Poll::Ready(frame) = Pin::new(own).poll_frame(context)
             {
-                if add(&mut line.sending, frame, trailers).is_err() {
-                    (body, broken) = (None, true);
+                if add(&mut line.sending, frame, said.trailers).is_err() {
+                    (said.body, broken) = (None, true);
                 }
             }
             if line.sending.is_whole() {
                 // With it ends what it stands for.
-                body = None;
+                said.body = None;
             }
-            let full = line.sending.is_full(limit);
+            let full = line.sending.is_full(said.limit);
             let written = line.poll_write(context).map_err(|_| Gone)?;
             if written.is_ready() && broken {
                 return Poll::Ready(Err(Gone));
@@ -333,10 +373,11 @@ fn add(
 
 /// An exchange is over once the request is: whoever still reads it may, and what little is left
 /// is thrown away.
-async fn settle<T>(server: &Server, line: &mut Line<T>, mut upload: Upload, keeps: bool) -> Next
+async fn settle<T>(server: &Server, line: &mut Line<T>, answered: &mut Answered) -> Next
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let (upload, keeps) = (&mut answered.upload, answered.keeps);
     let read = poll_fn(|context| {
         while upload.is_read(context) {
             ready!(upload.poll(line, context))?;
@@ -360,8 +401,7 @@ where
         }
         Some(Unfinished::Cut) => Next::Close,
         None if !upload.is_over() => Next::Linger,
-        None if keeps => Next::Request,
-        None => Next::Close,
+        None => Next::after(keeps),
     }
 }
 
@@ -418,6 +458,7 @@ mod tests {
     fn a_connection_is_held_once() {
         type Io = TlsStream<TcpStream>;
         let (held, line) = (size(serve::<Io>), size_of::<Line<Io>>());
+
         assert!(held < line + 1024, "{held} for a line of {line}");
     }
 }

@@ -54,6 +54,11 @@ impl Upload {
         self.payload.is_over()
     }
 
+    /// Whether all of it came, and was given to whoever reads it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_over() && self.reader.is_none()
+    }
+
     /// Why it will not all come.
     pub(super) const fn broken(&self) -> Option<Unfinished> {
         self.broken
