@@ -458,7 +458,6 @@ mod tests {
     fn a_connection_is_held_once() {
         type Io = TlsStream<TcpStream>;
         let (held, line) = (size(serve::<Io>), size_of::<Line<Io>>());
-
         assert!(held < line + 1024, "{held} for a line of {line}");
     }
 }
