@@ -137,7 +137,7 @@ where
                 Next::Request => {}
                 Next::Drop => return Ok(()),
                 Next::Linger if !connection.is_cut() => return Box::pin(linger(&mut line)).await,
-                Next::Close | Next::Linger => return line.io.shutdown().await,
+                Next::Close | Next::Linger => return close(&mut line).await,
                 Next::Become(another) => {
                     let came = line.intake.take();
                     // Who asked for it may have changed their mind.
@@ -424,9 +424,14 @@ async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
     if taken.is_ok() && sent.is_ok() { Next::Linger } else { Next::Drop }
 }
 
+/// Ends our half, as far as the client goes along.
+async fn close<T: AsyncWrite + Unpin>(line: &mut Line<T>) -> io::Result<()> {
+    timeout(LINGER_TIME, line.io.shutdown()).await?
+}
+
 /// Ends our half, and throws away what still comes.
 async fn linger<T: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<T>) -> io::Result<()> {
-    line.io.shutdown().await?;
+    close(line).await?;
     let thrown = async {
         let mut left = LINGER_BYTES;
         while left > 0 {
