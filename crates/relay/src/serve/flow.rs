@@ -242,6 +242,11 @@ impl Body for Incoming {
 }
 
 impl Source {
+    /// Whether as much came as was told of.
+    fn is_whole(&self) -> bool {
+        self.length.is_none_or(|length| length == self.read)
+    }
+
     fn frame(&mut self, part: Part) -> Option<Result<Frame<Bytes>, BrokenOff>> {
         match part {
             Part::Data(bytes) => {
@@ -256,17 +261,17 @@ impl Source {
                 }
                 Some(Ok(Frame::data(bytes)))
             }
-            Part::Trailers(trailers) => {
+            Part::Trailers(trailers) if self.is_whole() => {
                 self.flow.set_upload(Upload::Done);
                 let mut fields = to_map(trailers.fields());
                 clean_request(&mut fields);
                 Some(Ok(Frame::trailers(fields)))
             }
-            Part::End if self.length.is_none_or(|length| length == self.read) => {
+            Part::End if self.is_whole() => {
                 self.flow.set_upload(Upload::Done);
                 None
             }
-            Part::End | Part::Head(_) | Part::Broken(_) => {
+            Part::Trailers(_) | Part::End | Part::Head(_) | Part::Broken(_) => {
                 self.flow.set_upload(Upload::Broken);
                 Some(Err(BrokenOff))
             }

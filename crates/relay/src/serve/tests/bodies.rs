@@ -1,6 +1,7 @@
 //! Bodies, trailers, informational heads, other protocols, bytes.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -9,12 +10,14 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use strait_runtime::SystemClock;
 use strait_tunnel::{Code, Field, Tlvs, Trailers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::rig::{Answer, Ask, Rig, exactly, head_of, listen, pattern, write};
 use crate::link::Part;
+use crate::serve::flow::{self, Flow, Upload};
 
 /// A service of HTTP/1.1 or HTTP/2 that sends back what it gets, trailers included.
 fn echo(rig: &Rig, listener: TcpListener) {
@@ -285,6 +288,29 @@ async fn a_client_that_breaks_off_breaks_the_request() {
         assert_eq!(rest, b"", "no end that looks like one");
         let line = "strait_relay_served_streams_open{service=\"web\",kind=\"http\"} 0";
         rig.metric(line).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_ends_whole_or_breaks_off() {
+    let (rig, _listener) = one("").await;
+    let (end, ended) = (Part::End, Part::Trailers(trailers()));
+    for (length, last, expected) in [
+        (None, &end, Upload::Done),
+        (Some(0), &end, Upload::Done),
+        (Some(5), &end, Upload::Broken),
+        (None, &ended, Upload::Done),
+        (Some(0), &ended, Upload::Done),
+        (Some(5), &ended, Upload::Broken),
+    ] {
+        let flow = Flow::new(Arc::new(SystemClock));
+        let (receiver, _sender) = rig.begin(&Ask::default()).split();
+        let limits = (None, false);
+        let mut body = flow::Incoming::new(receiver, Some(last.clone()), &flow, length, limits);
+        let frame = body.frame().now_or_never().unwrap();
+        let broke = matches!(frame, Some(Err(_)));
+        let found = (flow.upload(), broke);
+        assert_eq!(found, (expected, expected == Upload::Broken), "{length:?} {last:?}");
     }
 }
 
