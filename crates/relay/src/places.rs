@@ -3,9 +3,11 @@
 //! An installation that went keeps its place until its certificate can be renewed no more: it may
 //! only be asleep. An ephemeral one does not come back once it is gone, so its place is given to
 //! the next one as soon as there is no other. One whose certificate was revoked keeps it like the
-//! rest: its entry is what tells that its key may not come back. Nor does a hub that has just started
-//! give any place away whose installation may be on its way back, and none does that of one which has
-//! just come back and is stored as lost.
+//! rest: its entry is what tells that its key may not come back.
+//!
+//! Whether an ephemeral one is gone shows a while after it went: a connection may come back, one that
+//! ended in disorder is missed for long, and a hub that has just started has heard of nobody. Meanwhile
+//! nobody is given its place, and nobody is told that there is none, which would be final.
 
 use std::time::Duration;
 
@@ -23,9 +25,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(20 * LOST_AFTER.as_secs());
 pub(crate) enum Place {
     /// A place: its own, a free one, or that of the ephemeral one that is gone for longest.
     Taken,
-    /// None yet: one may prove to be gone that a hub which has just started has not heard of.
+    /// None yet: one that has a place may prove to be gone.
     NotYet,
-    /// None.
+    /// None, as long as nobody who is there goes.
     Full,
 }
 
@@ -33,7 +35,8 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
     Stays,
-    MayReturn,
+    /// It goes, or may be gone; which it is shows by itself.
+    Unclear,
     Gone,
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn take(
         instances.remove(at);
         return Place::Taken;
     }
-    if holders.contains(&Holder::MayReturn) { Place::NotYet } else { Place::Full }
+    if holders.contains(&Holder::Unclear) { Place::NotYet } else { Place::Full }
 }
 
 /// Whether anybody comes back to that place.
@@ -74,16 +77,17 @@ fn holder(instance: &Value, revoked: &[String], now: Timestamp, heard: &LastSeen
     let is_silent =
         || last_seen(instance).is_some_and(|seen| now.duration_since(seen) > silent_after);
     let id = instance.str_at(&["id"]).unwrap_or_default();
-    if !leaves(instance, revoked) || heard.is_there(id) {
+    if !leaves(instance, revoked) {
         return Holder::Stays;
     }
     match instance.str_at(&["state"]) {
+        Some("Draining") => Holder::Unclear,
+        _ if heard.is_connected(id) => Holder::Stays,
         None if !is_silent() => Holder::Stays,
-        None | Some("Lost") if heard.may_return(id) => Holder::MayReturn,
+        None | Some("Lost") if heard.may_return(id) || heard.is_there(id) => Holder::Unclear,
         None | Some("Lost") => Holder::Gone,
         // Marked as lost soon, unless it is heard of.
-        Some(_) if !heard.heard.contains_key(id) => Holder::MayReturn,
-        Some(_) => Holder::Stays,
+        Some(_) => Holder::Unclear,
     }
 }
 
@@ -123,7 +127,8 @@ mod tests {
         let later = instance("later", true, "Lost", "2026-01-01T00:30:00Z");
         let silent = instance("silent", true, "", then);
         let joining = instance("joining", true, "", now);
-        let heard = Heard { silence: LOST_AFTER, at: now.parse().unwrap(), sign: Sign::Came };
+        let (sign, at) = (Sign::Reported, now.parse().unwrap());
+        let heard = Heard { silence: LOST_AFTER, at, sign, connected: true };
         let heard = [("ready".to_owned(), heard)].into();
         let long = LastSeen { since_start: SILENT_AFTER, heard };
         let mut revoked = lost.clone();
@@ -158,25 +163,41 @@ mod tests {
     }
 
     #[test]
-    fn no_place_is_given_away_whose_installation_may_return_or_has_returned() {
+    fn there_may_be_a_place_soon_where_an_ephemeral_one_may_be_gone() {
         let (now, then) = ("2026-01-01T01:00:00Z".parse().unwrap(), "2026-01-01T00:00:00Z");
         let early = Duration::from_secs(5);
-        let heard = |sign| Some(Heard { silence: early, at: now, sign });
-        let (came, went) = (heard(Sign::Came), heard(Sign::Went));
+        let (late, later) = (Duration::from_secs(35), 20 * early);
+        let heard = |sign, silence, connected| Some(Heard { silence, at: now, sign, connected });
+        let came = heard(Sign::Connected, early, true);
+        let quiet = heard(Sign::Reported, late, true);
+        let reported = heard(Sign::Reported, early, false);
+        let missed = heard(Sign::Reported, late, false);
+        let went = heard(Sign::Went, early, false);
         for (state, since_start, heard, expected) in [
             (Some("Lost"), early, None, Place::NotYet),
             (Some("Lost"), early, went, Place::Taken),
             (Some("Lost"), early, came, Place::Full),
-            (Some("Lost"), 20 * early, None, Place::Taken),
-            (Some("Lost"), 20 * early, came, Place::Full),
+            (Some("Lost"), early, reported, Place::NotYet),
+            (Some("Lost"), later, None, Place::Taken),
+            (Some("Lost"), later, came, Place::Full),
+            (Some("Lost"), later, missed, Place::Taken),
             (None, early, None, Place::NotYet),
-            (None, 20 * early, None, Place::Taken),
-            (None, 20 * early, came, Place::Full),
+            (None, later, None, Place::Taken),
+            (None, later, came, Place::Full),
             // It was there when the last hub stopped.
             (Some("Ready"), early, None, Place::NotYet),
             (Some("Ready"), early, came, Place::Full),
-            (Some("Ready"), 20 * early, None, Place::NotYet),
-            (Some("Draining"), 20 * early, None, Place::NotYet),
+            (Some("Ready"), later, None, Place::NotYet),
+            // A connection shows that it is there; reports alone show that it was.
+            (Some("Ready"), later, quiet, Place::Full),
+            (Some("Ready"), later, reported, Place::NotYet),
+            (Some("Ready"), later, missed, Place::NotYet),
+            (Some("Ready"), later, went, Place::NotYet),
+            // It ends, and what runs on it meanwhile is its own.
+            (Some("Draining"), later, came, Place::NotYet),
+            (Some("Draining"), later, went, Place::NotYet),
+            (Some("Draining"), later, missed, Place::NotYet),
+            (Some("Draining"), later, None, Place::NotYet),
         ] {
             let mut one = object! {"id": "a", "ephemeral": true, "since": then};
             if let Some(state) = state {

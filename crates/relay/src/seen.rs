@@ -42,13 +42,16 @@ struct Moment {
     monotonic: Duration,
     wall: Timestamp,
     sign: Sign,
+    connected: bool,
 }
 
 /// What was heard of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
-    /// It connected, or reported.
-    Came,
+    /// It connected, or has a connection left.
+    Connected,
+    /// It reported.
+    Reported,
     /// Its last connection ended.
     Went,
 }
@@ -62,9 +65,16 @@ impl Seen {
     /// Something is heard of an instance, which proved who it is. Returns how long it had been
     /// silent; none if it was not heard of before.
     pub(crate) fn heard(&self, who: Who, sign: Sign, clock: &dyn Clock) -> Option<Duration> {
-        let now = Moment { monotonic: clock.monotonic(), wall: clock.now(), sign };
-        let before = self.instances.lock().insert(who, now)?;
-        Some(now.monotonic.saturating_sub(before.monotonic))
+        let mut known = self.instances.lock();
+        let before = known.get(&who).copied();
+        let connected = match sign {
+            Sign::Connected => true,
+            Sign::Reported => before.is_some_and(|before| before.connected),
+            Sign::Went => false,
+        };
+        let now = Moment { monotonic: clock.monotonic(), wall: clock.now(), sign, connected };
+        known.insert(who, now);
+        Some(now.monotonic.saturating_sub(before?.monotonic))
     }
 
     /// What was heard of the instances that an Agent's status lists.
@@ -80,8 +90,9 @@ impl Seen {
         let known = self.instances.lock();
         let heard = listed.filter_map(|id| {
             let moment = known.get(&(cluster.clone(), name.to_owned(), id.to_owned()))?;
-            let silence = now.saturating_sub(moment.monotonic);
-            Some((id.to_owned(), Heard { silence, at: moment.wall, sign: moment.sign }))
+            let Moment { monotonic, wall: at, sign, connected } = *moment;
+            let silence = now.saturating_sub(monotonic);
+            Some((id.to_owned(), Heard { silence, at, sign, connected }))
         });
         LastSeen { since_start: now.saturating_sub(self.started), heard: heard.collect() }
     }
@@ -104,6 +115,8 @@ pub(crate) struct Heard {
     pub(crate) at: Timestamp,
     /// What it was.
     pub(crate) sign: Sign,
+    /// Whether it has a connection to this hub.
+    pub(crate) connected: bool,
 }
 
 /// What a hub has heard of the instances of one agent, as of one moment.
@@ -124,7 +137,12 @@ impl LastSeen {
     /// Whether an instance came lately and did not go since, whatever is stored of it yet.
     pub(crate) fn is_there(&self, instance: &str) -> bool {
         let heard = self.heard.get(instance);
-        heard.is_some_and(|heard| heard.sign == Sign::Came && heard.silence <= LOST_AFTER)
+        heard.is_some_and(|heard| heard.sign != Sign::Went && heard.silence <= LOST_AFTER)
+    }
+
+    /// Whether an instance has a connection to this hub, whatever is stored of it yet.
+    pub(crate) fn is_connected(&self, instance: &str) -> bool {
+        self.heard.get(instance).is_some_and(|heard| heard.connected)
     }
 
     /// Whether an instance may yet be on its way back to a hub that has just started.
@@ -164,9 +182,9 @@ mod tests {
             object! {"id": "a"},
             object! {"id": "b", "lastSeen": "1970-01-01T00:00:00Z"},
         ]}};
-        assert_eq!(seen.heard(who("smith", "a"), Sign::Came, &clock), None);
+        assert_eq!(seen.heard(who("smith", "a"), Sign::Reported, &clock), None);
         clock.advance(LOST_AFTER);
-        assert_eq!(seen.heard(who("smith", "a"), Sign::Came, &clock), Some(LOST_AFTER));
+        assert_eq!(seen.heard(who("smith", "a"), Sign::Reported, &clock), Some(LOST_AFTER));
         // That the wall clock is set is no silence.
         clock.set_wall("2026-01-01T00:00:00Z".parse().unwrap());
         let of = seen.of((&root, "smith"), &agent, &clock);
@@ -187,20 +205,24 @@ mod tests {
         let (seen, root) = (Seen::new(&clock), ClusterName::root());
         let agent = object! {"status": object! {"instances": vec![object! {"id": "a"}]}};
         let second = Duration::from_secs(1);
-        for (sign, silence, expected) in [
-            (None, Duration::ZERO, false),
-            (Some(Sign::Came), LOST_AFTER, true),
-            (None, second, false),
-            (Some(Sign::Came), second, true),
-            (Some(Sign::Went), Duration::ZERO, false),
-            (Some(Sign::Came), Duration::ZERO, true),
+        for (sign, silence, is_there, is_connected) in [
+            (None, Duration::ZERO, false, false),
+            (Some(Sign::Reported), LOST_AFTER, true, false),
+            (None, second, false, false),
+            (Some(Sign::Connected), second, true, true),
+            (Some(Sign::Reported), second, true, true),
+            (Some(Sign::Went), Duration::ZERO, false, false),
+            (Some(Sign::Reported), Duration::ZERO, true, false),
+            (Some(Sign::Connected), LOST_AFTER, true, true),
+            (None, second, false, true),
         ] {
             if let Some(sign) = sign {
                 seen.heard(who("smith", "a"), sign, &clock);
             }
             clock.advance(silence);
             let of = seen.of((&root, "smith"), &agent, &clock);
-            assert_eq!(of.is_there("a"), expected, "{sign:?} {silence:?}");
+            let found = (of.is_there("a"), of.is_connected("a"));
+            assert_eq!(found, (is_there, is_connected), "{sign:?} {silence:?}");
         }
     }
 
@@ -209,7 +231,7 @@ mod tests {
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
         let seen = Seen::new(&clock);
         for id in ["a", "b"] {
-            seen.heard(who("smith", id), Sign::Came, &clock);
+            seen.heard(who("smith", id), Sign::Reported, &clock);
         }
         let there = HashSet::from([who("smith", "a")]);
         // The other may have joined since it was looked who is there.

@@ -83,7 +83,7 @@ impl Installation {
         self.client(hub, &granted)
     }
 
-    fn client(&self, hub: &TestHub, granted: &Value) -> Client {
+    pub(crate) fn client(&self, hub: &TestHub, granted: &Value) -> Client {
         client_with(hub, granted, &self.key)
     }
 }

@@ -59,11 +59,15 @@ impl Instance {
         Self { client: self.client.at(hub), ..self }
     }
 
-    async fn report_of(&self, instance: &str) -> Answer {
+    async fn say(&self, instance: &str, state: &str) -> Answer {
         let report = object! {
-            "instance": instance, "version": "0.1.0", "host": "host-1", "state": "Ready",
+            "instance": instance, "version": "0.1.0", "host": "host-1", "state": state,
         };
         self.client.post(&format!("{AGENTS}/{}/heartbeat", self.agent), &report).await
+    }
+
+    async fn report_of(&self, instance: &str) -> Answer {
+        self.say(instance, "Ready").await
     }
 
     async fn report(&self) {
@@ -246,7 +250,7 @@ async fn a_restart_gives_no_place_away_before_pods_could_come_back() {
     hub.admin().wait(AGENTS, "smith", states(&["Ready", "Lost"])).await;
     let hub = hub.restart_within(within(&clock)).await;
     // That may pass: nobody is connected to this hub yet.
-    refused(&ask(&hub, &pods[2], &token).await, 503, "HubStarting");
+    refused(&ask(&hub, &pods[2], &token).await, 503, "NoPlaceYet");
     for pod in &pods[..2] {
         hub.hub().told().connected(&member(&hub, "smith", pod), &connections(1));
     }
@@ -255,7 +259,7 @@ async fn a_restart_gives_no_place_away_before_pods_could_come_back() {
     hub.admin().wait(AGENTS, "smith", states(&["Ready", "Ready"])).await;
     let hub = hub.restart_within(within(&clock)).await;
     hub.hub().told().connected(&member(&hub, "smith", &pods[0]), &connections(1));
-    refused(&ask(&hub, &pods[2], &token).await, 503, "HubStarting");
+    refused(&ask(&hub, &pods[2], &token).await, 503, "NoPlaceYet");
     clock.advance(Duration::from_secs(31));
     hub.admin().wait(AGENTS, "smith", states(&["Ready", "Lost"])).await;
     ask(&hub, &pods[2], &token).await.expect(200);
@@ -288,6 +292,40 @@ async fn a_pod_that_has_just_come_back_keeps_its_place() {
     told.disconnected(&pod, 0);
     hub.admin().wait(AGENTS, "smith", states(&["Lost"])).await;
     ask(&hub, &next, &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_pod_after_one_that_ends_or_fell_silent_waits_for_its_place() {
+    let clock = clock();
+    let hub = TestHub::start_at(clock.clone()).await;
+    make_agent(&hub.admin(), "smith", "{maxInstances: 1}").await;
+    let token = token(&hub.admin(), "smith", "{uses: 9}").await;
+    for state in ["Draining", "Ready"] {
+        let (installation, next) = (Installation::new(), Installation::new());
+        let granted = ask(&hub, &installation, &token).await.expect(200);
+        let client = installation.client(&hub, &granted);
+        let pod = Instance { agent: "smith", installation, client };
+        hub.hub().told().connected(&pod.member(&hub), &connections(1));
+        pod.report().await;
+        refused(&ask(&hub, &next, &token).await, 409, "TooManyInstances");
+        // It ends in order, or goes on without a connection and then no more.
+        if state == "Ready" {
+            hub.hub().told().disconnected(&pod.member(&hub), 0);
+        }
+        pod.say(pod.id(), state).await.expect(201);
+        let told = refused(&ask(&hub, &next, &token).await, 503, "NoPlaceYet");
+        assert!(told.contains("try again"), "{told}");
+        if state == "Draining" {
+            hub.hub().told().disconnected(&pod.member(&hub), 0);
+        }
+        clock.advance(Duration::from_secs(31));
+        hub.admin().wait(AGENTS, "smith", |agent| pod.state(agent) == Some("Lost")).await;
+        ask(&hub, &next, &token).await.expect(200);
+        hub.hub().told().connected(&member(&hub, "smith", &next), &connections(1));
+        hub.admin().wait(AGENTS, "smith", states(&["Ready"])).await;
+        hub.hub().told().disconnected(&member(&hub, "smith", &next), 0);
+        hub.admin().wait(AGENTS, "smith", states(&["Lost"])).await;
+    }
 }
 
 #[tokio::test]

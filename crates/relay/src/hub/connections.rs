@@ -74,7 +74,7 @@ impl Connections {
 
     /// An instance has a connection more. Does not block.
     pub(super) fn connected(&self, member: &AgentIdentity, connection: &Connected) {
-        self.heard(member, Sign::Came);
+        self.heard(member, Sign::Connected);
         self.change(member.cluster(), member.name(), |known| {
             let round_trip = known.instances.get(member.instance().as_str());
             let seen = Seen {
@@ -104,7 +104,7 @@ impl Connections {
 
     /// An instance has a connection less, and so many left. Does not block.
     pub(super) fn disconnected(&self, member: &AgentIdentity, left: usize) {
-        self.heard(member, if left == 0 { Sign::Went } else { Sign::Came });
+        self.heard(member, if left == 0 { Sign::Went } else { Sign::Connected });
         self.change(member.cluster(), member.name(), |known| {
             let instance = member.instance().as_str();
             if left == 0 {
@@ -377,7 +377,8 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
         let earlier = "2026-01-01T00:00:00Z";
         let at = "2026-01-01T00:09:59Z".parse().unwrap();
-        let heard = |sign| Heard { silence: Duration::from_secs(1), at, sign };
+        let silence = Duration::from_secs(1);
+        let heard = |sign| Heard { silence, at, sign, connected: false };
         let heard = |sign| LastSeen {
             heard: [("a".to_owned(), heard(sign))].into(),
             ..LastSeen::default()
@@ -385,7 +386,7 @@ mod tests {
         for (seen, expected, at) in [
             (heard(Sign::Went), "a Lost 0 False", "2026-01-01T00:09:59Z"),
             // It reported since.
-            (heard(Sign::Came), "a Ready 0 True", "2026-01-01T00:09:59Z"),
+            (heard(Sign::Reported), "a Ready 0 True", "2026-01-01T00:09:59Z"),
             // What another process was connected to.
             (LastSeen { since_start: LOST_AFTER, heard: [].into() }, "a Ready 0 True", earlier),
             (LastSeen { since_start: 2 * LOST_AFTER, heard: [].into() }, "a Lost 0 False", earlier),

@@ -261,7 +261,7 @@ impl Joining {
         let seen = self.agents.last_seen(who, agent);
         match places::take(agent, id, spec.max_instances, self.clock.now(), &seen) {
             Place::Taken => None,
-            Place::NotYet => Some(not_yet(who.1)),
+            Place::NotYet => Some(not_yet(who.1, spec)),
             Place::Full => Some(too_many(who.1, spec)),
         }
     }
@@ -460,12 +460,12 @@ pub(super) fn invalid_token() -> Answer {
 }
 
 /// Agents repeat what is answered so.
-fn not_yet(agent: &str) -> Answer {
-    let wait_s = LOST_AFTER.as_secs();
+fn not_yet(agent: &str, spec: &AgentSpec) -> Answer {
+    let (count, soon_s) = (spec.instances.len(), LOST_AFTER.as_secs());
     let message = format!(
-        "agent {agent} has no place free, and the hub has just started: instances may come back to theirs; try again in {wait_s} s"
+        "agent {agent} has {count} instances, maxInstances allows no more yet: one that may be gone keeps its place for some {soon_s} s; try again then"
     );
-    Answer::Refused(503, "HubStarting", message)
+    Answer::Refused(503, "NoPlaceYet", message)
 }
 
 fn too_many(agent: &str, spec: &AgentSpec) -> Answer {

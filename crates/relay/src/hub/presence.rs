@@ -162,7 +162,8 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let heard = heard.iter().map(|(id, seconds)| {
             let silence = Duration::from_secs(*seconds);
-            let heard = Heard { silence, at: now - silence, sign: Sign::Came };
+            let sign = Sign::Reported;
+            let heard = Heard { silence, at: now - silence, sign, connected: false };
             ((*id).to_owned(), heard)
         });
         LastSeen { since_start: Duration::from_secs(60), heard: heard.collect() }

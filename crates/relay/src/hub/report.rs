@@ -54,7 +54,7 @@ impl Joining {
             ("state", state.into()),
         ];
         // Before the object is looked at: see QUIET.
-        let silence = self.agents.heard((cluster, name), instance, Sign::Came);
+        let silence = self.agents.heard((cluster, name), instance, Sign::Reported);
         let was_quiet = silence.is_none_or(|silence| silence > QUIET);
         let registry = &self.agents.system.registry;
         let now = registry.timestamp();
