@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_runtime::{Context, SpanKind};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 
 use crate::harness::{PATIENCE, TestHub, context, spans_of, traced, yaml};
 use crate::site::{AGENTS, Agent, Site};
@@ -43,6 +43,15 @@ impl Beside {
 
 async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// A port that is free for whoever asks for it by number, and is given to nobody who asks for any.
+fn free() -> (TcpSocket, SocketAddr) {
+    let kept = TcpSocket::new_v4().unwrap();
+    kept.set_reuseaddr(true).unwrap();
+    kept.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = kept.local_addr().unwrap();
+    (kept, address)
 }
 
 /// Answers one request with its head and the length of its body; or goes over to echo.
@@ -174,9 +183,7 @@ async fn ask_under(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_beside_the_agent_reaches_what_the_hub_offers_to_it() {
-    let free = listen().await;
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let (_kept, address) = free();
     let scene = Scene::new(&at("tcp", address)).await;
     let mode = std::fs::metadata(scene.socket("web.sock")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
@@ -265,8 +272,8 @@ async fn listeners_change_with_the_file_whole_or_not_at_all() {
         tokio::time::timeout(PATIENCE, kept.read_exact(&mut four)).await.unwrap().unwrap();
     };
     ping().await;
-    let taken = listen().await;
-    let address = taken.local_addr().unwrap();
+    let (_kept, address) = free();
+    let taken = TcpListener::bind(address).await.unwrap();
     let other = format!(
         "- {{name: more, listen: 'unix:{}', service: {{agent: hub, type: http, name: web}}}}\n",
         scene.socket("more.sock").display()
@@ -296,9 +303,7 @@ async fn listeners_change_with_the_file_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_takes_another_address_or_protocol_at_its_port_in_one_reload() {
-    let (free, taken) = (listen().await, listen().await);
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let ((_kept, address), taken) = (free(), listen().await);
     let scene = Scene::new(&at("tcp", address)).await;
     scene.name(NAMED).await;
     let wide = SocketAddr::from(([0, 0, 0, 0], address.port()));
@@ -335,9 +340,7 @@ async fn a_listener_takes_another_address_or_protocol_at_its_port_in_one_reload(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_at_a_port_answers_under_its_own_names_alone() {
-    let free = listen().await;
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let (_kept, address) = free();
     let named = at("tcp", address);
     let scene = Scene::new(&named).await;
     scene.name(NAMED).await;
