@@ -286,6 +286,18 @@ fn split(image: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
+    fn wanted(token: Token) -> Wanted {
+        Wanted {
+            name: "smith".into(),
+            namespace: "edge".into(),
+            image: "strait:1".into(),
+            replicas: 3,
+            config: "a: NAMESPACE\n".into(),
+            state_secret: false,
+            token,
+        }
+    }
+
     #[test]
     fn an_image_is_a_repository_and_a_tag() {
         for (image, expected) in [
@@ -303,17 +315,22 @@ mod tests {
         }
     }
 
+    /// A change of what is printed is shown to a real API server before it is kept, as the files say.
+    #[test]
+    fn what_is_printed_is_what_kubernetes_took() {
+        for (state_secret, expected) in [
+            (false, include_str!("../../testdata/agent-deployment.yaml")),
+            (true, include_str!("../../testdata/agent-statefulset.yaml")),
+        ] {
+            let config = NOTHING.to_owned();
+            let wanted = Wanted { state_secret, config, ..wanted(Token::New("sj1.x".into())) };
+            let (_, objects) = expected.split_once("---\n").unwrap();
+            assert_eq!(wanted.manifest().unwrap(), format!("---\n{objects}"));
+        }
+    }
+
     #[test]
     fn what_is_printed_is_whole_and_keeps_what_was_given() {
-        let wanted = |token| Wanted {
-            name: "smith".into(),
-            namespace: "edge".into(),
-            image: "strait:1".into(),
-            replicas: 3,
-            config: "a: NAMESPACE\n".into(),
-            state_secret: false,
-            token,
-        };
         let kinds = |text: &str| -> Vec<String> {
             let documents = yaml::parse(text).unwrap().into_iter();
             documents.filter_map(|one| Some(one.value.str_at(&["kind"])?.to_owned())).collect()

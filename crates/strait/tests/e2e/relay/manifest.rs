@@ -222,6 +222,68 @@ fn the_chart_makes_the_same_pods_as_the_manifest() {
 }
 
 #[test]
+fn the_chart_keeps_state_in_a_secret_as_the_manifest_does() {
+    let rig = Rig::new();
+    let printed = documents(&rig.manifest(&["--namespace", "strait", "--state-secret"]));
+    let values = rig.home.path().join("values.yaml");
+    std::fs::write(&values, rig.manifest(&["--helm", "--state-secret"])).unwrap();
+    let made = rig.helm(&["template", "-f", values.to_str().unwrap()]).succeeded();
+    let made = documents(&made);
+    for (kind, paths) in [
+        ("Role", &[&["metadata", "name"][..], &["metadata", "namespace"], &["rules"]][..]),
+        ("RoleBinding", &[&["metadata", "namespace"], &["roleRef"], &["subjects"]]),
+        (
+            "StatefulSet",
+            &[
+                &["spec", "replicas"],
+                &["spec", "serviceName"],
+                &["spec", "podManagementPolicy"],
+                &["spec", "template", "spec", "automountServiceAccountToken"],
+                &["spec", "template", "spec", "serviceAccountName"],
+                &["spec", "template", "spec", "securityContext"],
+                &["spec", "template", "spec", "volumes"],
+            ],
+        ),
+    ] {
+        let (ours, theirs) = (of_kind(&printed, kind), of_kind(&made, kind));
+        for path in paths {
+            assert!(ours.at(path).is_some(), "{kind} {path:?}");
+            assert_eq!(theirs.at(path), ours.at(path), "{kind} {path:?}");
+        }
+    }
+    let pods = [&printed, &made].map(|objects| container(&of_kind(objects, "StatefulSet")));
+    for field in ["args", "command", "securityContext", "readinessProbe", "volumeMounts"] {
+        assert_eq!(pods[1].get(field), pods[0].get(field), "{field}");
+    }
+    let states = [&printed, &made].map(|objects| {
+        let secret = |one: &&Value| {
+            one.str_at(&["kind"]) == Some("Secret")
+                && one.str_at(&["metadata", "name"]) == Some("strait-agent-smith-state")
+        };
+        objects.iter().find(secret).expect("the state's Secret").clone()
+    });
+    // What is applied anew leaves the pods' entries as they are.
+    assert!(states.iter().all(|one| one.at(&["data"]).or(one.at(&["stringData"])).is_none()));
+
+    // The command is one that the program takes, in a pod.
+    let pod = Pod::new(&rig.home.path().join("pod"), &without_state(&printed));
+    let command = [texts(&pods[0], &["command"]), texts(&pods[0], &["args"])].concat();
+    let outside = pod.run(&command, &[]).finish();
+    assert_eq!(outside.code, Some(64), "{outside:?}");
+    let why = "--state-secret: this is no pod of a cluster: KUBERNETES_SERVICE_HOST";
+    assert!(outside.stderr.contains(why) && outside.stderr.lines().count() == 1, "{outside:?}");
+    rig.hub.stop();
+}
+
+/// Without the Secret of the state, which pods do not mount.
+fn without_state(objects: &[Value]) -> Vec<Value> {
+    let state = |one: &&Value| {
+        one.str_at(&["metadata", "name"]).is_none_or(|name| !name.ends_with("-state"))
+    };
+    objects.iter().filter(state).cloned().collect()
+}
+
+#[test]
 fn what_is_wrong_for_a_manifest_is_told_at_once_and_makes_nothing() {
     let rig = Rig::new();
     let file = rig.home.path().join("agent.yaml");
