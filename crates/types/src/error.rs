@@ -74,15 +74,20 @@ pub trait Classified {
 /// Prints an error and its chain of sources, each once, joined by `: `.
 ///
 /// Error messages in Strait do not repeat their source, so this is the one place that
-/// puts them together.
+/// puts them together. What others' errors repeat at their end is said once.
 pub struct Report<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            said = text;
             source = error.source();
         }
         Ok(())
@@ -101,9 +106,14 @@ mod tests {
     #[error("inner")]
     struct Inner;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer: {0}")]
+    struct Repeating(#[source] Outer);
+
     #[test]
-    fn report_prints_the_chain() {
+    fn report_prints_the_chain_each_once() {
         assert_eq!(Report(&Outer(Inner)).to_string(), "outer: inner");
+        assert_eq!(Report(&Repeating(Outer(Inner))).to_string(), "outer: outer: inner");
     }
 
     #[test]
