@@ -401,7 +401,9 @@ impl Failure {
             Self::RawOnly => {
                 format!("{service} carries bytes, not HTTP: `strait service forward {name}`")
             }
-            Self::NotRaw => format!("{service} speaks HTTP: it is reached by its path"),
+            Self::NotRaw => format!(
+                "{service} speaks HTTP: it is reached by its path, /services/relay/{agent}/{service}/"
+            ),
             Self::NotExposed => format!(
                 "{service} is not exposed as bytes: set spec.exposure.raw of Service {:?}",
                 name.object()

@@ -264,18 +264,28 @@ async fn a_revocation_ends_streams_in_both_directions_within_two_seconds() {
 #[tokio::test]
 async fn mistakes_are_told_before_the_connection_changes() {
     let site = Site::start().await;
-    let hidden = yaml("{spec: {exposure: {raw: false}}}");
-    site.workspace.merge(&format!("{SERVICES}/greet.smith"), &hidden).await.expect(200);
+    let exposed = async |service: &str, raw: bool| {
+        let change = yaml(&format!("{{spec: {{exposure: {{raw: {raw}}}}}}}"));
+        site.workspace.merge(&format!("{SERVICES}/{service}.smith"), &change).await.expect(200);
+    };
+    exposed("greet", false).await;
     let client = site.hub.anonymous();
-    for (service, status, reason) in [
-        ("refuse", 502, "ConnectFailed"),
-        ("late", 504, "ConnectTimeout"),
-        ("users", 403, "AgentRule"),
-        ("web", 501, "UpgradeNotAllowed"),
-        ("greet", 403, "NotExposed"),
+    for (service, status, reason, text) in [
+        ("refuse", 502, "ConnectFailed", "smith could not connect to refuse: connection refused"),
+        ("late", 504, "ConnectTimeout", "late"),
+        ("users", 403, "AgentRule", ""),
+        ("web", 501, "UpgradeNotAllowed", "by its path, /services/relay/smith/web/"),
+        ("greet", 403, "NotExposed", "set spec.exposure.raw of Service"),
     ] {
-        let refused = dial(&client, service, &site.token(service).await).await.unwrap_err();
-        assert_eq!((refused.status.as_u16(), &*refused.reason), (status, reason), "{service}");
+        // What speaks HTTP is told so, exposed or not.
+        for raw in if service == "web" { &[true, false][..] } else { &[false] } {
+            if service == "web" {
+                exposed("web", *raw).await;
+            }
+            let refused = dial(&client, service, &site.token(service).await).await.unwrap_err();
+            assert_eq!((refused.status.as_u16(), &*refused.reason), (status, reason), "{service}");
+            assert!(refused.text.contains(text), "{refused:?}");
+        }
     }
     let token = site.token("echo").await;
     let other = site.token("count").await;

@@ -16,7 +16,14 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    pub(super) const fn text(self) -> &'static str {
+    /// What an agent said, if it is one of these.
+    pub(super) fn told(text: &str) -> Self {
+        let known = [Self::Refused, Self::Unreachable, Self::NameUnknown, Self::TimedOut];
+        known.into_iter().find(|own| own.text() == text).unwrap_or(Self::Failed)
+    }
+
+    /// Says it, to people and from an agent to its hub.
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Refused => "connection refused",
             Self::Unreachable => "no route to it",

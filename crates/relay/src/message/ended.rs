@@ -14,7 +14,7 @@ impl Failure {
         match end.code {
             Code::NoService => Self::NotFound,
             Code::Forbidden | Code::Identity => Self::NotFound,
-            Code::ConnectFailed => Self::ConnectFailed(ConnectError::Failed),
+            Code::ConnectFailed => Self::ConnectFailed(ConnectError::told(&end.text)),
             Code::ConnectTimeout => Self::ConnectFailed(ConnectError::TimedOut),
             // An agent says what is wrong with the certificate.
             Code::UpstreamTls if !end.text.is_empty() => {

@@ -232,7 +232,12 @@ fn whoever_mistakes_a_raw_service_is_told_what_it_is() {
             "UpgradeRequired",
             "ci carries bytes, not HTTP: `strait service forward smith/ci`",
         ),
-        (Failure::NotRaw, 501, "UpgradeNotAllowed", "ci speaks HTTP: it is reached by its path"),
+        (
+            Failure::NotRaw,
+            501,
+            "UpgradeNotAllowed",
+            "ci speaks HTTP: it is reached by its path, /services/relay/smith/ci/",
+        ),
         (
             Failure::NotExposed,
             403,

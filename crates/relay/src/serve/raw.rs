@@ -43,7 +43,8 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut se
     }
 }
 
-/// Why a stream is not accepted, and what the hub is told of it: which rule, how many run.
+/// Why a stream is not accepted, and what the hub is told of it: which rule, how many run, why there is
+/// no connection.
 struct Refusal(Code, String);
 
 impl From<Code> for Refusal {
@@ -80,7 +81,7 @@ async fn connect(
         match failure {
             Failure::ConnectTimeout(_) => Code::ConnectTimeout.into(),
             Failure::UpstreamTls { why } => Refusal(Code::UpstreamTls, why),
-            Failure::ConnectFailed(_) => Code::ConnectFailed.into(),
+            Failure::ConnectFailed(why) => Refusal(Code::ConnectFailed, why.text().to_owned()),
             _ => Refusal::from(Code::Internal),
         }
     })?;

@@ -72,7 +72,9 @@ fn offer(name: &str) -> Announced {
 async fn serve(stream: Stream, name: String, shared: Shared) {
     let (mut receiver, mut sender) = stream.split();
     match &*name {
-        "refuse" => return sender.reset(Directions::Both, Code::ConnectFailed, ""),
+        "refuse" => {
+            return sender.reset(Directions::Both, Code::ConnectFailed, "connection refused");
+        }
         "late" => return sender.reset(Directions::Both, Code::ConnectTimeout, ""),
         "users" => return sender.reset(Directions::Both, Code::Forbidden, "allow.users"),
         _ => sender.accept(),

@@ -17,8 +17,6 @@ pub(crate) type Io = TokioIo<Upgraded>;
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
     pub(crate) reason: String,
-    /// For who reads the failure of a test.
-    #[expect(dead_code, reason = "shown by Debug")]
     pub(crate) text: String,
     pub(crate) fields: HeaderMap,
 }

@@ -21,6 +21,7 @@ use crate::credential::{Asked, Scope, Subjects, is_ours};
 use crate::http::framing::BodyLength;
 use crate::message::{Failure, ServiceName};
 use crate::record::Recorded;
+use crate::services::ServiceType;
 
 /// Who asks.
 pub(super) struct Caller {
@@ -296,6 +297,10 @@ impl Front {
         let service = self.exposures.of(&key, &found);
         match raw {
             false if !service.path => return Err(Failure::NotFound),
+            // To expose it would not help.
+            true if !service.raw && service.kind != ServiceType::Tcp.as_str() => {
+                return Err(Failure::NotRaw);
+            }
             true if !service.raw => return Err(Failure::NotExposed),
             _ => {}
         }

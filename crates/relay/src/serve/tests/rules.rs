@@ -130,11 +130,15 @@ async fn what_is_not_on_offer_was_not_executed() {
         let answer = Answer::read(&mut stream.receiver).await;
         assert_eq!(answer.code(), Code::NoService, "{service}");
     }
-    for (service, code) in
-        [("web", Code::NoService), ("x", Code::NoService), ("db", Code::ConnectFailed)]
-    {
+    for (service, code, text) in [
+        ("web", Code::NoService, ""),
+        ("x", Code::NoService, ""),
+        ("db", Code::ConnectFailed, "connection refused"),
+    ] {
         let mut stream = rig.raw(service);
-        assert_eq!(Answer::read(&mut stream.receiver).await.code(), code, "{service}");
+        let answer = Answer::read(&mut stream.receiver).await;
+        let Part::Broken(end) = &answer.end else { panic!("{answer:?}") };
+        assert_eq!((end.code, &*end.text), (code, text), "{service}");
     }
     let tlvs = Tlvs { identity: b"{", ..ask.tlvs };
     let mut stream = rig.ask(&Ask { tlvs, ..ask });
