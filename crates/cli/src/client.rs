@@ -1,12 +1,14 @@
 //! The hub, as client commands reach it: through a kubeconfig, like kubectl.
 
+use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use strait_machinery::json::Value;
 use strait_reconcile::{Api, ApiError, ClientError, Clients, HubTime};
@@ -57,10 +59,12 @@ impl Workspace {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
         };
-        let mistake = |error: &(dyn std::error::Error + 'static)| {
-            Failure::usage(vec![Report(error).to_string()])
-        };
-        let kubeconfig = kubeconfig.map_err(|error| mistake(&error))?;
+        let mistake =
+            |error: &(dyn Error + 'static)| Failure::usage(vec![Report(error).to_string()]);
+        let kubeconfig = kubeconfig.map_err(|error| {
+            let hint = "--kubeconfig or KUBECONFIG names one; a hub keeps admin.kubeconfig in its data directory";
+            Failure::usage(vec![unread(&error), hint.to_owned()])
+        })?;
         let options =
             KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
@@ -88,6 +92,8 @@ impl Workspace {
         let mut config = (*self.config).clone();
         config.auth_info = kube::config::AuthInfo::default();
         (config.read_timeout, config.write_timeout) = (None, None);
+        // Who waits for a connection is told why there is none.
+        config.default_retry = false;
         kube::Client::try_from(config)
             .map_err(|error| Failure::usage(vec![Report(&error).to_string()]))
     }
@@ -197,17 +203,62 @@ impl Clients for Fixed {
     }
 }
 
+/// Why a kubeconfig cannot be read.
+pub(crate) fn unread(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(why, path) => {
+            format!("cannot read the kubeconfig {}: {why}", path.display())
+        }
+        other => Report(other).to_string(),
+    }
+}
+
+/// Why a call was not answered, without the layers that it came through.
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether the other side is none that the kubeconfig trusts.
+fn is_distrust(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        // An error of I/O holds others beside its source, one in the other.
+        let mut io = error.downcast_ref::<io::Error>();
+        while let Some(inner) = io.and_then(io::Error::get_ref) {
+            if let Some(rustls::Error::InvalidCertificate(_)) = inner.downcast_ref() {
+                return true;
+            }
+            io = inner.downcast_ref();
+        }
+        false
+    })
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
 /// What a failed call makes of the program's end.
 pub(crate) fn failure(what: &str, error: &ApiError) -> Failure {
-    let exit = match error.code() {
-        Some(401 | 403) => Exit::NotAllowed,
-        _ => Exit::Failed,
-    };
-    let why = match error {
-        ApiError::Status { message, .. } if !message.is_empty() => message.clone(),
-        other => Report(other).to_string(),
+    let (exit, why) = match error {
+        ApiError::Status { code, message, .. } if !message.is_empty() => {
+            (refusal(*code), message.clone())
+        }
+        ApiError::Status { code, .. } => (refusal(*code), error.to_string()),
+        ApiError::Transport { server, .. } if is_distrust(error) => {
+            let why = innermost(error);
+            (Exit::NotTrusted, format!("{server} is not the kubeconfig's hub: {why}"))
+        }
+        ApiError::Transport { .. } => (Exit::Failed, format!("{error}: {}", innermost(error))),
+        _ => (Exit::Failed, Report(error).to_string()),
     };
     Failure { exit, lines: vec![format!("{what}: {why}")] }
+}
+
+const fn refusal(code: u16) -> Exit {
+    match code {
+        401 | 403 => Exit::NotAllowed,
+        _ => Exit::Failed,
+    }
 }
 
 #[cfg(test)]

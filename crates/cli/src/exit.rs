@@ -1,7 +1,8 @@
 //! How the program ends.
 
-use std::io::Write as _;
 use std::process::ExitCode;
+
+use crate::output;
 
 /// An exit code with its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +57,7 @@ impl Failure {
 
     /// Says why, on standard error.
     pub(crate) fn explain(&self) {
-        let mut out = anstream::stderr().lock();
-        for line in &self.lines {
-            let _ = writeln!(out, "strait: {line}");
-        }
+        self.lines.iter().for_each(|line| output::note(line));
     }
 }
 

@@ -77,7 +77,8 @@ pub(crate) fn answer(
 /// Says something on standard error.
 pub(crate) fn note(text: &str) {
     // Talk: whoever cannot read it does without.
-    let _ = writeln!(anstream::stderr().lock(), "strait: {text}");
+    // In one piece: a program that runs beside it may write there too.
+    let _ = anstream::stderr().lock().write_all(format!("strait: {text}\n").as_bytes());
 }
 
 /// A text without control characters.

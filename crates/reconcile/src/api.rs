@@ -162,9 +162,12 @@ impl Api {
 
     /// Sends a request; any status but success is an error.
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let client = self.0.clients.client(&self.0.server).map_err(ApiError::Client)?;
-        let sent = client.send(request).await;
-        let response = sent.map_err(|error| ApiError::Transport(Box::new(error)))?;
+        let server = &self.0.server;
+        let client = self.0.clients.client(server).map_err(ApiError::Client)?;
+        let response = client.send(request).await.map_err(|error| ApiError::Transport {
+            server: server.clone(),
+            source: Box::new(error),
+        })?;
         if let Some(date) = response.headers().get(DATE) {
             self.0.time.learn(date.as_bytes());
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Uri;
 use strait_net::BodyError;
 use strait_types::{Classified, ErrorKind};
 
@@ -15,8 +16,13 @@ pub enum ApiError {
     #[error("no client for the server")]
     Client(#[source] ClientError),
     /// The request was not answered; it may have had its effect.
-    #[error("the server does not answer")]
-    Transport(#[source] Box<kube::Error>),
+    #[error("{server} does not answer")]
+    Transport {
+        /// Which server.
+        server: Uri,
+        /// Why not.
+        source: Box<kube::Error>,
+    },
     /// The answer broke off; the request may have had its effect.
     #[error("the server's answer is not whole")]
     Body(#[from] BodyError),
@@ -64,7 +70,7 @@ impl Classified for ApiError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Client(_) => ErrorKind::Internal,
-            Self::Transport(_) | Self::Malformed(_) => ErrorKind::Upstream,
+            Self::Transport { .. } | Self::Malformed(_) => ErrorKind::Upstream,
             Self::Body(error) => error.kind(),
             Self::TimedOut => ErrorKind::Timeout,
             Self::Status { code, .. } => match code {

@@ -325,7 +325,7 @@ impl Failure {
             Self::CredentialRevoked { ago, by } => {
                 let by = by.as_ref().filter(|_| administrator);
                 let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-                format!("revoked {} ago{by}", human(*ago))
+                format!("the credential was revoked {} ago{by}", human(*ago))
             }
             Self::CredentialScope(scope) => scope.to_string(),
             Self::CrossSite => "a page of another site made this request, which is let in by what it did not bring \

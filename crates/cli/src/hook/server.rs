@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use kube::client::Body as KubeBody;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use strait_machinery::json::{self, Value};
@@ -19,7 +19,7 @@ use strait_runtime::{Metrics, TaskSet};
 use strait_types::Report;
 use tokio::net::UnixStream;
 
-use crate::client::split;
+use crate::client::{split, unread};
 use crate::exit::{Exit, Failure};
 
 /// Where a hub serves the hooks' operators.
@@ -101,10 +101,9 @@ impl Server {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
         };
-        let mistake = |error: &(dyn std::error::Error + 'static)| {
+        let mistake = |error: &KubeconfigError| {
             let hint = "give --server URL, or a hub's --kubeconfig FILE";
-            // Its text holds its sources.
-            Failure::usage(vec![format!("{error}; {hint}")])
+            Failure::usage(vec![format!("{}; {hint}", unread(error))])
         };
         let kubeconfig = kubeconfig.map_err(|error| mistake(&error))?;
         let options =

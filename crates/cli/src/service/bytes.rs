@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use super::{SERVICES, ServiceName};
-use crate::client::Workspace;
+use crate::client::{Workspace, innermost};
 use crate::exit::Failure;
 use crate::objects::missing;
 
@@ -62,14 +62,16 @@ pub(super) struct Dialer {
 pub(super) enum DialError {
     #[error("{0}")]
     Refused(String),
-    #[error("the token cannot be read")]
-    Token(#[source] strait_runtime::fs::FsError),
-    #[error("the file with the token has none")]
-    NoToken,
+    #[error(transparent)]
+    Token(strait_runtime::fs::FsError),
+    #[error("{} holds no token", .0.display())]
+    NoToken(PathBuf),
+    #[error("the hub's token is malformed")]
+    NoneMade,
     #[error("{}", .0.lines.join("; "))]
     NotMade(Failure),
-    #[error("the hub cannot be reached")]
-    Unreachable(#[source] kube::Error),
+    #[error("the hub cannot be reached: {}", innermost(.0))]
+    Unreachable(kube::Error),
     #[error("the hub took too long")]
     TimedOut,
     #[error("the hub did not answer as it should")]
@@ -116,7 +118,7 @@ impl Dialer {
     ) -> Result<Result<Pipe<TokioIo<Upgraded>>, (StatusCode, String)>, DialError> {
         let token = self.token().await?;
         let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-        let mut bearer = bearer.map_err(|_| DialError::NoToken)?;
+        let mut bearer = bearer.map_err(|_| DialError::NoneMade)?;
         bearer.set_sensitive(true);
         let key = Key::new(Subprotocol::Raw, &*self.context.entropy);
         let mut request = Request::new(kube::client::Body::empty());
@@ -145,11 +147,10 @@ impl Dialer {
                 let text = strait_runtime::fs::read_capped(path, TOKEN_MAX);
                 let text = text.map_err(DialError::Token)?;
                 let text = String::from_utf8_lossy(&text).trim().to_owned();
-                return if text.is_empty() {
-                    Err(DialError::NoToken)
-                } else {
-                    Ok(Redacted::new(text))
-                };
+                let is_one = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+                return is_one
+                    .then(|| Redacted::new(text))
+                    .ok_or_else(|| DialError::NoToken(path.clone()));
             }
             Tokens::Made(made) => made,
         };
@@ -191,22 +192,22 @@ impl Dialer {
     ///
     /// # Errors
     /// Why it could not be carried or broke off, if that is not the local program's doing.
-    pub(super) async fn carry(&self, mut local: TcpStream) -> Result<(), String> {
+    pub(super) async fn carry(&self, local: &mut TcpStream) -> Result<(), String> {
         let reset = |local: &TcpStream| {
             // Best effort: it is closed in any case.
             let _ = rustix::net::sockopt::set_socket_linger(local, Some(Duration::ZERO));
         };
         let mut pipe = self.open().await.map_err(|error| {
-            reset(&local);
+            reset(local);
             Report(&error).to_string()
         })?;
-        match copy_bidirectional_with_sizes(&mut local, &mut pipe, CHUNK, CHUNK).await {
+        match copy_bidirectional_with_sizes(local, &mut pipe, CHUNK, CHUNK).await {
             Ok(_) => {
                 pipe.close(1000, "").await;
                 Ok(())
             }
             Err(error) => {
-                reset(&local);
+                reset(local);
                 Closed::find(&error).map_or_else(
                     || Err(format!("the connection broke off: {error}")),
                     |closed| Err(shown(&closed.reason)),

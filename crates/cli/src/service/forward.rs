@@ -1,6 +1,6 @@
 //! `strait service forward`.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,8 +75,13 @@ pub(super) async fn run(args: &ForwardArgs, workspace: Workspace) -> Result<Exit
 
 /// Listens at an address.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| Failure::failed(&format!("cannot listen at {address}: {error}")))
+    TcpListener::bind(address).await.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => "the port is taken; `:` listens at a free one".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::failed(&format!("cannot listen at {address}: {why}"))
+    })
 }
 
 /// Carries every connection that comes.
@@ -85,7 +90,7 @@ pub(super) async fn accept(listener: TcpListener, dialer: Arc<Dialer>, tasks: Ta
     loop {
         // Never closed, so never an error.
         let place = places.clone().acquire_owned().await;
-        let (stream, peer) = match listener.accept().await {
+        let (mut stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 output::note(&format!("cannot accept connections: {error}"));
@@ -97,10 +102,11 @@ pub(super) async fn accept(listener: TcpListener, dialer: Arc<Dialer>, tasks: Ta
         let _ = stream.set_nodelay(true);
         let dialer = dialer.clone();
         let carried = async move {
-            if let Err(why) = dialer.carry(stream).await {
+            // Said before the local program sees it: that may end, and with it this one.
+            if let Err(why) = dialer.carry(&mut stream).await {
                 output::note(&format!("connection from {peer}: {why}"));
             }
-            drop(place);
+            drop((stream, place));
         };
         drop(tasks.spawn("forwarded", carried));
     }

@@ -39,7 +39,7 @@ fn refusals() -> Vec<Row> {
             Failure::CredentialRevoked { ago: secs(12), by: Some("root".into()) },
             401,
             "CredentialRevoked",
-            "revoked 12s ago",
+            "the credential was revoked 12s ago",
         ),
         (
             4,

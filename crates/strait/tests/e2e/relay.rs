@@ -1,6 +1,7 @@
 //! Services behind agents as people use them: their own programs in front of the hub, real
 //! processes between, a service behind the agent that says what it got.
 
+mod bytes;
 mod curl;
 mod git;
 mod grpc;
