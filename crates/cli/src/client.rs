@@ -77,6 +77,8 @@ impl Workspace {
             )]));
         }
         config.cluster_url = server.clone();
+        // What is refused is told at once; and a gateway that waits no longer may have passed it on.
+        config.default_retry = false;
         let client = kube::Client::try_from(config.clone()).map_err(|error| mistake(&error))?;
         let time = HubTime::new(Arc::new(SystemClock));
         let config = Box::new(config);
@@ -92,8 +94,6 @@ impl Workspace {
         let mut config = (*self.config).clone();
         config.auth_info = kube::config::AuthInfo::default();
         (config.read_timeout, config.write_timeout) = (None, None);
-        // Who waits for a connection is told why there is none.
-        config.default_retry = false;
         kube::Client::try_from(config)
             .map_err(|error| Failure::usage(vec![Report(&error).to_string()]))
     }
@@ -263,7 +263,54 @@ const fn refusal(code: u16) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A hub that answers whatever is asked so, and counts.
+    async fn refusing(listener: TcpListener, status: &str, asked: &AtomicUsize) {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut socket = BufReader::new(socket);
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                socket.read_line(&mut line).await.unwrap();
+            }
+            asked.fetch_add(1, Ordering::Relaxed);
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n");
+            let answer = format!("{head}retry-after: 0\r\n\r\n");
+            socket.get_mut().write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_not_sent_again() {
+        for status in ["429 Too Many", "503 Away", "504 Late"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let server = format!("http://{}", listener.local_addr().unwrap());
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let config = format!(
+                "{{current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+                 clusters: [{{name: a, cluster: {{server: '{server}'}}}}], users: [{{name: a, user: {{}}}}]}}"
+            );
+            std::fs::write(file.path(), config).unwrap();
+            let kubeconfig = Some(file.path().to_owned());
+            let args = ClientArgs { kubeconfig, ..ClientArgs::default() };
+            let workspace = Workspace::open(&args).await.unwrap();
+            let (asked, object) = (AtomicUsize::new(0), Value::object());
+            let refused = tokio::select! {
+                () = refusing(listener, status, &asked) => unreachable!("it goes on"),
+                made = workspace.create("/apis/x", &object) => made.unwrap_err(),
+            };
+            let code = refused.code().map(|code| code.to_string()).unwrap_or_default();
+            assert!(status.starts_with(&code) && !code.is_empty(), "{refused}");
+            assert_eq!(asked.load(Ordering::Relaxed), 1, "{status}");
+        }
+    }
 
     #[test]
     fn a_server_url_names_its_workspace() {

@@ -116,7 +116,9 @@ impl Server {
         Self::http(config, HUB_PREFIX, name)
     }
 
-    fn http(config: kube::Config, prefix: &'static str, name: String) -> Result<Self, Failure> {
+    fn http(mut config: kube::Config, prefix: &'static str, name: String) -> Result<Self, Failure> {
+        // A reply that is late may be that of an action which was done.
+        config.default_retry = false;
         let client = kube::Client::try_from(config);
         let client = client.map_err(|error| Failure::usage(vec![Report(&error).to_string()]))?;
         Ok(Self { way: Way::Http { client, prefix }, name })
