@@ -41,7 +41,7 @@ impl Cluster {
     /// The cluster that a configuration names. A kubeconfig is read once; tokens in files that
     /// it names, and that of a service account, are read again as they change.
     pub(super) async fn open(cluster: &config::Cluster) -> Result<Self, AuthorizerError> {
-        let config = match cluster {
+        let mut config = match cluster {
             config::Cluster::Here => {
                 kube::Config::incluster().map_err(|error| AuthorizerError::Cluster(error.into()))?
             }
@@ -53,6 +53,8 @@ impl Cluster {
                 config.map_err(|error| AuthorizerError::Cluster(error.into()))?
             }
         };
+        // Somebody waits, and no answer is a refusal: it is not asked fifteen times.
+        config.default_retry = false;
         let client = kube::Client::try_from(config);
         Ok(Self(client.map_err(|error| AuthorizerError::Cluster(error.into()))?))
     }
