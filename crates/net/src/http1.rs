@@ -35,8 +35,8 @@ pub enum Malformed {
     /// Where it ends, or what it says, depends on who reads it.
     #[error("the framing is ambiguous: {0}")]
     Framing(&'static str),
-    /// Its head is too large.
-    #[error("the head has more than {0}")]
+    /// It is too large.
+    #[error("the message has more than {0}")]
     Size(&'static str),
 }
 

@@ -76,6 +76,8 @@ pub(super) fn frame(
     let connection = match asked.version {
         _ if status == S::SWITCHING_PROTOCOLS => fields.get(CONNECTION).cloned(),
         _ if !keeps => Some(HeaderValue::from_static("close")),
+        // Which protocols there are, another field says (RFC 9110 §15.5.22).
+        _ if status == S::UPGRADE_REQUIRED => Some(HeaderValue::from_static("upgrade")),
         Version::HTTP_10 => Some(HeaderValue::from_static("keep-alive")),
         _ => None,
     };

@@ -67,17 +67,15 @@ pub(super) fn flow(left: Option<u64>) -> (Sender, Receiver) {
 }
 
 impl Sender {
-    /// What is wanted; if that is nothing now, this is woken when it changes.
+    /// What is wanted; this is woken when that changes.
     pub(super) fn wish(&self, context: &Context<'_>) -> Wish {
         let mut state = self.0.lock();
         if state.gone {
             return Wish::Gone;
         }
-        if state.asked && state.part.is_none() {
-            return Wish::Part;
-        }
+        // Also while a part is awaited: its reader may give up.
         keep(&mut state.connection, context);
-        Wish::Nothing
+        if state.asked && state.part.is_none() { Wish::Part } else { Wish::Nothing }
     }
 
     /// Whether nobody reads any more.

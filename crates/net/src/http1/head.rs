@@ -8,7 +8,7 @@
 //! Limits: [`FIELDS_MAX`] fields; how long a head may be is its reader's to say.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Malformed;
@@ -93,6 +93,9 @@ pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
     let uri = target.map_err(|_| Malformed::Framing("the request target"))?;
     let lines = read_fields(head, rest)?;
     let length = lines.length(version)?;
+    if lines.hosts > 1 {
+        return Err(Malformed::Framing("more than one Host"));
+    }
     if lines.lengths > 1 {
         return Err(Malformed::Framing("more than one Content-Length"));
     }
@@ -103,7 +106,7 @@ pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
         keeps: lines.keeps(version),
         length: length.unwrap_or(Length::Known(0)),
         expects: lines.expects && version == Version::HTTP_11,
-        upgrades: lines.upgrades,
+        upgrades: lines.upgrades && lines.upgrade && version == Version::HTTP_11,
         fields: lines.fields,
     })
 }
@@ -175,9 +178,12 @@ struct Lines {
     fields: HeaderMap,
     length: Option<u64>,
     lengths: usize,
+    hosts: usize,
     chunked: bool,
     close: bool,
     keep: bool,
+    /// As an option of the connection.
+    upgrade: bool,
     expects: bool,
     upgrades: bool,
 }
@@ -230,8 +236,10 @@ impl Lines {
                 for option in value.split(|byte| *byte == b',').map(without_blanks) {
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
             }
+            HOST => self.hosts += 1,
             EXPECT => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
             UPGRADE => self.upgrades = true,
             _ => {}

@@ -16,9 +16,14 @@ impl Lines {
     /// Where lines that an empty one ends are whole, behind that; none before.
     ///
     /// # Errors
-    /// A line ends without CR, or they have more than `most` bytes.
-    pub fn block(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, Malformed> {
-        while let Some(end) = self.next(bytes, most)? {
+    /// A line ends without CR, or they have more than `most` bytes, which is called so.
+    pub fn block(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        called: &'static str,
+    ) -> Result<Option<usize>, Malformed> {
+        while let Some(end) = self.next(bytes, most, called)? {
             let is_last = end - self.last == 2;
             self.last = end;
             if is_last {
@@ -32,21 +37,31 @@ impl Lines {
     /// Where a line is whole, behind its end; none before.
     ///
     /// # Errors
-    /// It ends without CR, or has more than `most` bytes.
-    pub fn one(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, Malformed> {
-        let end = self.next(bytes, most)?;
+    /// It ends without CR, or has more than `most` bytes, which is called so.
+    pub fn one(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        called: &'static str,
+    ) -> Result<Option<usize>, Malformed> {
+        let end = self.next(bytes, most, called)?;
         if end.is_some() {
             *self = Self::default();
         }
         Ok(end)
     }
 
-    fn next(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, Malformed> {
+    fn next(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        called: &'static str,
+    ) -> Result<Option<usize>, Malformed> {
         let found = bytes[self.searched..].iter().position(|byte| *byte == b'\n');
         let end = found.map(|at| self.searched + at + 1);
         self.searched = end.unwrap_or(bytes.len());
         if self.searched > most {
-            return Err(Malformed::Size("64 KiB"));
+            return Err(Malformed::Size(called));
         }
         match end {
             Some(end) if !bytes[self.last..end].ends_with(b"\r\n") => {

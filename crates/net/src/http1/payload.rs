@@ -141,17 +141,20 @@ impl Payload {
                     true
                 }
                 At::Size => self.size(bytes)?,
-                At::Trailers => match self.lines.block(bytes, TRAILERS_MAX)? {
-                    None => false,
-                    Some(end) => {
-                        self.at = At::Over;
-                        let fields = read_trailers(&take(bytes, end))?;
-                        if !fields.is_empty() {
-                            return Ok(Some(Part::Trailers(fields)));
+                At::Trailers => {
+                    match self.lines.block(bytes, TRAILERS_MAX, "16 KiB of trailers")? {
+                        None => false,
+                        Some(end) => {
+                            let fields = read_trailers(&take(bytes, end))?;
+                            // Not before: of one that is refused nobody may say that it is over.
+                            self.at = At::Over;
+                            if !fields.is_empty() {
+                                return Ok(Some(Part::Trailers(fields)));
+                            }
+                            true
                         }
-                        true
                     }
-                },
+                }
             };
             if !done {
                 return Ok(None);
@@ -163,7 +166,9 @@ impl Payload {
     fn size(&mut self, bytes: &mut BytesMut) -> Result<bool, Malformed> {
         let extension = if self.extensions { CHUNK_EXTENSION_MAX } else { 0 };
         let most = SIZE_MAX + extension;
-        let Some(end) = self.lines.one(bytes, most)? else { return Ok(false) };
+        let Some(end) = self.lines.one(bytes, most, "the size of a chunk")? else {
+            return Ok(false);
+        };
         let line = &bytes[..end - 2];
         if !self.extensions && !line.iter().all(u8::is_ascii_hexdigit) {
             return Err(Malformed::Framing("the size of a chunk"));

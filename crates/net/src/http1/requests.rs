@@ -27,7 +27,9 @@ impl Heads {
         if **bytes == *b"\r" {
             return Ok(None);
         }
-        let Some(end) = self.0.block(bytes, HEAD_BYTES_MAX as usize)? else { return Ok(None) };
+        let Some(end) = self.0.block(bytes, HEAD_BYTES_MAX as usize, "64 KiB in its head")? else {
+            return Ok(None);
+        };
         read_request(&take(bytes, end)).map(Some)
     }
 }
@@ -44,7 +46,9 @@ pub(super) fn read(bytes: &[u8], piece: usize) -> Option<(usize, bool)> {
         came.extend_from_slice(piece);
         loop {
             if let Some(reading) = &mut body {
-                match reading.next(&mut came).ok()? {
+                let next = reading.next(&mut came);
+                assert!(next.is_ok() || !reading.is_over(), "refused, and over");
+                match next.ok()? {
                     None => break,
                     Some(Part::End) => {
                         body = None;

@@ -93,6 +93,11 @@ impl Sending {
         self.queued
     }
 
+    /// Takes nothing more of it: it broke off.
+    pub(crate) const fn stop(&mut self) {
+        self.rest = Rest::None;
+    }
+
     /// Gives up what has not left.
     pub fn clear(&mut self) {
         self.queue.clear();

@@ -45,6 +45,10 @@ pub(crate) const LINGER_BYTES: usize = 64 << 20;
 /// For how long.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(5);
 
+/// How long a client may take nothing of an answer whose end waits already, where its listener sets no
+/// shorter time.
+const STUCK_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// Bytes of a body that nobody read, for which a connection is kept nevertheless.
 const UNREAD_MAX: u64 = 64 << 10;
 
@@ -63,8 +67,10 @@ impl<T: AsyncWrite + Unpin> Line<T> {
     /// Writes what waits; whether there was something, and all of it has left.
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let waited = self.sending.waits();
+        // Nobody puts a stream aside of which nothing more comes.
+        let last = self.sending.is_whole().then_some(STUCK_MAX);
         let written = self.sending.poll_write(&mut self.io, context);
-        let Some(time) = self.answer_time.filter(|_| written.is_pending()) else {
+        let Some(time) = self.answer_time.or(last).filter(|_| written.is_pending()) else {
             self.stuck = None;
             return written;
         };
@@ -133,10 +139,14 @@ where
                     Box::pin(refuse(&mut line, malformed)).await
                 }
             };
+            // What nobody reads is answered with a reset, behind which an answer may be lost.
+            let lingers = matches!(next, Next::Linger) || !line.intake.bytes.is_empty();
             match next {
                 Next::Request => {}
                 Next::Drop => return Ok(()),
-                Next::Linger if !connection.is_cut() => return Box::pin(linger(&mut line)).await,
+                Next::Close | Next::Linger if lingers && !connection.is_cut() => {
+                    return Box::pin(linger(&mut line)).await;
+                }
                 Next::Close | Next::Linger => return close(&mut line).await,
                 Next::Become(another) => {
                     let came = line.intake.take();
@@ -245,7 +255,7 @@ where
         answer = internal_error();
     }
     let another = another.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
-    let (said, keeps) = begin(server, line, &mut upload, (asked, answer));
+    let (said, keeps) = begin(server, line, &mut upload, (asked, answer, connection.is_cut()));
     Ok(Answered { upload, said, keeps, another })
 }
 
@@ -269,9 +279,9 @@ fn begin<T>(
     server: &Server,
     line: &mut Line<T>,
     upload: &mut Upload,
-    (asked, answer): (Asked, Response<Body>),
+    (asked, answer, is_cut): (Asked, Response<Body>, bool),
 ) -> (Said, bool) {
-    let closes = upload.answered(UNREAD_MAX) || server.server.shutdown.is_asked();
+    let closes = upload.answered(UNREAD_MAX) || is_cut || server.server.shutdown.is_asked();
     let (parts, body) = answer.into_parts();
     let size = body.size_hint().exact();
     let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
@@ -324,6 +334,7 @@ async fn send<T: AsyncRead + AsyncWrite + Unpin>(
             {
                 if add(&mut line.sending, frame, said.trailers).is_err() {
                     (said.body, broken) = (None, true);
+                    line.sending.stop();
                 }
             }
             if line.sending.is_whole() {

@@ -95,7 +95,13 @@ fn a_head_says_what_its_request_wants() {
             true,
             false,
         ),
-        ("upgrade: a/1\r\nExpect: other\r\n\r\n", Length::Known(0), true, false, true),
+        (
+            "upgrade: a/1\r\nConnection: x, Upgrade\r\nExpect: other\r\n\r\n",
+            Length::Known(0),
+            true,
+            false,
+            true,
+        ),
     ] {
         let head = head_of(rest).unwrap();
         let found = (head.length, head.keeps, head.expects, head.upgrades);

@@ -13,6 +13,10 @@ use crate::incoming::Incoming;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// What is read ahead at least of what a client sends behind its request, bytes: it shows as far as
+/// that when the client goes away.
+const AHEAD_MAX: usize = 4 << 10;
+
 /// The client went away.
 pub(super) struct Gone;
 
@@ -153,13 +157,13 @@ impl Upload {
         line: &mut Line<T>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        if self.broken.is_some() || !line.intake.bytes.is_empty() {
-            return Poll::Pending;
+        while self.broken.is_none() && line.intake.bytes.len() < AHEAD_MAX {
+            match ready!(line.intake.poll_read(&mut line.io, context)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(Err(Gone)),
+            }
         }
-        match ready!(line.intake.poll_read(&mut line.io, context)) {
-            Ok(1..) => Poll::Pending,
-            Ok(0) | Err(_) => Poll::Ready(Err(Gone)),
-        }
+        Poll::Pending
     }
 
     /// Throws away what is left of it, which nobody reads; ready when that was all.

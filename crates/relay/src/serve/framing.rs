@@ -81,7 +81,9 @@ impl Reading {
                 if bytes[..least] != BEGINNING[..least] {
                     return Err(Malformed::Framing("the version"));
                 }
-                let Some(end) = lines.block(bytes, HEAD_MAX)? else { return Ok(None) };
+                let Some(end) = lines.block(bytes, HEAD_MAX, "64 KiB in its head")? else {
+                    return Ok(None);
+                };
                 let head = read_answer(&take(bytes, end))?;
                 self.head(head).map(Some)
             }

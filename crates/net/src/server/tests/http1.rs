@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::BoxError;
 use crate::accept::Context;
-use crate::http1::serve::serve;
+use crate::http1::serve::{LINGER_TIME, serve};
 
 /// A connection to a server, whose task ends with it.
 fn connect(scene: &Scene, limits: Limits, handler: Handler) -> (DuplexStream, Served) {
@@ -64,6 +64,8 @@ async fn requests_are_answered_one_behind_the_other() {
         format!("HTTP/1.1 200 OK|content-length: {}|connection: close||{text}", text.len())
     };
     let get = "GET / HTTP/1.1|Host: a||";
+    let trailers =
+        |line: &str| format!("POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|0|{line}||{get}");
     let bad = |text: &str| {
         let kind = "content-type: text/plain; charset=utf-8";
         let length = text.len() + 1;
@@ -98,6 +100,17 @@ async fn requests_are_answered_one_behind_the_other() {
         (
             "POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|x|".to_owned() + get,
             last("hi[the framing is ambiguous: the size of a chunk]"),
+        ),
+        (
+            trailers("Content-Length: 5"),
+            last("hi[the framing is ambiguous: the length of a body behind it]"),
+        ),
+        (trailers("X: a\rb"), last("hi[the framing is ambiguous: line ends]")),
+        (trailers("X: a| folded"), last("hi[the framing is ambiguous: a folded field]")),
+        (trailers("X Y: z"), last("hi[the framing is ambiguous: a field's name]")),
+        (
+            "GET / HTTP/1.1|Host: a|Host: a||".to_owned() + get,
+            bad("the framing is ambiguous: more than one Host"),
         ),
     ] {
         assert_eq!(say(echo(), &sent).await, expected, "{sent}");
@@ -173,6 +186,49 @@ async fn a_body_is_read_on_behind_its_answer() {
     }
 }
 
+#[tokio::test]
+async fn whoever_gives_up_a_body_while_waiting_for_it_lets_its_connection_go() {
+    let scene = Scene::new();
+    let tasks = scene.tasks.clone();
+    let (gave_up, mut gives_up) = mpsc::channel::<()>(1);
+    let handler = handler(move |_, mut request| {
+        let (tasks, gave_up) = (tasks.clone(), gave_up.clone());
+        async move {
+            tasks.spawn("reader", async move {
+                let wait = Duration::from_millis(50);
+                let read = tokio::time::timeout(wait, request.body_mut().frame()).await;
+                assert!(read.is_err());
+                drop(request);
+                let _ = gave_up.send(()).await;
+            });
+            Response::new(Body::from("early"))
+        }
+    });
+    let (mut client, served) = connect(&scene, Limits::default(), handler);
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+    read_until(&mut client, "\r\n\r\nearly", 1).await;
+    gives_up.recv().await.unwrap();
+    client.write_all(b"hiPOST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+    read_until(&mut client, "\r\n\r\nearly", 1).await;
+    gives_up.recv().await.unwrap();
+    drop(client);
+    let _ = served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_was_too_slow_gets_no_more_time() {
+    let scene = Scene::new();
+    let cuts = handler(|connection, _| async move {
+        connection.cut();
+        Response::new(Body::from("too slow"))
+    });
+    let (mut client, served) = connect(&scene, Limits::default(), cuts);
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhi").await.unwrap();
+    let said = tokio::time::timeout(LINGER_TIME / 2, read_to_end(&mut client)).await.unwrap();
+    assert!(said.contains("connection: close\r\n") && said.ends_with("too slow"), "{said}");
+    served.await.unwrap().unwrap();
+}
+
 /// Says these pieces, of which a missing one breaks the answer off.
 fn says(length: Option<u64>, pieces: &'static [Option<&'static str>]) -> Handler {
     handler(move |_, _| async move {
@@ -244,6 +300,25 @@ async fn an_answer_goes_no_faster_than_its_reader() {
     assert!(!read_to_end(&mut client).await.ends_with("0\r\n\r\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_waits_whole_does_not_wait_for_ever() {
+    for breaks in [false, true] {
+        let scene = Scene::new();
+        let large = handler(move |_, _| async move {
+            let whole = Ok(Frame::data(Bytes::from(vec![b'x'; 1 << 20])));
+            let end = breaks.then(|| Err(BoxError::from("broke off")));
+            Response::new(Body::stream(StreamBody::new(
+                stream::iter([whole]).chain(stream::iter(end)),
+            )))
+        });
+        let limits = Limits { buffer: 2 << 20, ..Limits::default() };
+        let (mut client, served) = connect(&scene, limits, large);
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        served.await.unwrap().unwrap();
+        drop(client);
+    }
+}
+
 #[tokio::test]
 async fn a_request_ends_with_its_client() {
     let scene = Scene::new();
@@ -259,7 +334,8 @@ async fn a_request_ends_with_its_client() {
     });
     drop(dropped);
     let (mut client, served) = connect(&scene, Limits::default(), hangs);
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // What came behind it does not hide that.
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n\r\nG").await.unwrap();
     drop(client);
     served.await.unwrap().unwrap();
     assert_eq!(drops.recv().await, None);
@@ -294,7 +370,14 @@ async fn nothing_becomes_what_nobody_asked_for() {
             *answer.status_mut() = status;
             answer
         });
-        let said = say(wrong, "GET / HTTP/1.1||").await;
-        assert!(said.starts_with("HTTP/1.1 500 "), "{said}");
+        for asked in [
+            "GET / HTTP/1.1||",
+            "GET / HTTP/1.1|Upgrade: x||",
+            "GET / HTTP/1.0|Upgrade: x|Connection: upgrade||",
+            "GET / HTTP/1.1|Upgrade: x|Connection: upgrade|Content-Length: 9||hi",
+        ] {
+            let said = say(wrong.clone(), asked).await;
+            assert!(said.starts_with("HTTP/1.") && said[8..].starts_with(" 500 "), "{said}");
+        }
     }
 }
