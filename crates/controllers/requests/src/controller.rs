@@ -100,7 +100,7 @@ impl Controller {
     ) -> Result<Self, StartError> {
         let Dependencies { clock, entropy, tasks, metrics, audit, journal, clients, .. } =
             dependencies;
-        if config.policy.is_empty() {
+        if !config.is_empty() && config.policy.is_empty() {
             tracing::warn!("no policy has a rule: every request is rejected");
         }
         create_private_dir(&dependencies.exec_dir)?;
