@@ -63,7 +63,7 @@ impl Carriage {
     /// Every one.
     pub const ALL: [Self; 2] = [Self::Direct, Self::WebSocket];
 
-    /// Its name in metrics.
+    /// Its name in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -55,6 +55,11 @@ pub struct Recorded {
     pub trace: String,
 }
 
+/// A trace's id, if there is one.
+pub(crate) fn said(trace: &str) -> Option<&str> {
+    (!trace.is_empty()).then_some(trace)
+}
+
 impl Recorded {
     /// Whether it changes nothing.
     fn is_read(&self) -> bool {
@@ -163,7 +168,7 @@ impl Recorder {
             workspace = recorded.cluster, user = &*recorded.user,
             credential = &*recorded.subjects.credential, agent = recorded.agent,
             service = recorded.service, %method, path, status, %code, up, down, took_ms,
-            id = recorded.id, trace = recorded.trace, "crossed"
+            id = recorded.id, trace = said(&recorded.trace), "crossed"
         );
         if recorded.is_read() {
             return;

@@ -91,13 +91,14 @@ where
 {
     let registry = Registry::default().with(filter);
     let layer = Layer::default().with_writer(writer);
-    match format {
-        LogFormat::Auto if !terminal => Box::new(registry.with(layer.json().flatten_event(true))),
-        LogFormat::Json => Box::new(registry.with(layer.json().flatten_event(true))),
-        // The layer itself honours NO_COLOR; it is not told to colour.
-        _ if terminal => Box::new(registry.with(layer)),
-        _ => Box::new(registry.with(layer.with_ansi(false))),
+    if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
+        // An event has the span that it is in, once.
+        let layer = layer.json().flatten_event(true).with_span_list(false);
+        return Box::new(registry.with(layer));
     }
+    // The layer itself honours NO_COLOR; it is not told to colour.
+    let layer = if terminal { layer } else { layer.with_ansi(false) };
+    Box::new(registry.with(layer))
 }
 
 /// Every panic is one log line, whichever thread it is on; whoever catches it need not log.
@@ -157,6 +158,16 @@ mod tests {
             assert_eq!(event.at(&["count"]).and_then(|v| v.as_i64()), Some(3));
             assert_eq!(line.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn json_says_once_what_it_is_about_and_nothing_of_what_is_not_there() {
+        let line = logged(LogFormat::Json, "info", false, || {
+            let span = tracing::info_span!("dial", id = "r1", trace = None::<&str>);
+            span.in_scope(|| tracing::warn!("late"));
+        });
+        assert_eq!(line.matches("r1").count(), 1, "{line}");
+        assert!(!line.contains("trace"), "{line}");
     }
 
     #[test]

@@ -155,7 +155,12 @@ impl Lane {
         talk.start(&link);
         self.count(&link, self.inner.metrics.ready(text, carriage));
         let software = &*peer.software;
-        tracing::info!(hub = text, ?carriage, software, "a connection to the hub is ready");
+        tracing::info!(
+            hub = text,
+            carriage = carriage.as_str(),
+            software,
+            "a connection to the hub is ready"
+        );
         let since = self.now();
         let spread = peer.drain_spread.unwrap_or_default();
         let (address, way) = (text.to_owned(), route.way.clone());

@@ -106,7 +106,7 @@ impl Ways {
                     Err(error) => error,
                 };
                 self.0.known.lock().failed(*carriage);
-                tracing::debug!(address, ?carriage, err = %Report(&error), "an address of the hub failed");
+                tracing::debug!(address, carriage = carriage.as_str(), err = %Report(&error), "an address of the hub failed");
                 let goes_on = error.is_of_the_way();
                 here = Some(match here {
                     Some(before) => before.and(error),

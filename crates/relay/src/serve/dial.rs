@@ -1,8 +1,8 @@
 //! Connections to services.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
@@ -28,10 +28,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 pub(super) type Io = Box<dyn Transport>;
 
 /// Where a service listens.
-#[derive(Debug)]
 pub(super) enum Place {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// How a service is reached.
@@ -55,7 +64,7 @@ impl Dialer {
         let done = match tokio::time::timeout(limit, self.connect(offered)).await {
             Ok(done) => done,
             Err(_) => {
-                tracing::warn!(service = self.service, place = ?self.place, "no connection in time");
+                tracing::warn!(service = self.service, place = %self.place, "no connection in time");
                 Err(Failure::ConnectTimeout(limit))
             }
         };
@@ -81,7 +90,7 @@ impl Dialer {
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
         let found = tokio::net::lookup_host((host, port)).await.map_err(|error| {
             let err = &error as &dyn std::error::Error;
-            tracing::warn!(service = self.service, place = ?self.place, err, "name not resolved");
+            tracing::warn!(service = self.service, place = %self.place, err, "name not resolved");
             Failure::ConnectFailed(ConnectError::NameUnknown)
         })?;
         let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -114,7 +123,7 @@ impl Dialer {
         let secured = TlsConnector::from(config).connect(name, stream).await;
         let secured = secured.map_err(|error| {
             let err = Report(&error).to_string();
-            tracing::warn!(service = self.service, place = ?self.place, err, "TLS failed");
+            tracing::warn!(service = self.service, place = %self.place, err, "TLS failed");
             Failure::UpstreamTls { why: why(&error, tls.has_own_authorities()) }
         })?;
         let h2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -123,7 +132,7 @@ impl Dialer {
 
     fn failed(&self, error: &io::Error) -> Failure {
         let err = error as &dyn std::error::Error;
-        tracing::warn!(service = self.service, place = ?self.place, err, "connection failed");
+        tracing::warn!(service = self.service, place = %self.place, err, "connection failed");
         Failure::ConnectFailed(match error.kind() {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
@@ -161,4 +170,22 @@ fn why(error: &io::Error, own: bool) -> String {
         _ => "was not reached: the TLS handshake failed",
     };
     text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_as_the_services_file_has_it() {
+        let tcp = |host: &str| Place::Tcp { host: host.into(), port: 5432 };
+        for (place, shown) in [
+            (tcp("orders-db.prod.svc"), "orders-db.prod.svc:5432"),
+            (tcp("127.0.0.1"), "127.0.0.1:5432"),
+            (tcp("::1"), "[::1]:5432"),
+            (Place::Unix("/run/wiki.sock".into()), "unix:/run/wiki.sock"),
+        ] {
+            assert_eq!(place.to_string(), shown);
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::turns::Turn;
 use crate::credential::Subjects;
 use crate::http::trace::about;
 use crate::message::Failure;
-use crate::record::Recorded;
+use crate::record::{Recorded, said};
 
 /// Longest path that is logged, bytes.
 const PATH_MAX: usize = 1024;
@@ -124,7 +124,8 @@ impl Seen {
             Side::Hub => "hub.dial",
         };
         let mut span = self.span.child(name, SpanKind::Client);
-        let logged = tracing::info_span!("agent.dial", id = self.request_id, trace = self.trace);
+        let trace = said(&self.trace);
+        let logged = tracing::info_span!("agent.dial", id = self.request_id, trace);
         let done = connect.instrument(logged).await;
         if let Err(failure) = &done {
             span.fail(failure.reason());

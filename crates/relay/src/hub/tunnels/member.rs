@@ -209,7 +209,7 @@ impl Tunnels {
             services: std::collections::HashMap::new(),
         });
         let count = agent.connections.iter().filter(|one| one.instance == instance).count();
-        let version = control::shown(&said.software);
+        let version = control::shown(version(&said.software));
         let host = control::shown(&said.label);
         tracing::info!(agent = identity.name(), %peer, version, host, "a tunnel is there");
         // Told before another connection can come or go: counts that come late would stay.
@@ -284,4 +284,9 @@ impl Tunnels {
 
 fn key(identity: &AgentIdentity) -> AgentKey {
     (identity.cluster().clone(), identity.name().to_owned())
+}
+
+/// The version of a program, as agents say it elsewhere too; one that is not ours keeps its name.
+fn version(software: &str) -> &str {
+    software.strip_prefix("strait/").unwrap_or(software)
 }
