@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use strait_audit::{Entry, Filter, Head, Stage, list, verify};
 
 use crate::exit::{Exit, Failure};
+use crate::objects::counted;
 use crate::output;
 
 /// Rows that are lined up together.
@@ -222,9 +223,9 @@ fn check(args: &VerifyArgs) -> Result<Exit, Failed> {
         writeln!(out, "and {untold} more")?;
     }
     let head = report.head.map_or_else(|| "none".to_owned(), |head| head.to_string());
-    let verdict = if report.is_intact() { "intact".to_owned() } else { format!("{faults} faults") };
-    let (lines, segments) = (report.lines, report.segments);
-    writeln!(out, "{verdict}: {lines} lines in {segments} files, head {head}")?;
+    let verdict = if report.is_intact() { "intact".to_owned() } else { counted(faults, "fault") };
+    let (lines, files) = (counted(report.lines, "line"), counted(report.segments, "file"));
+    writeln!(out, "{verdict}: {lines} in {files}, head {head}")?;
     Ok(if report.is_intact() { Exit::Done } else { Exit::No })
 }
 

@@ -210,6 +210,12 @@ pub(crate) fn cell(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
+/// So many of something whose plural is regular.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 struct Printer {
     kind: &'static Kind,
     output: Output,

@@ -412,7 +412,11 @@ impl Failure {
             Self::AmbiguousPath(what) => {
                 format!("path contains {what} and {service} has path rules")
             }
+            Self::Overloaded { running: 1, of } => format!("1 request already runs on {of}"),
             Self::Overloaded { running, of } => format!("{running} requests already run on {of}"),
+            Self::Stalled { waiting: 1 } => {
+                format!("1 request already waits for {agent} to take it to {service}")
+            }
             Self::Stalled { waiting } => {
                 format!("{waiting} requests already wait for {agent} to take them to {service}")
             }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use strait_machinery::json::Value;
 
-use crate::objects::{Kind, age, cell, condition};
+use crate::objects::{Kind, age, cell, condition, counted};
 
 /// Agents of a workspace.
 pub(crate) const AGENTS: Kind = Kind {
@@ -31,12 +31,13 @@ fn details(agent: &Value) -> Vec<(&'static str, String)> {
     let instance = |one: &Value| {
         let text = |key| cell(one.str_at(&[key]).unwrap_or_default());
         let number = |key| one.at(&[key]).and_then(Value::as_i64).unwrap_or(0);
-        let connections = number("connections");
+        let connections = number("connections").unsigned_abs();
         let mut shown =
             format!("{} {}, {} on {}", text("id"), text("state"), text("version"), text("host"));
         if connections > 0 {
             let (from, millis) = (text("address"), number("rttMillis"));
-            shown.push_str(&format!(", {connections} connections from {from}, {millis} ms"));
+            let connections = counted(connections, "connection");
+            shown.push_str(&format!(", {connections} from {from}, {millis} ms"));
         }
         ("INSTANCE", shown)
     };
@@ -85,12 +86,13 @@ mod tests {
             "instances":[
                 {"id":"a","state":"Ready","version":"0.3.0","address":"203.0.113.7",
                  "connections":2,"rttMillis":18},
-                {"id":"b","state":"Lost","version":"0.2.0","address":"203.0.113.8"}]}}"#;
+                {"id":"b","state":"Lost","version":"0.2.0","address":"203.0.113.8",
+                 "connections":1}]}}"#;
         let agent = parse(agent.as_bytes()).unwrap();
         let details = details(&agent);
         let shown = "a Ready, 0.3.0 on -, 2 connections from 203.0.113.7, 18 ms";
         assert_eq!(details[0], ("INSTANCE", shown.to_owned()));
-        assert_eq!(details[1].1, "b Lost, 0.2.0 on -");
+        assert_eq!(details[1].1, "b Lost, 0.2.0 on -, 1 connection from 203.0.113.8, 0 ms");
         assert_eq!(details[2], ("MAY CALL", "front50/store".to_owned()));
         let row = row(&agent, "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(row, ["smith", "True", "1/2", "5", "0.3.0", "5m", "203.0.113.7", "-"]);

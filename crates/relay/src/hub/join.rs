@@ -470,7 +470,9 @@ fn not_yet(agent: &str, spec: &AgentSpec) -> Answer {
 
 fn too_many(agent: &str, spec: &AgentSpec) -> Answer {
     let count = spec.instances.len();
-    let message = format!("agent {agent} has {count} instances, maxInstances allows no more");
+    let plural = if count == 1 { "" } else { "s" };
+    let message =
+        format!("agent {agent} has {count} instance{plural}, maxInstances allows no more");
     Answer::Refused(409, "TooManyInstances", message)
 }
 

@@ -164,6 +164,20 @@ fn executions() -> Vec<Row> {
         ),
         (
             18,
+            Failure::Overloaded { running: 1, of: "this credential".into() },
+            503,
+            "Overloaded",
+            "1 request already runs on this credential",
+        ),
+        (
+            18,
+            Failure::Stalled { waiting: 1 },
+            503,
+            "Overloaded",
+            "1 request already waits for smith to take it to ci",
+        ),
+        (
+            18,
             Failure::Stalled { waiting: 128 },
             503,
             "Overloaded",
