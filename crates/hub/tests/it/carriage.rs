@@ -18,19 +18,19 @@ use strait_relay::services::{HubConfig, Transport};
 use strait_relay::{HTTP_PROTOCOL, TUNNEL_PROTOCOL};
 use strait_runtime::{Context, ManualClock, SystemClock, SystemEntropy};
 use strait_tunnel::{Config, OpenHead, Role};
-use strait_types::HubId;
+use strait_types::{HubId, Report};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::credentials::{SERVICES, token};
 use crate::harness::{Client, PATIENCE, TestHub, yaml};
 use crate::joining::{Installation, make_agent};
 use crate::raw::client::{ask, dial, fields, key};
 
-/// Stands before a hub, ends TLS with a certificate that nobody knows, and speaks TLS with the
-/// hub again; or passes everything as it comes, once it is told to. Tells which.
-async fn ingress(hub: &TestHub) -> (SocketAddr, watch::Sender<bool>, mpsc::Receiver<&'static str>) {
+/// TLS with a certificate that nobody knows, for HTTP.
+fn foreign_tls() -> TlsAcceptor {
     let id = HubId::from_random([9; 16]);
     let authority = Authority::create(&id, Arc::new(SystemClock), Arc::new(SystemEntropy));
     let names = ServerNames::new(["127.0.0.1"]).unwrap();
@@ -38,7 +38,30 @@ async fn ingress(hub: &TestHub) -> (SocketAddr, watch::Sender<bool>, mpsc::Recei
     let serving = ServingCertificate::new(Arc::new(authority.unwrap()), names, day).unwrap();
     let mut tls = Arc::unwrap_or_clone(server_config(serving, &[], Arc::new(SystemClock)).unwrap());
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+/// Ends TLS, hears what comes first, says this, and is gone without TLS's farewell.
+async fn no_web_server(says: &'static [u8]) -> SocketAddr {
+    let acceptor = foreign_tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let Ok(mut near) = acceptor.accept(near).await else { continue };
+            let _ = near.read(&mut [0; 4096]).await;
+            let _ = near.write_all(says).await;
+            let _ = near.flush().await;
+        }
+    });
+    address
+}
+
+/// Stands before a hub, ends TLS with a certificate that nobody knows, and speaks TLS with the
+/// hub again; or passes everything as it comes, once it is told to. Tells which.
+async fn ingress(hub: &TestHub) -> (SocketAddr, watch::Sender<bool>, mpsc::Receiver<&'static str>) {
+    let acceptor = foreign_tls();
     let connector = hub.anonymous().tls_for(&[b"http/1.1"]);
     let to = hub.hub().address();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -265,6 +288,37 @@ async fn an_agent_joins_and_renews_through_what_ends_tls() {
     let facts = installation.facts();
     let refused = door.join(&token, &installation.key, &facts, (&ways(), &direct)).await;
     assert!(matches!(refused, Err(JoinError::NotTrusted { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_ends_tls_and_is_no_web_server_is_in_the_way_for_good() {
+    let hub = TestHub::start().await;
+    make_agent(&hub.admin(), "smith", "{}").await;
+    let token = crate::joining::token(&hub.admin(), "smith", "{}").await.parse().unwrap();
+    let installation = Installation::new();
+    let facts = installation.facts();
+    for says in [&b""[..], b"220 mail.example ESMTP\r\n"] {
+        let address = no_web_server(says).await.to_string();
+        let door = FrontDoor { address: Some(address.clone()), ca: None };
+        let by = (&ways(), &HubConfig::default());
+        let error = door.join(&token, &installation.key, &facts, by).await.unwrap_err();
+        assert!(matches!(error, JoinError::NotTrusted { .. }) && error.is_final(), "{error:?}");
+        let said = Report(&error).to_string();
+        let expected = format!(
+            "{address} is not the hub that made the token, or an inspecting proxy is in the way \
+             and passes no WebSocket: the server presented a certificate by "
+        );
+        assert!(said.starts_with(&expected) && said.contains("; expected hub CA "), "{said}");
+        // By a WebSocket alone nobody knows whose certificate that is: it may pass.
+        let by = (&ways(), &HubConfig { transport: Transport::WebSocket, ..Default::default() });
+        let error = door.join(&token, &installation.key, &facts, by).await.unwrap_err();
+        let said = Report(&error).to_string();
+        assert!(!error.is_final() && !said.contains("docs.rs"), "{said}");
+        let expected =
+            format!("no connection to the hub: {address} does not answer as a web server");
+        assert!(said.starts_with(&expected), "{said}");
+        assert_eq!(said.ends_with(": it closed the connection"), says.is_empty(), "{said}");
+    }
 }
 
 #[tokio::test]

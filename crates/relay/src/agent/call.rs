@@ -20,7 +20,7 @@ use strait_types::{InstanceId, Redacted};
 use super::{Membership, MembershipError};
 use crate::dial::{DialError, Way, Ways};
 use crate::message::Joining;
-use crate::services::HubConfig;
+use crate::services::{HubConfig, Transport};
 use crate::token::JoinToken;
 use crate::{HTTP_PROTOCOL, JOIN_PATH, RENEW_PATH};
 
@@ -59,10 +59,14 @@ pub struct Facts {
 #[non_exhaustive]
 pub enum JoinError {
     /// What answered is not the hub that the token was made by. Final.
-    #[error("{address} is not the hub that made the token, or an inspecting proxy is in the way")]
+    #[error(
+        "{address} is not the hub that made the token, or an inspecting proxy is in the way{hint}"
+    )]
     NotTrusted {
         /// What was dialled.
         address: String,
+        /// What else is known, or may be tried.
+        hint: &'static str,
         /// What it presented.
         #[source]
         source: PinMismatch,
@@ -211,7 +215,14 @@ async fn ask(
     let connected = ways.connect(way, tls).await;
     let (host, stream) = connected.map_err(|error| match error.untrusted() {
         Some((address, found)) => {
-            JoinError::NotTrusted { address: address.to_owned(), source: found.clone() }
+            let hint = match (&error, way.transport) {
+                (DialError::NeitherWay { inside, .. }, _) if inside.untrusted().is_none() => {
+                    " and passes no WebSocket"
+                }
+                (_, Transport::Tls) => " (`hub.transport: auto` may pass one)",
+                _ => "",
+            };
+            JoinError::NotTrusted { address: address.to_owned(), hint, source: found.clone() }
         }
         None => JoinError::NoWay(error),
     })?;

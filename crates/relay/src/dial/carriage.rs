@@ -98,7 +98,7 @@ async fn upgrade(
     let tls = unverified_client_config(None, clock.clone())?;
     let secured = TlsConnector::from(tls).connect(name(address)?, stream).await;
     let secured = secured.map_err(|source| refused(address, source))?;
-    let broken = |source| DialError::Http { address: address.to_string(), source };
+    let broken = |error: hyper::Error| DialError::no_answer(address.to_string(), &error);
     let handshake = http1::handshake(TokioIo::new(secured)).await;
     let (mut sender, connection) = handshake.map_err(broken)?;
     let key = Key::new(Subprotocol::Tunnel, entropy);

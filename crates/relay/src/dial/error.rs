@@ -1,5 +1,6 @@
 //! Why there is no connection to a hub.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
@@ -73,13 +74,12 @@ pub enum DialError {
         address: String,
     },
     /// No HTTP is spoken on the connection, or it broke off.
-    #[error("{address} does not answer as a web server")]
+    #[error("{address} does not answer as a web server: {how}")]
     Http {
         /// What was dialled.
         address: String,
-        /// Why.
-        #[source]
-        source: hyper::Error,
+        /// What it did.
+        how: String,
     },
     /// It speaks HTTP, but takes no tunnels.
     #[error(
@@ -114,6 +114,19 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// An exchange of HTTP with that address had no answer.
+    pub(super) fn no_answer(address: String, error: &hyper::Error) -> Self {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let ended = source.is_some_and(|source| source.kind() == io::ErrorKind::UnexpectedEof);
+        // Whoever leaves without TLS's farewell gets a lesson from rustls, which is for programmers.
+        let how = if ended || error.is_incomplete_message() {
+            "it closed the connection".to_owned()
+        } else {
+            Report(error).to_string()
+        };
+        Self::Http { address, how }
+    }
+
     /// Whether another carriage may get through where this one did not.
     pub(super) fn is_of_the_way(&self) -> bool {
         match self {
@@ -144,13 +157,16 @@ impl DialError {
     }
 
     /// Whether what stands before a hub lets no WebSocket through: where the hub is away for a
-    /// while, it says so.
+    /// while, it says so, in HTTP.
     fn is_lasting(&self) -> bool {
         match self {
             Self::NoWebSocket { source: BadAnswer::Status(status), .. } => {
                 !status.is_server_error()
             }
-            Self::NoWebSocket { .. } | Self::NotTrusted { .. } | Self::NoTunnel { .. } => true,
+            Self::NoWebSocket { .. }
+            | Self::Http { .. }
+            | Self::NotTrusted { .. }
+            | Self::NoTunnel { .. } => true,
             _ => false,
         }
     }
@@ -203,6 +219,11 @@ mod tests {
         DialError::NoWebSocket { address: "hub:443".into(), source }
     }
 
+    fn closed() -> DialError {
+        let how = "it closed the connection".to_owned();
+        DialError::Http { address: "hub:443".into(), how }
+    }
+
     fn late() -> DialError {
         DialError::TimedOut { address: "hub:443".into() }
     }
@@ -210,9 +231,10 @@ mod tests {
     #[test]
     fn who_ends_tls_is_in_the_way_only_where_no_websocket_will_pass() {
         type Case = (fn() -> DialError, fn() -> DialError, Cause, bool);
-        let table: [Case; 6] = [
+        let table: [Case; 7] = [
             (untrusted, || answered(403), Cause::Refused, true),
             (untrusted, untrusted, Cause::Refused, true),
+            (untrusted, closed, Cause::Refused, true),
             // The hub behind it is away.
             (untrusted, || answered(502), Cause::Failed, false),
             (untrusted, late, Cause::Failed, false),
