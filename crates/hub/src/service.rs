@@ -43,6 +43,9 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longest audit id taken from a client.
 const AUDIT_ID_MAX: usize = 64;
 
+/// Where the process's metrics are: also where kubeconfigs of the workspace `root` look for them.
+const METRICS_PATHS: [&str; 2] = ["/metrics", "/clusters/root/metrics"];
+
 /// Answers everything that the hub's port is asked.
 pub(crate) struct Service {
     pub(crate) authenticator: Authenticator,
@@ -183,7 +186,7 @@ impl Service {
                 return respond::status(&status, Format::JSON);
             }
         };
-        if path == "/metrics" {
+        if METRICS_PATHS.contains(&&*path) {
             return self.metrics(&user, request.method());
         }
         if !connection.certificates().is_empty() {

@@ -56,7 +56,9 @@ fn row_36_credentials_of_services_never_reach_the_hub() {
     }
     let metrics = site.hub.kubectl(&["get", "--raw", "/metrics"]);
     let shown = site.hub.strait(&["service", "list", "-o", "json"]).succeeded();
-    assert!(!metrics.stdout.contains("canary-") && !shown.contains("canary-"));
+    let metrics = metrics.succeeded();
+    assert!(metrics.contains("strait_relay_connections") && !metrics.contains("canary-"));
+    assert!(!shown.contains("canary-"));
     assert_eq!(in_memory(site.hub.process().pid().as_raw_pid(), b"canary-"), 0);
     // The search finds what is there.
     assert!(in_memory(site.agents[0].process.pid().as_raw_pid(), b"canary-") > 0);
