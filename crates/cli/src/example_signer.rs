@@ -32,7 +32,10 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 const KEY_MAX: usize = 4096;
 
 /// Where it is asked.
-pub(super) const PATH: &str = "/sign";
+const PATH: &str = "/sign";
+
+/// Where the public half of a key is, by its name.
+pub(super) const KEYS_PATH: &str = "/keys/";
 
 /// The example's private service
 #[derive(Args, Debug)]
@@ -87,11 +90,18 @@ impl Signer {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        if request.method() != Method::POST || request.uri().path() != PATH {
-            return refused(StatusCode::NOT_FOUND, "POST /sign is all that there is");
-        }
         if !self.knows(request.headers()) {
             return refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong");
+        }
+        let path = request.uri().path();
+        if let (&Method::GET, Some(name)) = (request.method(), path.strip_prefix(KEYS_PATH)) {
+            return match self.key(name) {
+                Ok(key) => respond(StatusCode::OK, &object! {"publicKey": public(key)}),
+                Err(why) => refused(StatusCode::NOT_FOUND, why),
+            };
+        }
+        if request.method() != Method::POST || path != PATH {
+            return refused(StatusCode::NOT_FOUND, "there are POST /sign and GET /keys/NAME");
         }
         let Ok(body) = read_body(request.into_body(), BODY_MAX, BODY_TIME).await else {
             return refused(StatusCode::BAD_REQUEST, "the body is too large or not whole");
@@ -116,8 +126,7 @@ impl Signer {
 
     fn sign(&self, request: &Value) -> Result<Value, &'static str> {
         let text = |name: &str| request.str_at(&[name]).unwrap_or_default();
-        let key = self.keys.iter().find(|(name, _)| *name == text("keyName"));
-        let (_, key) = key.ok_or("there is no key of that name")?;
+        let key = self.key(text("keyName"))?;
         let digest = text("digest");
         let hex = digest.strip_prefix("sha256:").unwrap_or_default();
         if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -125,9 +134,18 @@ impl Signer {
         }
         Ok(object! {
             "signature": STANDARD.encode(key.sign(digest.as_bytes())),
-            "publicKey": STANDARD.encode(key.public_key()),
+            "publicKey": public(key),
         })
     }
+
+    fn key(&self, name: &str) -> Result<&Ed25519KeyPair, &'static str> {
+        let key = self.keys.iter().find(|(own, _)| *own == name);
+        key.map(|(_, key)| key).ok_or("there is no key of that name")
+    }
+}
+
+fn public(key: &Ed25519KeyPair) -> String {
+    STANDARD.encode(key.public_key())
 }
 
 /// Reads a key, or makes it.

@@ -4,6 +4,7 @@ mod agent;
 mod child;
 mod demo;
 mod proof;
+mod relayed;
 mod steps;
 
 use std::path::{Path, PathBuf};
@@ -173,13 +174,14 @@ impl Up {
             steps.next("starting the agent");
             agent::start(self, &url, &workspace("root").await?, None, children).await?;
             self.write_kubeconfig(&url)?;
-            self.explain(&[
+            let commands = [
                 "get workspaces",
                 "api-resources",
                 "get agents -o yaml",
                 "create namespace first",
                 "auth whoami",
-            ]);
+            ];
+            self.explain(&commands, "");
             return Ok(format!("{url} agent=connected"));
         }
         steps.next("making the example");
@@ -191,15 +193,39 @@ impl Up {
         self.write_kubeconfig(&url)?;
         steps.next("crossing");
         let crossing = proof::cross(self, &workspace(demo::TENANT).await?).await?;
+        let relayed = relayed::relay(self, &provider).await?;
+        if relayed.key != crossing.key {
+            let (one, other) = (&crossing.key, &relayed.key);
+            return Err(Failure::failed(&format!("the signer has two keys: {one} and {other}")));
+        }
         steps.say(&crossing.to_string());
-        self.explain(&[
+        steps.say(&relayed.to_string());
+        let commands = [
             "apply -f examples/signing-request.yaml",
             "wait --for=condition=Succeeded signingrequest/release-1",
             "get signingrequests -o yaml",
             "explain signingrequest.spec",
             "--context root get workspaces",
-        ]);
-        Ok(format!("{url} agent=connected crossing={}ms", crossing.total_ms()))
+        ];
+        self.explain(&commands, &self.curl(&url)?);
+        let (crossing_ms, relay_ms) = (crossing.total_ms(), relayed.total_ms());
+        Ok(format!("{url} agent=connected crossing={crossing_ms}ms relay={relay_ms}ms"))
+    }
+
+    /// What asks the private service as a client outside does, with a token for it.
+    fn curl(&self, url: &str) -> Result<String, Failure> {
+        let program = std::env::current_exe()?;
+        Ok(format!(
+            "  curl --cacert {} -H \"Authorization: Bearer $({} service token {}/{} --kubeconfig {} \
+             --context {})\" {url}{}\n",
+            self.directory.join("ca.crt").display(),
+            program.display(),
+            agent::NAME,
+            demo::SERVICE,
+            self.kubeconfig.display(),
+            demo::PROVIDER,
+            relayed::path(),
+        ))
     }
 
     /// A kubeconfig with a certificate for each context.
@@ -243,8 +269,8 @@ impl Up {
         Ok(())
     }
 
-    /// What to try next, for people.
-    fn explain(&self, commands: &[&str]) {
+    /// What to try next, for people: kubectl's commands, and what follows them.
+    fn explain(&self, commands: &[&str], last: &str) {
         let mut text = format!("\nkubeconfig: {}\n\nTry:\n", self.kubeconfig.display());
         for command in commands {
             text.push_str(&format!(
@@ -252,6 +278,7 @@ impl Up {
                 self.kubeconfig.display()
             ));
         }
+        text.push_str(last);
         steps::say(&text);
     }
 }

@@ -22,6 +22,8 @@ pub(super) const PROVIDER_USER: &str = "provider";
 pub(super) const TENANT: &str = "root:demo";
 /// Whose it is.
 pub(super) const TENANT_USER: &str = "demo";
+/// What the agent offers of the private service.
+pub(super) const SERVICE: &str = "signer";
 /// The provider's export.
 pub(super) const EXPORT: &str = "signing";
 
@@ -30,7 +32,7 @@ const TENANT_OBJECTS: &str = include_str!("../../../../examples/signing/tenant.y
 const AGENT_CONFIG: &str = include_str!("../../../../examples/signing/agent.yaml");
 
 /// What stands in the example's configuration where ours differs.
-const CONFIG_URL: &str = "http://127.0.0.1:8125/sign";
+const CONFIG_URL: &str = "http://127.0.0.1:8125";
 const CONFIG_TOKEN: &str = "/etc/strait/signer-token";
 
 /// Longest wait for what the hub completes by itself.
@@ -144,7 +146,7 @@ pub(super) async fn start_signer(up: &Up, children: &mut Children) -> Result<Sig
     let hash = example_signer::sha256_hex(&token);
     let args = ["__example-signer", "--keys", path(&keys)?, "--token-sha256", &hash];
     let signer = children.signer.insert(Child::start("example signer", &args, &up.log)?);
-    let url = format!("{}{}", signer.ready().await?, example_signer::PATH);
+    let url = signer.ready().await?;
     let agent_config = directory.join("agent.yaml");
     fs::write_atomic(&agent_config, configuration(&url, path(&token_file)?).as_bytes(), 0o600)?;
     Ok(Signer { agent_config })
@@ -152,9 +154,8 @@ pub(super) async fn start_signer(up: &Up, children: &mut Children) -> Result<Sig
 
 /// The example's configuration, with our address and file.
 fn configuration(url: &str, token_file: &str) -> String {
-    let quoted = |text: &str| strait_machinery::json::quoted(text);
-    let config =
-        AGENT_CONFIG.replace(CONFIG_URL, &quoted(url)).replace(CONFIG_TOKEN, &quoted(token_file));
+    let token_file = strait_machinery::json::quoted(token_file);
+    let config = AGENT_CONFIG.replace(CONFIG_URL, url).replace(CONFIG_TOKEN, &token_file);
     format!("# Written by `strait up` at every start, from examples/signing/agent.yaml.\n{config}")
 }
 
@@ -164,12 +165,19 @@ mod tests {
 
     #[test]
     fn the_configuration_names_our_service() {
-        let text = configuration("http://127.0.0.1:5/sign", "/a b/token");
+        let text = configuration("http://127.0.0.1:5", "/a b/token");
         let classes = documents(&text);
         let class =
             classes.iter().find(|one| one.str_at(&["kind"]) == Some("RequestClass")).unwrap();
         let http = |field: &str| class.str_at(&["spec", "executor", "http", field]);
         assert_eq!(http("url"), Some("http://127.0.0.1:5/sign"));
         assert_eq!(http("bearerFile"), Some("/a b/token"));
+        let offered =
+            classes.iter().find(|one| one.str_at(&["kind"]) == Some("AgentConfig")).unwrap();
+        let [service] = offered.array_at(&["services"]) else { panic!("{offered:?}") };
+        assert_eq!(service.str_at(&["name"]), Some(SERVICE));
+        assert_eq!(service.str_at(&["url"]), Some("http://127.0.0.1:5"));
+        let token = ["credentials", "bearer", "tokenFile"];
+        assert_eq!(service.str_at(&token), Some("/a b/token"));
     }
 }

@@ -21,6 +21,9 @@ use crate::exit::Failure;
 const REQUESTS: &str =
     "/apis/signing.example.strait.dev/v1alpha1/namespaces/default/signingrequests";
 
+/// The key that signs.
+pub(super) const KEY: &str = "dev";
+
 /// Longest wait for the answer.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -29,6 +32,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(super) struct Crossing {
     /// Name of the stage and when it was reached, from the creation's sending on.
     stages: Vec<(&'static str, Duration)>,
+    /// The key whose signature it brought.
+    pub(super) key: String,
 }
 
 impl Crossing {
@@ -57,7 +62,7 @@ pub(super) async fn cross(up: &Up, tenant: &Workspace) -> Result<Crossing, Failu
         "apiVersion": "signing.example.strait.dev/v1alpha1",
         "kind": "SigningRequest",
         "metadata": object! {"generateName": "up-"},
-        "spec": object! {"digest": digest.as_str(), "keyName": "dev"},
+        "spec": object! {"digest": digest.as_str(), "keyName": KEY},
     };
     let sent = up.context.clock.now();
     let made =
@@ -71,9 +76,10 @@ pub(super) async fn cross(up: &Up, tenant: &Workspace) -> Result<Crossing, Failu
     // Deleted whatever it says: it is nobody's.
     tenant.delete(&path).await.map_err(|error| failed("the request cannot be deleted", &error))?;
     verify(&answered, &digest)?;
+    let key = answered.str_at(&["status", "publicKey"]).unwrap_or_default().to_owned();
     let mut stages = audited(&up.directory, uid, sent);
     stages.push(("answered", since(sent, seen)));
-    Ok(Crossing { stages })
+    Ok(Crossing { stages, key })
 }
 
 fn is_over(request: &Value) -> bool {

@@ -16,11 +16,37 @@ fn says_one_line_on_standard_output() {
     let up = Up::start();
     let (what, rest) = up.ready.split_once(" agent=connected crossing=").unwrap();
     assert!(what.starts_with("ready https://127.0.0.1:"), "{what}");
-    assert!(rest.ends_with("ms"), "{rest}");
+    let (crossing, relay) = rest.split_once("ms relay=").unwrap();
+    let relay = relay.strip_suffix("ms").unwrap();
+    assert!(crossing.parse::<u32>().is_ok() && relay.parse::<u32>().is_ok(), "{rest}");
     let ready = up.ready.clone();
     let (output, _) = up.stop();
     assert_eq!(output.stdout, format!("{ready}\n"));
     assert!(output.stderr.contains("signature verified"), "{}", output.stderr);
+    let relayed = "relayed: GET /services/relay/local/signer/keys/dev answered in ";
+    assert!(output.stderr.contains(relayed), "{}", output.stderr);
+}
+
+#[test]
+fn row_54_the_private_service_answers_the_curl_line_that_is_shown() {
+    let mut up = Up::start();
+    let line = up.told(|line| line.starts_with("  curl "));
+    let ask = |more: &str| {
+        let line = line.replacen("curl ", &format!("curl --silent --show-error {more} "), 1);
+        let mut shell = Command::new("/bin/sh");
+        Process::start(shell.env_clear().env("PATH", "/usr/bin:/bin").args(["-ec", &line])).finish()
+    };
+    let answer: serde_json::Value = serde_json::from_str(&ask("").succeeded()).unwrap();
+    assert_eq!(answer["publicKey"].as_str().map(str::len), Some(44), "{answer}");
+    let refused = ask("--include --data x").succeeded();
+    assert!(refused.contains("x-strait-error: AgentRule"), "{refused}");
+    let data = up.data();
+    let own = std::fs::read_to_string(data.join("agents/local/signer-token")).unwrap();
+    assert!(!line.contains(&own), "its own token stays inside");
+    // Every start shows it.
+    let (_, home) = up.stop();
+    let mut up = Up::start_in(home, &[]);
+    up.told(|line| line.starts_with("relayed: "));
 }
 
 #[test]

@@ -77,6 +77,15 @@ impl Process {
         self.wait_for(|line| matches!(line, Line::Err(_)) && fits(line.text()))
     }
 
+    /// A line on standard error that fits, heard before or waited for.
+    ///
+    /// # Panics
+    /// It ends or falls silent before.
+    pub(crate) fn find_in_log(&mut self, fits: impl Fn(&str) -> bool) -> String {
+        let heard = self.output.stderr.lines().find(|line| fits(line)).map(str::to_owned);
+        heard.unwrap_or_else(|| self.wait_for_log(fits))
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

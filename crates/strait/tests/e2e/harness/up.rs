@@ -39,6 +39,14 @@ impl Up {
         Self { process, home, ready }
     }
 
+    /// A line for people that fits.
+    ///
+    /// # Panics
+    /// It says none.
+    pub(crate) fn told(&mut self, fits: impl Fn(&str) -> bool) -> String {
+        self.process.find_in_log(fits)
+    }
+
     /// Runs kubectl with the kubeconfig that was written, in its current context.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         self.start_kubectl(arguments).finish()
