@@ -12,6 +12,7 @@ mod agent;
 mod approval;
 mod crossing;
 mod discovery;
+mod guides;
 mod harness;
 mod helm;
 mod hooks;
