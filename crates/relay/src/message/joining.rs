@@ -3,14 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::StatusCode;
 use jiff::Timestamp;
 use strait_machinery::duration::human;
-
-/// Exit status of an agent that may not join.
-const NOT_ALLOWED: u8 = 77;
-/// Exit status of an agent that does not trust what it found.
-const NO_TRUST: u8 = 78;
 
 /// Why an agent did not join.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,26 +37,6 @@ pub enum Joining {
         /// Ahead of the hub's, or behind it.
         ahead: bool,
     },
-}
-
-impl Joining {
-    /// The hub's answer, where the hub finds it.
-    #[must_use]
-    pub const fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::TokenUsed { .. } | Self::TokenExpired { .. } => Some(StatusCode::FORBIDDEN),
-            Self::WrongAuthority { .. } | Self::Clock { .. } => None,
-        }
-    }
-
-    /// The exit status of an agent that is starting.
-    #[must_use]
-    pub const fn exit_status(&self) -> u8 {
-        match self {
-            Self::TokenUsed { .. } | Self::TokenExpired { .. } => NOT_ALLOWED,
-            Self::WrongAuthority { .. } | Self::Clock { .. } => NO_TRUST,
-        }
-    }
 }
 
 impl fmt::Display for Joining {
