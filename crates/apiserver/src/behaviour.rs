@@ -69,6 +69,12 @@ pub trait Behaviour: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What a change, or a deletion (`new` is `None`), is put on record as before it is stored; none
+    /// for what needs no record.
+    fn event(&self, _old: &Value, _new: Option<&Value>) -> Option<String> {
+        None
+    }
+
     /// Refuses a deletion.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ impl Hub {
             &agents,
             credentials.clone(),
             tunnels.clone(),
-            recorder,
+            recorder.clone(),
             config.relay_trusted_proxies.clone(),
         );
         tasks.spawn_daemon("streams", front.clone().watch_streams(shutdown.clone()));
@@ -179,6 +179,7 @@ impl Hub {
             credentials,
             front,
             tunnels,
+            recorder,
             metrics: metrics.clone(),
             entropy,
             tracer,

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use strait_api::private::Source;
-use strait_relay::record::Recorder;
+use strait_relay::record::{Event, Recorder};
 use strait_relay::serve::{Serving, ServingMetrics};
-use strait_relay::services::{AgentConfig, Disk, read_of_hub};
+use strait_relay::services::{AgentConfig, Disk, HUB, read_of_hub};
 use strait_runtime::fs::read_capped;
 use strait_runtime::{Apply, Context, Marks, Reload};
 use strait_types::Report;
@@ -51,6 +51,7 @@ impl OwnServices {
     pub(crate) fn offer(self, recorder: Recorder, context: &Context) -> Serving {
         self.warn();
         let Context { clock, tasks, metrics, tracer, .. } = context.clone();
+        let writes = recorder.clone();
         let serving = Serving::of_hub(
             self.config,
             clock,
@@ -59,7 +60,8 @@ impl OwnServices {
             recorder,
             tracer,
         );
-        let again = Again { path: self.path.clone(), serving: serving.clone() };
+        let (path, told) = (self.path.clone(), Vec::new());
+        let again = Again { path, serving: serving.clone(), recorder: writes, told };
         let reload =
             Reload::new(vec![self.path], self.read, again, "strait_relay_config_reload", &metrics);
         tasks.spawn_daemon("own-services", reload.run());
@@ -77,14 +79,37 @@ impl OwnServices {
 struct Again {
     path: PathBuf,
     serving: Serving,
+    recorder: Recorder,
+    /// What was wrong when it was read last.
+    told: Vec<String>,
+}
+
+impl Again {
+    fn note(&self, what: String) {
+        let (user, agent) = ("system:strait:hub", HUB);
+        self.recorder.notes(Event { user, cluster: "", agent, instance: "", what });
+    }
 }
 
 impl Apply for Again {
     fn apply(&mut self) -> Result<(), Vec<String>> {
-        let read = OwnServices::read(&self.path)?;
-        read.warn();
-        self.serving.apply(read.config);
-        Ok(())
+        match OwnServices::read(&self.path) {
+            Ok(read) => {
+                self.note("relay.config.reload".to_owned());
+                read.warn();
+                self.serving.apply(read.config);
+                self.told.clear();
+                Ok(())
+            }
+            Err(mistakes) => {
+                // It is read again and again until it is right.
+                if self.told != mistakes {
+                    self.note(format!("relay.config.reject {} mistakes", mistakes.len()));
+                    self.told.clone_from(&mistakes);
+                }
+                Err(mistakes)
+            }
+        }
     }
 }
 

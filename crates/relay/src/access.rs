@@ -90,6 +90,21 @@ pub const fn sees(name: &str) -> Attributes<'_> {
     })
 }
 
+/// What is asked of RBAC before somebody is told what is for an agent's administrators: who may
+/// change what the hub lets it do.
+#[must_use]
+pub const fn administers(agent: &str) -> Attributes<'_> {
+    Attributes::Resource(ResourceRequest {
+        verb: "update",
+        group: GROUP,
+        version: VERSION,
+        resource: "agents",
+        subresource: "",
+        namespace: "",
+        name: agent,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ mod calls;
 pub mod carriage;
 mod connections;
 mod credentials;
+mod events;
 mod front;
 mod join;
 mod keys;

@@ -2,7 +2,7 @@
 //!
 //! Every answer that is not a service's own is made here, so that it can be told from one: it
 //! has `X-Strait-Error`. The texts name what to do. They carry no address of the private side,
-//! no credential, and nothing of a rule but its name, unless an administrator reads them.
+//! no credential, and nothing of a rule but its name. [`detail`](Failure::detail) is apart.
 
 mod connect;
 mod ended;
@@ -302,9 +302,19 @@ impl Failure {
         }
     }
 
-    /// For people. What only administrators may know stands in it for them alone.
+    /// What only administrators may know: who revoked, what a rule says.
     #[must_use]
-    pub fn text(&self, name: &ServiceName, administrator: bool) -> String {
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::CredentialRevoked { by, .. } => by.as_deref(),
+            Self::AgentRule { detail, .. } => detail.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// For people, whoever they are.
+    #[must_use]
+    pub fn text(&self, name: &ServiceName) -> String {
         let ServiceName { agent, service } = name;
         match self {
             Self::CredentialMissing => format!(
@@ -322,10 +332,8 @@ impl Failure {
             Self::CredentialExpired { id, ago, life } => {
                 format!("token {id} expired {} ago; lifetime {}", human(*ago), human(*life))
             }
-            Self::CredentialRevoked { ago, by } => {
-                let by = by.as_ref().filter(|_| administrator);
-                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-                format!("the credential was revoked {} ago{by}", human(*ago))
+            Self::CredentialRevoked { ago, .. } => {
+                format!("the credential was revoked {} ago", human(*ago))
             }
             Self::CredentialScope(scope) => scope.to_string(),
             Self::CrossSite => "a page of another site made this request, which is let in by what it did not bring \
@@ -335,10 +343,8 @@ impl Failure {
                 "{user} needs verb {verb} on services/connect {:?} in {workspace}",
                 name.object()
             ),
-            Self::AgentRule { method, path, rule, detail } => {
-                let detail = detail.as_ref().filter(|_| administrator);
-                let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-                format!("agent {agent} refuses {method} {path} by {rule}{detail}")
+            Self::AgentRule { method, path, rule, .. } => {
+                format!("agent {agent} refuses {method} {path} by {rule}")
             }
             Self::IdentityUnmapped { user, groups } => format!(
                 "agent {agent} has no identity rule for {user} (groups {})",

@@ -5,8 +5,10 @@
 //! the first of each kind, and then by their number, once a minute; denials likewise.
 
 mod denials;
+mod kind;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use crate::credential::Subjects;
 use crate::message::Failure;
 use crate::services::is_safe;
 use denials::{Counted, Denials};
+pub use kind::Kind;
 
 /// How often the numbers of reads are written.
 const EVERY: Duration = Duration::from_secs(60);
@@ -37,6 +40,8 @@ pub struct Recorded {
     pub groups: Vec<Arc<str>>,
     /// By what credential.
     pub subjects: Arc<Subjects>,
+    /// From where, if that is known.
+    pub client: Option<IpAddr>,
     /// The logical cluster of the agent.
     pub cluster: String,
     /// The agent.
@@ -47,8 +52,8 @@ pub struct Recorded {
     pub method: Method,
     /// The path, without its query.
     pub path: String,
-    /// Whether it becomes another protocol.
-    pub upgrade: bool,
+    /// What its stream carries.
+    pub kind: Kind,
     /// The request's identifier.
     pub id: String,
     /// The trace that it belongs to; empty for none.
@@ -63,7 +68,7 @@ pub(crate) fn said(trace: &str) -> Option<&str> {
 impl Recorded {
     /// Whether it changes nothing.
     fn is_read(&self) -> bool {
-        is_safe(&self.method) && !self.upgrade
+        is_safe(&self.method) && self.kind == Kind::Http
     }
 
     fn record(&self, stage: Stage, outcome: String) -> Record {
@@ -87,8 +92,18 @@ impl Recorded {
         }
     }
 
+    /// An event of this request, as it begins: what, and from where. Its line is bounded.
+    fn event(&self, name: &str) -> String {
+        let mut text = format!("relay.stream.{name} {} {}", self.method, self.path);
+        clip(&mut text);
+        if let Some(client) = self.client {
+            text.push_str(&format!(" from {client}"));
+        }
+        text
+    }
+
     /// All reads that are counted together.
-    fn kind(&self) -> Kind {
+    fn read(&self) -> Read {
         (
             self.subjects.credential.clone(),
             self.subjects.cluster.clone(),
@@ -97,14 +112,54 @@ impl Recorded {
     }
 }
 
-type Kind = (Arc<str>, Arc<str>, String);
+type Read = (Arc<str>, Arc<str>, String);
+
+/// Why somebody was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial<'a> {
+    /// The reason that they are told.
+    pub reason: &'static str,
+    /// Which rule, where it is one of those who write this log.
+    pub rule: &'static str,
+    /// What the rule says, if it is to be told.
+    pub detail: Option<&'a str>,
+}
+
+impl Denial<'_> {
+    /// Of a reason alone.
+    #[must_use]
+    pub const fn of(reason: &'static str) -> Self {
+        Self { reason, rule: "", detail: None }
+    }
+}
+
+impl std::fmt::Display for Denial<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.reason)?;
+        let texts = [self.rule, self.detail.unwrap_or_default()];
+        texts.iter().filter(|text| !text.is_empty()).try_for_each(|text| write!(f, " {text}"))
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended<'a> {
+    pub(crate) code: Code,
+    /// Of the answer; 0 where there is none.
+    pub(crate) status: u16,
+    /// Bytes to the service, and from it.
+    pub(crate) bytes: [u64; 2],
+    pub(crate) took: Duration,
+    /// The installation that served it; empty where that is this one, or none did.
+    pub(crate) instance: &'a str,
+}
 
 /// Writes down crossings.
 #[derive(Clone)]
 pub struct Recorder {
     audit: AuditLog,
     tasks: TaskSet,
-    reads: Arc<Mutex<HashMap<Kind, (Recorded, u64)>>>,
+    reads: Arc<Mutex<HashMap<Read, (Recorded, u64)>>>,
     counted: Counter,
     denials: Arc<Mutex<Denials>>,
 }
@@ -122,28 +177,29 @@ impl Recorder {
         self.counted.clone()
     }
 
-    /// Records that a stream is about to be opened. Afterwards, and not before, it may be.
+    /// Records that a stream is about to be opened at an instance, which is empty where that goes
+    /// without saying. Afterwards, and not before, it may be.
     ///
     /// # Errors
     /// It cannot be recorded.
-    pub(crate) async fn opens(&self, recorded: &Recorded) -> Result<(), Failure> {
+    pub(crate) async fn opens(&self, recorded: &Recorded, instance: &str) -> Result<(), Failure> {
         if recorded.is_read() {
             self.counted.inc();
         }
         if recorded.is_read()
-            && let Some((_, count)) = self.reads.lock().get_mut(&recorded.kind())
+            && let Some((_, count)) = self.reads.lock().get_mut(&recorded.read())
         {
             *count += 1;
             return Ok(());
         }
-        let what = format!("relay.stream.open {} {}", recorded.method, recorded.path);
-        let record = recorded.record(Stage::Started, clipped(what));
+        let what = recorded.event("open") + &at(instance);
+        let record = recorded.record(Stage::Started, what);
         let written = self.audit.append(vec![record]).await;
         written.map_err(|_| Failure::AuditUnavailable)?;
         if recorded.is_read() {
             let full = {
                 let mut reads = self.reads.lock();
-                reads.insert(recorded.kind(), (recorded.clone(), 0));
+                reads.insert(recorded.read(), (recorded.clone(), 0));
                 reads.len() >= KINDS_MAX
             };
             if full {
@@ -154,35 +210,32 @@ impl Recorder {
     }
 
     /// Records how a stream ended.
-    pub(crate) fn ended(
-        &self,
-        recorded: &Recorded,
-        code: Code,
-        status: u16,
-        [up, down]: [u64; 2],
-        took: Duration,
-    ) {
+    pub(crate) fn ended(&self, recorded: &Recorded, ended: Ended<'_>) {
+        let Ended { code, status, bytes: [up, down], took, instance } = ended;
+        let client = recorded.client.map(tracing::field::display);
         let (method, path, took_ms) = (&recorded.method, &recorded.path, took.as_secs_f64() * 1e3);
         tracing::debug!(
             target: "strait::access",
             workspace = recorded.cluster, user = &*recorded.user,
             credential = &*recorded.subjects.credential, agent = recorded.agent,
-            service = recorded.service, %method, path, status, %code, up, down, took_ms,
-            id = recorded.id, trace = said(&recorded.trace), "crossed"
+            service = recorded.service, instance = said(instance), client, %method, path, status,
+            %code, up, down, took_ms, id = recorded.id, trace = said(&recorded.trace), "crossed"
         );
         if recorded.is_read() {
             return;
         }
-        let what = format!("relay.stream.end {code} {status}, {up} bytes up, {down} down");
+        let (took, at) = (took.as_millis(), at(instance));
+        let what =
+            format!("relay.stream.end {code} {status}, {up} bytes up, {down} down, {took} ms{at}");
         self.write_later("stream-end", recorded.record(Stage::Ended, what));
     }
 
     /// Records that somebody was refused, and why, or that it happened once more.
-    pub(crate) fn denies(&self, recorded: &Recorded, why: &'static str) {
-        if self.denials.lock().note(recorded, why) {
-            let what = format!("relay.stream.deny {} {}", recorded.method, recorded.path);
-            let record =
-                Record { rule: why.to_owned(), ..recorded.record(Stage::Decided, clipped(what)) };
+    pub(crate) fn denies(&self, recorded: &Recorded, why: Denial<'_>) {
+        if self.denials.lock().note(recorded, (why.reason, why.rule)) {
+            let mut rule = why.to_string();
+            clip(&mut rule);
+            let record = Record { rule, ..recorded.record(Stage::Decided, recorded.event("deny")) };
             self.write_later("stream-deny", record);
         }
     }
@@ -204,6 +257,20 @@ impl Recorder {
             Record { actor, ..recorded.record(Stage::Decided, what) }
         });
         let written = self.audit.append(records.collect()).await;
+        written.map(drop).map_err(|_| Failure::AuditUnavailable)
+    }
+
+    /// Records an event of an agent or of a configuration, which is no crossing.
+    pub fn notes(&self, event: Event<'_>) {
+        self.write_later("event", event.record());
+    }
+
+    /// The same before it happens. Afterwards, and not before, it may.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn allows(&self, event: Event<'_>) -> Result<(), Failure> {
+        let written = self.audit.append(vec![event.record()]).await;
         written.map(drop).map_err(|_| Failure::AuditUnavailable)
     }
 
@@ -248,7 +315,8 @@ impl Recorder {
             .into_iter()
             .map(|(recorded, why, count)| {
                 let what = format!("relay.stream.deny {count} more");
-                Record { rule: why.to_owned(), ..recorded.record(Stage::Decided, what) }
+                let why = Denial { reason: why.0, rule: why.1, detail: None };
+                Record { rule: why.to_string(), ..recorded.record(Stage::Decided, what) }
             })
             .collect();
         if others > 0 {
@@ -278,8 +346,49 @@ impl Recorder {
     }
 }
 
-/// As much of a text as fits a record beside the rest.
-fn clipped(mut text: String) -> String {
+/// What happened to an agent, or to what one goes by.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    /// Who did it.
+    pub user: &'a str,
+    /// The logical cluster; empty for none.
+    pub cluster: &'a str,
+    /// The agent, or who offers services.
+    pub agent: &'a str,
+    /// Its installation; empty where it is about none.
+    pub instance: &'a str,
+    /// The event's name and what else there is to it. Nothing secret.
+    pub what: String,
+}
+
+impl Event<'_> {
+    fn record(self) -> Record {
+        let Self { user, cluster, agent, instance, mut what } = self;
+        clip(&mut what);
+        Record {
+            crossing: instance.to_owned(),
+            stage: Stage::Started,
+            actor: Actor { user: user.to_owned(), groups: Vec::new() },
+            object: Object {
+                cluster: cluster.to_owned(),
+                group: "relay.strait.dev".into(),
+                resource: "agents".into(),
+                name: agent.to_owned(),
+                ..Object::default()
+            },
+            rule: String::new(),
+            outcome: what,
+        }
+    }
+}
+
+/// Where a stream is served, behind what is said of it.
+fn at(instance: &str) -> String {
+    if instance.is_empty() { String::new() } else { format!(" at {instance}") }
+}
+
+/// Leaves as much of a text as fits a record beside the rest.
+pub(crate) fn clip(text: &mut String) {
     const LENGTH_MAX: usize = 4 << 10;
     if text.len() > LENGTH_MAX {
         let mut end = LENGTH_MAX;
@@ -289,7 +398,6 @@ fn clipped(mut text: String) -> String {
         text.truncate(end);
         text.push('…');
     }
-    text
 }
 
 #[cfg(test)]
@@ -314,9 +422,10 @@ mod tests {
             agent: subjects.agent.to_string(),
             service: subjects.service.to_string(),
             subjects: Arc::new(subjects),
+            client: None,
             method,
             path: "/".into(),
-            upgrade: false,
+            kind: Kind::Http,
             id: "r1".into(),
             trace: String::new(),
         }

@@ -315,6 +315,13 @@ impl Connection {
         }
     }
 
+    /// Bytes of one stream's data that are held: to be sent, and not consumed yet. 0 where there is
+    /// no such stream.
+    #[must_use]
+    pub fn buffered(&self, id: StreamId) -> usize {
+        self.streams.get(id).map_or(0, |stream| stream.send.data.len() + stream.recv.data.len())
+    }
+
     /// Bytes of memory that the connection takes, counted over everything it holds: slow, for
     /// tests and for reports.
     #[must_use]

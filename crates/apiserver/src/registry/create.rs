@@ -178,6 +178,32 @@ impl Registry {
         if !call.resource.crossing || stages.is_empty() {
             return Ok(());
         }
+        self.append(call, value, stages, outcome).await
+    }
+
+    /// Records what the kind says that is to be of a change or a deletion.
+    ///
+    /// # Errors
+    /// 500: the record cannot be written, so nothing may happen.
+    pub(super) async fn record_event(
+        &self,
+        call: &Call<'_>,
+        old: &Value,
+        new: Option<&Value>,
+    ) -> Result<(), Status> {
+        match call.resource.behaviour.event(old, new) {
+            Some(event) => self.append(call, old, &[Stage::Started], &event).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn append(
+        &self,
+        call: &Call<'_>,
+        value: &Value,
+        stages: &[Stage],
+        outcome: &str,
+    ) -> Result<(), Status> {
         let key = call.key(value.str_at(&["metadata", "name"]).unwrap_or_default())?;
         let crossing = value.str_at(&["metadata", "uid"]).unwrap_or_default();
         let entries = stages.iter().map(|stage| Entry {
@@ -189,7 +215,7 @@ impl Registry {
         });
         let recorded = self.0.crossings.record(entries.collect()).await;
         recorded.map_err(|_| {
-            Status::internal("the audit log cannot be written, so the crossing does not happen")
+            Status::internal("the audit log cannot be written, so this does not happen")
         })
     }
 }

@@ -55,6 +55,7 @@ impl Registry {
             }
             let mut txn = removal(&key, &old, &value, stays)?;
             txn.compares.extend(call.view.guards(call.resource, WriteKind::Change)?);
+            self.record_event(call, &value, None).await?;
             match self.store().commit(call.cluster, txn).await {
                 Ok(committed) => {
                     return Ok(match committed.objects.into_iter().next() {

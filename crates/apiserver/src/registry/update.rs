@@ -119,6 +119,7 @@ impl Registry {
             }
             let outcome = next.value.str_at(&["status", "phase"]).unwrap_or_default();
             self.record(call, &next.value, &stages(&before, &next.value), outcome).await?;
+            self.record_event(call, &before, Some(&next.value)).await?;
             match self.store().commit(call.cluster, txn).await {
                 Ok(committed) => {
                     return Ok(written(shown(committed, next.value)));

@@ -24,6 +24,8 @@ pub(super) const STREAMS: Kind = Kind {
         "CUT",
         "IN",
         "OUT",
+        "KIND",
+        "BUFFERED",
         "PATH",
         "INSTANCE",
         "CREDENTIAL",
@@ -64,6 +66,8 @@ fn row(stream: &Value, now: Timestamp) -> Vec<String> {
             .map_or_else(|| "-".to_owned(), |ago| format!("{ago}s")),
         number("bytesIn").to_string(),
         number("bytesOut").to_string(),
+        cell(spec("kind")),
+        number("bufferedBytes").to_string(),
         cell(spec("path")),
         cell(text(stream, &["status", "instance"])),
         cell(spec("credential")),
@@ -90,8 +94,8 @@ mod tests {
     fn a_row_says_who_has_what_open() {
         let stream = r#"{"metadata":{"name":"7","creationTimestamp":"2026-01-01T00:00:00Z"},
             "spec":{"user":"alice","direction":"ToAgent","agent":"smith","service":"ci","method":"GET","path":"/log",
-            "upgrade":true,"credential":"k.t1","requestID":"r1"},
-            "status":{"code":101,"idleSeconds":3,"cutSeconds":9,"bytesIn":5,"bytesOut":900,"instance":"i1"}}"#;
+            "upgrade":true,"kind":"upgrade","credential":"k.t1","requestID":"r1"},
+            "status":{"code":101,"idleSeconds":3,"cutSeconds":9,"bytesIn":5,"bytesOut":900,"bufferedBytes":64,"instance":"i1"}}"#;
         let row = row(&parse(stream.as_bytes()).unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(
             row,
@@ -107,6 +111,8 @@ mod tests {
                 "9s",
                 "5",
                 "900",
+                "upgrade",
+                "64",
                 "/log",
                 "i1",
                 "k.t1",

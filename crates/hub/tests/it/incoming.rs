@@ -136,7 +136,7 @@ async fn denied(hub: &TestHub, rule: &str) {
         loop {
             let lines = list(&log, Filter::default()).unwrap();
             if lines.map(|line| line.unwrap().record).any(|one| {
-                one.rule == rule
+                one.rule.starts_with(rule)
                     && one.object.name == "store.hub"
                     && one.actor.user.ends_with(":smith")
             }) {

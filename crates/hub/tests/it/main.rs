@@ -33,6 +33,7 @@ mod raw;
 mod resets;
 mod revoking;
 mod routing;
+mod seeing;
 mod services;
 mod streams;
 mod tenants;

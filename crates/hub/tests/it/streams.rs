@@ -254,7 +254,7 @@ async fn what_an_agents_own_rules_refuse_is_recorded() {
     let (answer, _stream) = tokio::join!(acme.alice.get(CI), refuses);
     assert_eq!(answer.status, 403);
     let denied = audited_until(&acme, "relay.stream.deny", 1).await;
-    assert_eq!(denied, ["alice AgentRule relay.stream.deny GET /job"]);
+    assert_eq!(denied, ["alice AgentRule relay.stream.deny GET /job from 127.0.0.1"]);
 }
 
 #[tokio::test]
@@ -437,7 +437,7 @@ async fn streams_are_counted_by_service_as_long_as_there_is_one() {
     let (body, stream) = stay(&acme.alice, &mut agent, CI).await;
     let text = root.get("/metrics").await.text();
     for line in [
-        format!("strait_relay_streams_open{{{own},service=\"ci\"}} 1"),
+        format!("strait_relay_streams_open{{{own},service=\"ci\",kind=\"http\"}} 1"),
         "strait_relay_recorded_reads_total 1".to_owned(),
     ] {
         assert!(text.lines().any(|own| own == line), "{line} in\n{text}");
@@ -451,7 +451,8 @@ async fn streams_are_counted_by_service_as_long_as_there_is_one() {
     stream.sender.finish().unwrap();
     body.collect().await.unwrap();
     assert_eq!(acme.alice.get("/services/relay/smith/none/").await.status, 404);
-    let ended = format!("strait_relay_streams_total{{{own},service=\"ci\",code=\"NONE\"}} 1");
+    let ended =
+        format!("strait_relay_streams_total{{{own},service=\"ci\",kind=\"http\",code=\"NONE\"}} 1");
     let counted = async {
         loop {
             let text = root.get("/metrics").await.text();

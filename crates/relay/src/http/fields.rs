@@ -21,6 +21,8 @@ pub const BYTES_MAX: usize = 40 << 10;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Why we answered in the service's place.
 pub const ERROR: HeaderName = HeaderName::from_static("x-strait-error");
+/// What of a refusal is for administrators alone.
+pub const DETAIL: HeaderName = HeaderName::from_static("x-strait-detail");
 /// What we add to a service's own answer.
 pub const HINT: HeaderName = HeaderName::from_static("x-strait-hint");
 /// The agent's name, for the services that know it.

@@ -13,6 +13,7 @@ use strait_store::{Key, ObjectName};
 use strait_types::{GroupResource, is_dns1123_label};
 use strait_workspaces::{Beside, Extras, agents};
 
+use super::events;
 use super::presence::LAST_SEEN;
 use super::{Credentials, Joining};
 use crate::seen::may_stay;
@@ -102,6 +103,10 @@ impl Behaviour for AgentKind {
         Ok(())
     }
 
+    fn event(&self, old: &Value, new: Option<&Value>) -> Option<String> {
+        events::of_agent(old, new)
+    }
+
     fn connect<'a>(
         &'a self,
         admission: &'a Admission<'a>,
@@ -183,6 +188,10 @@ impl Behaviour for ServiceKind {
         }
         let why = "services are what agents announce; only exposure and limits can be changed";
         Err(Status::forbidden(&admission.resource.group_resource(), name, why))
+    }
+
+    fn event(&self, old: &Value, new: Option<&Value>) -> Option<String> {
+        events::of_service(old, new)
     }
 
     fn connect<'a>(

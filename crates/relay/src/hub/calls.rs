@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::metrics::RelayMetrics;
 use crate::credential::Subjects;
-use crate::record::Recorded;
+use crate::record::{Kind, Recorded};
 use crate::serve::{Progress, clipped};
 use crate::services::HUB;
 
@@ -147,10 +147,11 @@ fn recorded(identity: &AgentIdentity, head: &OpenHead) -> Recorded {
     Recorded {
         user: subjects.user.clone(),
         groups: vec![groups::AGENTS.into()],
+        client: None,
         cluster: subjects.cluster.to_string(),
         agent: HUB.to_owned(),
         service: tlvs.service.to_owned(),
-        upgrade: method.is_none() || !tlvs.upgrade.is_empty(),
+        kind: Kind::of(method.is_none(), !tlvs.upgrade.is_empty()),
         method: method.unwrap_or(Method::CONNECT),
         path: clipped(path.split('?').next().unwrap_or_default()),
         id: clipped(tlvs.request_id),

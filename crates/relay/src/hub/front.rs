@@ -19,7 +19,7 @@ mod who;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
@@ -36,10 +36,12 @@ use crate::agents::Agents;
 use crate::ask::{Meter as _, Question, STALLED, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, Outcome, decide};
 use crate::http::answer::contain;
+use crate::http::fields::DETAIL;
 use crate::http::proxies::{Origin, TrustedProxies};
 use crate::http::trace::about;
 use crate::http::way::Way;
 use crate::message::{Failure, Reader, ServiceName, prefers_json};
+use crate::record::Denial;
 pub use crate::record::{Recorded, Recorder};
 use crate::serve::{OF_PEOPLE, RULES};
 
@@ -161,7 +163,8 @@ impl Front {
         let name = name_of(request.uri().path());
         let mut span = Span::default();
         let origin = self.origin(&connection, request.headers());
-        let (client, told) = (origin.client, (name.clone(), id, &mut span));
+        let mut detail = None;
+        let (client, told) = (origin.client, (name.clone(), id, &mut span, &mut detail));
         let proved = !connection.certificates().is_empty();
         let crossed = self.cross((origin, proved), request, &certified, told);
         match crossed.await {
@@ -169,14 +172,18 @@ impl Front {
             Err(failure) => {
                 conclude(&mut span, FAILS_SERVER, failure.status().as_u16(), failure.reason());
                 self.tunnels.metrics().refused(failure.reason());
-                let reader = Reader { request_id: id, json, administrator: false };
+                let reader = Reader { request_id: id, json };
                 let name = name.unwrap_or_else(nameless);
                 tracing::debug!(
                     target: "strait::access",
                     agent = name.agent, service = name.service, status = failure.status().as_u16(),
                     reason = failure.reason(), peer = %client, id, "refused"
                 );
-                failure.respond(&name, &reader).map(Body::from)
+                let mut response = failure.respond(&name, &reader).map(Body::from);
+                if let Some(detail) = detail {
+                    response.headers_mut().insert(DETAIL, detail);
+                }
+                response
             }
         }
     }
@@ -186,7 +193,7 @@ impl Front {
         (origin, proved): (Origin, bool),
         request: Request<Incoming>,
         certified: &Certified,
-        (name, id, span): (Option<ServiceName>, &str, &mut Span),
+        (name, id, span, detail): (Option<ServiceName>, &str, &mut Span, &mut Option<HeaderValue>),
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
         let entropy = &*self.context.entropy;
@@ -197,7 +204,12 @@ impl Front {
             Ok(caller) => Arc::new(caller),
             Err(failure) => {
                 if let Some(denied) = self.denied(&head, &name, certified, (&failure, id)) {
-                    self.recorder.denies(&denied, failure.reason());
+                    self.recorder.denies(&denied, Denial::of(failure.reason()));
+                }
+                if let Some(text) = failure.detail()
+                    && self.administrator_asks(&head, &name, certified)
+                {
+                    *detail = HeaderValue::from_str(text).ok();
                 }
                 return Err(failure);
             }
@@ -208,7 +220,7 @@ impl Front {
         let began = self.context.clock.monotonic();
         let crossing = Crossing { front: self, head, caller, name, id, began };
         let entry = self.live.enter(&crossing).inspect_err(|failure| {
-            self.recorder.denies(&crossing.recorded(), failure.reason());
+            self.recorder.denies(&crossing.recorded(), Denial::of(failure.reason()));
         })?;
         let limit = crossing.caller.limits().max_body;
         let upload = Upload::new(incoming, &crossing.head.message, limit);
@@ -235,7 +247,7 @@ impl Crossing<'_> {
             self.check_offer(&chosen)?;
             let open = self.head.open(&chosen.service, &self.caller, self.id)?;
             if tried.is_empty() {
-                self.front.recorder.opens(&self.recorded()).await?;
+                self.front.recorder.opens(&self.recorded(), &chosen.instance).await?;
                 entry.opened();
             }
             tried.push(chosen.instance.clone());
@@ -261,9 +273,11 @@ impl Crossing<'_> {
                 Ok(Some(head)) => {
                     self.front.tunnels.ended(&chosen, outcome_of_head(&head));
                     self.note_rule(told_by_agent(&head));
-                    let head_of = &self.head;
-                    let contain = |fields: &mut _| {
+                    let (head_of, detail) = (&self.head, self.detail(&head));
+                    let contain = |fields: &mut HeaderMap| {
                         contain(fields, &head_of.prefix, head_of.is_bare());
+                        fields.remove(DETAIL);
+                        fields.extend(detail.map(|detail| (DETAIL, detail)));
                     };
                     let question = self.question();
                     entry.traced(std::mem::take(span));
@@ -332,10 +346,19 @@ impl Crossing<'_> {
         Ok(())
     }
 
+    /// What of an agent's refusal is for its administrators, if one of them asks.
+    fn detail(&self, head: &strait_tunnel::Response) -> Option<HeaderValue> {
+        let rule = head.rule()?;
+        let Caller { user, cluster, .. } = &*self.caller;
+        let may_read =
+            !self.caller.is_bound() && self.front.administers(user, cluster, &self.name.agent);
+        may_read.then(|| HeaderValue::from_str(rule).ok()).flatten()
+    }
+
     /// Records where the agent refused what the hub let pass.
     fn note_rule(&self, told: Option<&str>) {
         if let Some(rule) = RULES.into_iter().find(|rule| told == Some(rule)) {
-            self.front.recorder.denies(&self.recorded(), rule);
+            self.front.recorder.denies(&self.recorded(), Denial::of(rule));
         }
     }
 

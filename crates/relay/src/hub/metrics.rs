@@ -5,6 +5,7 @@
 //! stream of it is open. Labels come from objects; beyond [`SERIES_MAX`] lines of services what is
 //! new is counted as `other`.
 
+mod by;
 mod durations;
 mod scraped;
 
@@ -19,13 +20,15 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use strait_runtime::{Label, Metrics};
-use strait_tunnel::{Code, End, EndedBy, Stalled};
+use strait_tunnel::{Code, Stalled};
 use strait_types::ClusterName;
 
+pub(super) use by::By;
 use durations::{Bounds, Durations, LINES as HISTOGRAM_LINES};
 pub(super) use scraped::Scraped;
 
 use crate::link::Stalls;
+use crate::record::Kind;
 
 /// Most lines of services that a scrape has, those of `other` aside.
 const SERIES_MAX: usize = 10_000;
@@ -59,8 +62,8 @@ type Histograms = Family<Labels<4>, Durations, fn() -> Durations>;
 /// The hub's numbers of streams.
 #[derive(Debug)]
 pub(super) struct RelayMetrics {
-    open: Family<Labels<3>, Gauge>,
-    ended: Family<Labels<4>, Counter>,
+    open: Family<Labels<4>, Gauge>,
+    ended: Family<Labels<5>, Counter>,
     seconds: Histograms,
     added: Histograms,
     bytes: Family<Labels<4>, Counter>,
@@ -84,14 +87,15 @@ type Key = (ClusterName, String, String);
 pub(super) struct Series {
     metrics: Arc<RelayMetrics>,
     key: Key,
-    open: OnceLock<Slot<Gauge>>,
+    /// By kind.
+    open: [OnceLock<Slot<Gauge>>; Kind::ALL.len()],
     stalled: OnceLock<Slot<Counter>>,
     credit: [OnceLock<Slot<Seconds>>; SIDES.len()],
     bytes: [OnceLock<Slot<Counter>>; 2],
     seconds: [OnceLock<Slot<Durations>>; CLASSES.len()],
     added: [OnceLock<Slot<Durations>>; CLASSES.len()],
-    /// By code; the last is for those without a name.
-    ended: [OnceLock<Slot<Counter>>; Code::ALL.len() + 1],
+    /// By kind, and by code; the last is for those without a name.
+    ended: [[OnceLock<Slot<Counter>>; Code::ALL.len() + 1]; Kind::ALL.len()],
 }
 
 /// A metric, and whether it is the service's own.
@@ -163,13 +167,13 @@ impl RelayMetrics {
         let series = Arc::new(Series {
             metrics: self.clone(),
             key: key.clone(),
-            open: OnceLock::new(),
+            open: Default::default(),
             stalled: OnceLock::new(),
             credit: Default::default(),
             bytes: Default::default(),
             seconds: Default::default(),
             added: Default::default(),
-            ended: std::array::from_fn(|_| OnceLock::new()),
+            ended: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
         });
         known.insert(key, Arc::downgrade(&series));
         series
@@ -226,9 +230,9 @@ impl RelayMetrics {
 
 impl Series {
     /// A stream began.
-    pub(super) fn opened(&self) {
-        let labels = || self.labels();
-        self.metric(&self.open, 1, &self.metrics.open, labels).inc();
+    pub(super) fn opened(&self, kind: Kind) {
+        let labels = || self.with("kind", kind.as_str());
+        self.metric(&self.open[kind as usize], 1, &self.metrics.open, labels).inc();
     }
 
     /// A request found too many before it that no agent has accepted.
@@ -247,16 +251,17 @@ impl Series {
     /// A stream that began is over.
     pub(super) fn ended(
         &self,
-        (code, by): (Code, By),
+        (kind, code, by): (Kind, Code, By),
         status: u16,
         took: Duration,
         [up, down]: [u64; 2],
     ) {
         let metrics = &*self.metrics;
-        self.metric(&self.open, 1, &metrics.open, || self.labels()).dec();
+        let labels = || self.with("kind", kind.as_str());
+        self.metric(&self.open[kind as usize], 1, &metrics.open, labels).dec();
         let at = usize::from(code.to_wire()).min(Code::ALL.len());
-        let labels = || self.with("code", code.as_str());
-        self.metric(&self.ended[at], 1, &metrics.ended, labels).inc();
+        let labels = || self.of_end(kind, code.as_str());
+        self.metric(&self.ended[kind as usize][at], 1, &metrics.ended, labels).inc();
         let class = class_of(status);
         let labels = || self.with("class", CLASSES[class]);
         let seconds = self.metric(&self.seconds[class], HISTOGRAM_LINES, &metrics.seconds, labels);
@@ -280,6 +285,11 @@ impl Series {
         [workspace, agent, service, (name, value.to_owned())]
     }
 
+    fn of_end(&self, kind: Kind, code: &str) -> Labels<5> {
+        let [workspace, agent, service, kind] = self.with("kind", kind.as_str());
+        [workspace, agent, service, kind, ("code", code.to_owned())]
+    }
+
     fn metric<'a, const N: usize, M: Clone, C: MetricConstructor<M>>(
         &self,
         slot: &'a OnceLock<Slot<M>>,
@@ -297,50 +307,6 @@ impl Series {
             Slot { metric: family.get_or_create_owned(&labels), own }
         });
         &slot.metric
-    }
-}
-
-/// Who broke a stream off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
-    Client,
-    Hub,
-    Agent,
-    Service,
-    /// Nobody: the tunnel's connection ended.
-    Connection,
-}
-
-impl By {
-    /// Of a stream of a tunnel that did not end well.
-    pub(super) const fn of(end: &End) -> Self {
-        match (end.code, end.by) {
-            (Code::Lost, _) => Self::Connection,
-            // That is how the hub passes on that a client left.
-            (Code::Cancel, EndedBy::Us) => Self::Client,
-            // It did not keep to the protocol, or did not take the stream in time.
-            (Code::Protocol | Code::Timeout, _) => Self::Agent,
-            (_, EndedBy::Us) => Self::Hub,
-            (
-                Code::ConnectFailed
-                | Code::ConnectTimeout
-                | Code::UpstreamTls
-                | Code::UpstreamReset
-                | Code::UpstreamProtocol,
-                _,
-            ) => Self::Service,
-            _ => Self::Agent,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Hub => "hub",
-            Self::Agent => "agent",
-            Self::Service => "service",
-            Self::Connection => "connection",
-        }
     }
 }
 
@@ -375,12 +341,15 @@ impl Drop for Series {
         if is_last {
             known.remove(&self.key);
         }
-        metrics.forget(&self.open, 1, is_last, &metrics.open, &self.labels());
-        metrics.forget(&self.stalled, 1, is_last, &metrics.stalled, &self.labels());
-        let codes = Code::ALL.iter().map(|code| code.as_str()).chain(["UNKNOWN"]);
-        for (slot, code) in self.ended.iter().zip(codes) {
-            metrics.forget(slot, 1, is_last, &metrics.ended, &self.with("code", code));
+        for (kind, slots) in Kind::ALL.into_iter().zip(&self.ended) {
+            let labels = self.with("kind", kind.as_str());
+            metrics.forget(&self.open[kind as usize], 1, is_last, &metrics.open, &labels);
+            let codes = Code::ALL.iter().map(|code| code.as_str()).chain(["UNKNOWN"]);
+            for (slot, code) in slots.iter().zip(codes) {
+                metrics.forget(slot, 1, is_last, &metrics.ended, &self.of_end(kind, code));
+            }
         }
+        metrics.forget(&self.stalled, 1, is_last, &metrics.stalled, &self.labels());
         for (slot, class) in self.seconds.iter().zip(CLASSES) {
             let labels = self.with("class", class);
             metrics.forget(slot, HISTOGRAM_LINES, is_last, &metrics.seconds, &labels);
@@ -414,15 +383,16 @@ mod tests {
         let cluster = ClusterName::root();
         let at = (&cluster, "smith", "ci");
         let (first, second) = (metrics.of(at), metrics.of(at));
-        first.opened();
-        second.opened();
+        first.opened(Kind::Http);
+        second.opened(Kind::Raw);
         first.stood(Stalled { sending: Duration::ZERO, receiving: Duration::from_millis(1_500) });
         first.added(204, Duration::from_micros(700));
-        first.ended((Code::None, By::Agent), 204, Duration::from_millis(30), [7, 9]);
+        first.ended((Kind::Http, Code::None, By::Agent), 204, Duration::from_millis(30), [7, 9]);
         let own = "{workspace=\"root\",agent=\"smith\",service=\"ci\"";
         for line in [
-            format!("strait_relay_streams_open{own}}} 1"),
-            format!("strait_relay_streams_total{own},code=\"NONE\"}} 1"),
+            format!("strait_relay_streams_open{own},kind=\"http\"}} 0"),
+            format!("strait_relay_streams_open{own},kind=\"raw\"}} 1"),
+            format!("strait_relay_streams_total{own},kind=\"http\",code=\"NONE\"}} 1"),
             format!("strait_relay_bytes_total{own},direction=\"in\"}} 7"),
             format!("strait_relay_bytes_total{own},direction=\"out\"}} 9"),
         ] {
@@ -435,7 +405,7 @@ mod tests {
         let added = format!("strait_relay_added_seconds_sum{own},class=\"2xx\"}} 0.0007");
         assert_eq!(lines(&all, "added_seconds_sum"), [added]);
         drop(first);
-        second.ended((Code::Revoked, By::Hub), 0, Duration::ZERO, [0, 0]);
+        second.ended((Kind::Raw, Code::Revoked, By::Hub), 0, Duration::ZERO, [0, 0]);
         assert_eq!(
             lines(&all, "strait_relay_resets_total{"),
             ["strait_relay_resets_total{code=\"REVOKED\",by=\"hub\"} 1"]
@@ -447,36 +417,14 @@ mod tests {
     }
 
     #[test]
-    fn who_broke_a_stream_off_is_told_by_its_end() {
-        let (us, peer, loss) = (EndedBy::Us, EndedBy::Peer, EndedBy::Loss);
-        for (code, by, expected) in [
-            (Code::Cancel, us, By::Client),
-            (Code::Cancel, peer, By::Agent),
-            (Code::TooLarge, us, By::Hub),
-            (Code::TooLarge, peer, By::Agent),
-            (Code::Overloaded, us, By::Hub),
-            (Code::Revoked, us, By::Hub),
-            (Code::Revoked, peer, By::Agent),
-            (Code::Aborted, us, By::Hub),
-            (Code::Protocol, us, By::Agent),
-            (Code::Timeout, us, By::Agent),
-            (Code::UpstreamReset, peer, By::Service),
-            (Code::Lost, us, By::Connection),
-            (Code::Lost, loss, By::Connection),
-        ] {
-            assert_eq!(By::of(&End::broken(code, by)), expected, "{code} {by:?}");
-        }
-    }
-
-    #[test]
     fn beyond_the_limit_services_are_counted_together() {
         let all = Metrics::new();
         let metrics = RelayMetrics::new(&all);
         let cluster = ClusterName::root();
         let agents = (0..1_000).map(|number| {
             let series = metrics.of((&cluster, &format!("agent-{number}"), "ci"));
-            series.opened();
-            series.ended((Code::None, By::Agent), 200, Duration::ZERO, [1, 1]);
+            series.opened(Kind::Http);
+            series.ended((Kind::Http, Code::None, By::Agent), 200, Duration::ZERO, [1, 1]);
             series
         });
         let agents: Vec<_> = agents.collect();

@@ -19,7 +19,7 @@ use crate::credential::Subjects;
 use crate::dial::Chosen;
 use crate::link::Sender;
 use crate::message::{Failure, ServiceName};
-use crate::record::Recorded;
+use crate::record::{Ended, Kind, Recorded};
 use crate::services::HUB;
 
 /// A stream; dropped, it is over.
@@ -63,9 +63,10 @@ impl Called {
             agent: HUB.to_owned(),
             service: to.service.clone(),
             subjects: Arc::new(subjects),
+            client: None,
             method: method.clone(),
             path: path.to_owned(),
-            upgrade,
+            kind: Kind::of(method == Method::CONNECT, upgrade),
             id: id.to_owned(),
             trace: trace.to_owned(),
         };
@@ -89,7 +90,7 @@ impl Called {
     /// # Errors
     /// It cannot be written: nothing may.
     pub(super) async fn record(&self) -> Result<(), Failure> {
-        self.listener.setup.recorder.opens(&self.recorded).await?;
+        self.listener.setup.recorder.opens(&self.recorded, "").await?;
         self.opened.store(true, Relaxed);
         Ok(())
     }
@@ -177,7 +178,8 @@ impl Drop for Called {
         conclude(&mut self.span, FAILS_SERVER, self.status.load(Relaxed), broken);
         if *self.opened.get_mut() {
             let (recorder, took) = (&self.listener.setup.recorder, self.age());
-            recorder.ended(&self.recorded, code, self.status.load(Relaxed), bytes, took);
+            let status = self.status.load(Relaxed);
+            recorder.ended(&self.recorded, Ended { code, status, bytes, took, instance: "" });
         }
     }
 }

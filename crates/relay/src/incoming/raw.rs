@@ -108,7 +108,7 @@ async fn carry<A: Accept>(listener: &Arc<Listener>, stream: A::Stream) {
         Err(failure) => failure,
     };
     A::breaks(&stream);
-    let (reason, text) = (failure.reason(), failure.text(&name_of(&to), false));
+    let (reason, text) = (failure.reason(), failure.text(&name_of(&to)));
     tracing::debug!(target: "strait::access", incoming = to.listener, reason, text, id, "refused");
 }
 

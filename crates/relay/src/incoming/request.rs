@@ -37,7 +37,7 @@ impl Listener {
                     incoming = to.listener, service = to.service, reason = failure.reason(),
                     status = failure.status().as_u16(), peer = %connection.peer(), id, "refused"
                 );
-                let reader = Reader { request_id: &id, json, administrator: false };
+                let reader = Reader { request_id: &id, json };
                 failure.respond(&name_of(&to), &reader).map(Body::from)
             }
         }

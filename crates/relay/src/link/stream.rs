@@ -365,6 +365,15 @@ impl Canceller {
     }
 }
 
+impl Canceller {
+    /// Bytes of the stream that are held here: to be sent, and not consumed yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        let held = |shared: Arc<Shared>| shared.state.lock().connection.buffered(self.id);
+        self.shared.upgrade().map_or(0, held)
+    }
+}
+
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Canceller").field("id", &self.id.get()).finish_non_exhaustive()

@@ -17,8 +17,6 @@ pub struct Reader<'a> {
     pub request_id: &'a str,
     /// Whether a `Status` object is understood: a Kubernetes path, or [`prefers_json`].
     pub json: bool,
-    /// Whether the rules behind a refusal may be told.
-    pub administrator: bool,
 }
 
 /// Whether a client lists JSON among what it accepts.
@@ -40,7 +38,7 @@ impl Failure {
     /// The whole answer.
     #[must_use]
     pub fn respond(&self, name: &ServiceName, reader: &Reader<'_>) -> Response<Bytes> {
-        let text = self.text(name, reader.administrator);
+        let text = self.text(name);
         let (kind, body) = if reader.json {
             ("application/json", self.to_status(text).to_value().to_bytes())
         } else {

@@ -16,7 +16,10 @@ const FIRST: u64 = 3;
 const KINDS_MAX: [usize; 2] = [32, 512];
 
 /// Who by which credential, where, for what, and why not.
-type Kind = (Arc<str>, String, String, &'static str);
+type Kind = (Arc<str>, String, String, Why);
+
+/// A reason, and the rule behind it.
+type Why = (&'static str, &'static str);
 
 /// The denials of a minute.
 #[derive(Debug, Default)]
@@ -31,14 +34,14 @@ pub(super) struct Denials {
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     /// What was denied more often than was written, why, and how often.
-    pub(super) kinds: Vec<(Recorded, &'static str, u64)>,
+    pub(super) kinds: Vec<(Recorded, Why, u64)>,
     /// How many others there were.
     pub(super) others: u64,
 }
 
 impl Denials {
     /// Notes a denial; whether it is to be written now.
-    pub(super) fn note(&mut self, recorded: &Recorded, why: &'static str) -> bool {
+    pub(super) fn note(&mut self, recorded: &Recorded, why: Why) -> bool {
         let kind = (
             recorded.subjects.credential.clone(),
             recorded.cluster.clone(),
@@ -78,15 +81,17 @@ mod tests {
 
     #[test]
     fn the_first_are_written_and_the_others_counted() {
-        let mut denials = Denials::default();
+        let (mut denials, forbidden) = (Denials::default(), ("Forbidden", ""));
         let (read, other) = (recorded(Method::GET, "t1"), recorded(Method::GET, "t2"));
-        let written = (0..100).filter(|_| denials.note(&read, "Forbidden")).count();
+        let written = (0..100).filter(|_| denials.note(&read, forbidden)).count();
         assert_eq!(written, 3);
-        assert!(denials.note(&read, "AgentRule") && denials.note(&other, "Forbidden"));
+        assert!(
+            denials.note(&read, ("AgentRule", "allow.paths")) && denials.note(&other, forbidden)
+        );
         let counted = denials.count();
         let [(_, why, count)] = &counted.kinds[..] else { panic!("{counted:?}") };
-        assert_eq!((*why, *count, counted.others), ("Forbidden", 97, 0));
-        assert!(denials.note(&read, "Forbidden"), "the next minute begins anew");
+        assert_eq!((*why, *count, counted.others), (forbidden, 97, 0));
+        assert!(denials.note(&read, forbidden), "the next minute begins anew");
     }
 
     #[test]
@@ -97,7 +102,7 @@ mod tests {
                 let credential = format!("t{number}");
                 let recorded =
                     Recorded { cluster: cluster.into(), ..recorded(Method::GET, &credential) };
-                denials.note(&recorded, "Forbidden")
+                denials.note(&recorded, ("Forbidden", ""))
             });
             all.count()
         };

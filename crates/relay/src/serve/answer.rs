@@ -100,6 +100,16 @@ pub(super) fn response(status: StatusCode, fields: &HeaderMap) -> Result<Respons
     Response::new(status.as_u16(), to_fields(fields))
 }
 
+/// The same of a refusal, with what the rule behind it says: for the hub, which knows who may read
+/// that.
+pub(super) fn refused(
+    status: StatusCode,
+    fields: &HeaderMap,
+    rule: &str,
+) -> Result<Response, HeadError> {
+    Response::refused(status.as_u16(), to_fields(fields), rule)
+}
+
 fn to_fields(fields: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
     fields.iter().map(|(name, value)| Field {
         name: name.as_str(),

@@ -121,6 +121,9 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut se
         Err(Stop::Told(failure)) => {
             seen.status = failure.status().as_u16();
             seen.reason = failure.reason();
+            if let Failure::AgentRule { rule, detail, .. } = &failure {
+                seen.rule = (rule, detail.clone());
+            }
             seen.code = Code::None;
             let told = Box::pin(tell(&live, &mut sender, &head, &failure));
             if tokio::time::timeout(TELL, told).await.is_err() {
@@ -452,14 +455,15 @@ async fn tell(live: &Live, sender: &mut Sender, head: &Request, failure: &Failur
     let parts = head.parts();
     let name =
         ServiceName { agent: live.context.side.name().to_owned(), service: live.name.to_string() };
-    let reader = Reader {
-        request_id: parts.tlvs.request_id,
-        json: prefers_json(&to_map(head.fields())),
-        administrator: false,
-    };
+    let reader =
+        Reader { request_id: parts.tlvs.request_id, json: prefers_json(&to_map(head.fields())) };
     let (told, body) = failure.respond(&name, &reader).into_parts();
     let empty = parts.method.as_str() == "HEAD";
-    let Ok(head) = answer::response(told.status, &told.headers) else { return };
+    let head = match failure.detail() {
+        Some(rule) => answer::refused(told.status, &told.headers, rule),
+        None => answer::response(told.status, &told.headers),
+    };
+    let Ok(head) = head else { return };
     if sender.send_head(&head, empty).is_ok() && !empty && sender.write(body).await.is_ok() {
         // Over is as good as ended.
         let _ = sender.finish();

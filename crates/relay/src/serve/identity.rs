@@ -1,5 +1,6 @@
 //! Who asks, as the hub says it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +38,9 @@ pub(super) struct Identity {
     /// When the credential was made, RFC 3339.
     #[serde(default)]
     issued: String,
+    /// Where they ask from.
+    #[serde(default)]
+    pub(super) ip: Option<IpAddr>,
 }
 
 /// An identity that is none.

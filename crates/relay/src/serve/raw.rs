@@ -63,7 +63,7 @@ async fn connect(
     let identity = seen.by(identity);
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
-        seen.reason = RULES[0];
+        (seen.reason, seen.rule) = (RULES[0], (rule, None));
         return Err(Refusal(Code::Forbidden, rule.to_owned()));
     }
     let full = || Refusal(Code::Overloaded, live.running());

@@ -17,7 +17,7 @@ use super::turns::Turn;
 use crate::credential::Subjects;
 use crate::http::trace::about;
 use crate::message::Failure;
-use crate::record::{Recorded, said};
+use crate::record::{Denial, Ended, Kind, Recorded, said};
 
 /// Longest path that is logged, bytes.
 const PATH_MAX: usize = 1024;
@@ -49,6 +49,8 @@ pub(super) struct Seen {
     pub(super) status: u16,
     /// Why we answered in the service's place; empty if it did.
     pub(super) reason: &'static str,
+    /// By which of our rules, and what that says, if it is to be told.
+    pub(super) rule: (&'static str, Option<String>),
     /// What the stream ended with; aborted unless somebody says otherwise.
     pub(super) code: Code,
     /// Its turn among the streams of its service.
@@ -86,6 +88,7 @@ impl Seen {
             recorded: None,
             status: 0,
             reason: "",
+            rule: ("", None),
             code: Code::Aborted,
             turn: None,
             _open: live.context.metrics.opened(&live.name, kind),
@@ -149,7 +152,7 @@ impl Seen {
     /// It cannot be written: nothing may.
     pub(super) async fn record(&mut self) -> Result<(), Failure> {
         let recorded = self.as_recorded();
-        self.live.context.recorder.opens(&recorded).await?;
+        self.live.context.recorder.opens(&recorded, "").await?;
         self.recorded = Some(recorded);
         Ok(())
     }
@@ -178,9 +181,10 @@ impl Seen {
             service: service.to_string(),
             method: self.method.clone(),
             path: self.path.clone(),
-            upgrade: self.upgrade,
+            kind: Kind::of(self.kind == Kind::Raw.as_str(), self.upgrade),
             id: self.request_id.clone(),
             trace: self.trace.clone(),
+            client: who.and_then(|who| who.ip),
             subjects: Arc::new(subjects),
         }
     }
@@ -208,10 +212,13 @@ impl Drop for Seen {
         let took = self.flow.now().saturating_sub(self.began);
         if let Some(recorded) = &self.recorded {
             let recorder = &self.live.context.recorder;
-            return recorder.ended(recorded, self.code, self.status, [up, down], took);
+            let (code, status, bytes) = (self.code, self.status, [up, down]);
+            return recorder.ended(recorded, Ended { code, status, bytes, took, instance: "" });
         }
         if RULES.contains(&self.reason) {
-            self.live.context.recorder.denies(&self.as_recorded(), self.reason);
+            let (rule, detail) = (self.rule.0, self.rule.1.as_deref());
+            let why = Denial { reason: self.reason, rule, detail };
+            self.live.context.recorder.denies(&self.as_recorded(), why);
         }
         tracing::debug!(
             target: "strait::access",
@@ -222,6 +229,7 @@ impl Drop for Seen {
             status,
             code = %self.code,
             reason = self.reason,
+            rule = self.rule.0,
             took_ms = took.as_secs_f64() * 1e3,
             id = self.request_id,
             "refused"

@@ -13,6 +13,17 @@ use crate::wire::Reader;
 const PREFIX: usize = 2;
 /// TLV: how long the service took for this head, u32 microseconds.
 const TOOK: u16 = 2;
+/// TLV: what the rule says by which the peer refused, UTF-8.
+const RULE: u16 = 4;
+/// Most bytes of that.
+const RULE_MAX: usize = 1024;
+
+/// What extensions say.
+#[derive(Default)]
+struct Extensions<'a> {
+    took: Option<Duration>,
+    rule: Option<&'a str>,
+}
 
 /// A response's head: u16 status, fields. Before it stand its extensions, if it has any: u16
 /// length of TLVs, TLVs.
@@ -52,6 +63,24 @@ impl Response {
         Self::encoded(out, status, fields)
     }
 
+    /// The same of a refusal, which says what the rule says that is behind it: to a peer that can
+    /// read that, and as far as there is room.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn refused<'a>(
+        status: u16,
+        fields: impl IntoIterator<Item = Field<'a>>,
+        rule: &str,
+    ) -> Result<Self, HeadError> {
+        let rule = &rule[..rule.floor_char_boundary(RULE_MAX)];
+        let mut out = BytesMut::with_capacity(256);
+        let length = u16::try_from(rule.len() + 4).map_err(|_| HeadError::Extension)?;
+        out.put_u16(length);
+        tlv::put(&mut out, RULE, rule.as_bytes()).ok_or(HeadError::Extension)?;
+        Self::encoded(out, status, fields)
+    }
+
     fn encoded<'a>(
         mut out: BytesMut,
         status: u16,
@@ -88,11 +117,26 @@ impl Response {
     /// Never: the block was checked.
     #[must_use]
     pub fn took(&self) -> Option<Duration> {
-        let extensions = self.block[..self.at].get(2..)?;
-        let mut took = None;
-        let read = tlv::read(extensions, |kind, value| extension(kind, value, &mut took));
-        read.expect("they were checked");
-        took
+        self.extensions().took
+    }
+
+    /// What the rule says by which the peer refused, if it says so. It may say anything, and at
+    /// most 1024 bytes.
+    ///
+    /// # Panics
+    /// Never: the block was checked.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        self.extensions().rule
+    }
+
+    fn extensions(&self) -> Extensions<'_> {
+        let mut found = Extensions::default();
+        if let Some(extensions) = self.block[..self.at].get(2..) {
+            let read = tlv::read(extensions, |kind, value| extension(kind, value, &mut found));
+            read.expect("they were checked");
+        }
+        found
     }
 
     /// 100–599.
@@ -194,17 +238,22 @@ fn check_extensions(block: &[u8]) -> Result<usize, HeadError> {
     let mut rest = Reader(block);
     let length = rest.u16().ok_or(HeadError::Length)?;
     let extensions = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
-    tlv::read(extensions, |kind, value| extension(kind, value, &mut None))
+    let mut found = Extensions::default();
+    tlv::read(extensions, |kind, value| extension(kind, value, &mut found))
         .map_err(|_| HeadError::Extension)?;
     Ok(2 + extensions.len())
 }
 
-fn extension(kind: u16, value: &[u8], took: &mut Option<Duration>) -> Result<bool, ()> {
-    if kind != TOOK {
-        return Ok(false);
+fn extension<'a>(kind: u16, value: &'a [u8], found: &mut Extensions<'a>) -> Result<bool, ()> {
+    match kind {
+        TOOK => {
+            let micros = u32::from_be_bytes(value.try_into().map_err(|_| ())?);
+            found.took = Some(Duration::from_micros(micros.into()));
+        }
+        RULE if value.len() > RULE_MAX => return Err(()),
+        RULE => found.rule = Some(std::str::from_utf8(value).map_err(|_| ())?),
+        _ => return Ok(false),
     }
-    let micros = u32::from_be_bytes(value.try_into().map_err(|_| ())?);
-    *took = Some(Duration::from_micros(micros.into()));
     Ok(true)
 }
 
@@ -291,6 +340,21 @@ mod tests {
 
     /// An even extension is skipped where it is not known; an odd one breaks the head, as does one
     /// that cannot be.
+    #[test]
+    fn what_a_rule_says_goes_to_who_can_read_it() {
+        let long = "ä".repeat(RULE_MAX);
+        for (rule, expected) in [("/job/*", "/job/*"), (&long, &long[..RULE_MAX])] {
+            let head = Response::refused(403, [], rule).unwrap();
+            assert_eq!((head.rule(), head.took()), (Some(expected), None));
+            let (block, extended) = head.block_for(true);
+            let Head::Response(read) = Head::parse(block, extended).unwrap() else { panic!() };
+            assert_eq!(read.rule(), Some(expected));
+            let (block, extended) = head.block_for(false);
+            let Head::Response(read) = Head::parse(block, extended).unwrap() else { panic!() };
+            assert_eq!((read.status(), read.rule()), (403, None));
+        }
+    }
+
     #[test]
     fn extensions_of_a_head_are_checked() {
         let timed = |micros| Ok(Some(Duration::from_micros(micros)));

@@ -23,7 +23,7 @@ use crate::hub::metrics::{By, Series};
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
 use crate::message::Failure;
-use crate::record::Recorded;
+use crate::record::{Ended, Recorded};
 
 /// All streams of this hub.
 pub struct Live {
@@ -259,6 +259,12 @@ impl Open {
         way.taken.as_ref().map(|(instance, _)| instance.clone()).unwrap_or_default()
     }
 
+    /// Bytes that the hub holds of it, either way.
+    pub(super) fn buffered(&self) -> usize {
+        let way = self.way.lock();
+        way.taken.as_ref().map_or(0, |(_, canceller)| canceller.buffered())
+    }
+
     /// How long it has been open, and how long nothing passed.
     pub(super) fn times(&self, now: Duration) -> [Duration; 2] {
         let idle = millis(now).saturating_sub(self.passed.load(Relaxed));
@@ -298,7 +304,7 @@ impl Entry {
         way.taken = Some((chosen.instance.clone(), sender.canceller()));
         drop(way);
         self.open.series.get_or_init(|| {
-            chosen.series.opened();
+            chosen.series.opened(self.open.recorded.kind);
             chosen.series.clone()
         });
         Ok(())
@@ -352,7 +358,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.front.live.leave(self.id, &self.open);
         let now = self.front.context.clock.monotonic();
-        let cut = self.open.way.lock().cut.take();
+        let Way { taken, cut } = std::mem::take(&mut *self.open.way.lock());
         let (code, by) = match cut {
             Some((since, _)) => {
                 self.front.tunnels.metrics().cut(now.saturating_sub(since));
@@ -368,9 +374,11 @@ impl Drop for Entry {
         let broken = if code == Code::None { "" } else { code.as_str() };
         conclude(&mut self.span, FAILS_SERVER, status, broken);
         if let Some(series) = self.open.series.get() {
-            series.ended((code, by), status, took, bytes);
+            series.ended((self.open.recorded.kind, code, by), status, took, bytes);
         }
-        self.front.recorder.ended(&self.open.recorded, code, status, bytes, took);
+        let instance = taken.as_ref().map_or("", |(instance, _)| instance);
+        let ended = Ended { code, status, bytes, took, instance };
+        self.front.recorder.ended(&self.open.recorded, ended);
     }
 }
 

@@ -11,6 +11,7 @@ use strait_runtime::Shutdown;
 
 use super::Front;
 use crate::message::{Failure, ServiceName};
+use crate::record::Denial;
 
 /// How often it is looked which streams are due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,7 +52,7 @@ impl Front {
                 };
                 self.live.decided(id, now);
                 if let Some(failure) = failure {
-                    self.recorder.denies(&open.recorded, failure.reason());
+                    self.recorder.denies(&open.recorded, Denial::of(failure.reason()));
                     open.cut(now, failure, "not allowed any more");
                 }
             }

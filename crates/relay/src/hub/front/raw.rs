@@ -68,5 +68,5 @@ async fn carry(
 
 /// As `X-Strait-Error` and the body of an answer would have said.
 fn reason(failure: &Failure, name: &ServiceName) -> String {
-    format!("{}: {}", failure.reason(), failure.text(name, false))
+    format!("{}: {}", failure.reason(), failure.text(name))
 }

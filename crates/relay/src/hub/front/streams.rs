@@ -19,7 +19,7 @@ use super::live::Open;
 use super::unstored::{GROUP, VERSION, Wanted};
 use crate::hub::calls::Calling;
 use crate::message::Failure;
-use crate::record::Recorded;
+use crate::record::{Kind, Recorded};
 
 /// Where the streams of a workspace are found, below the workspace.
 pub const STREAMS_PATH: &str = "/apis/relay.strait.dev/v1alpha1/streams";
@@ -218,7 +218,8 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
             "service": recorded.service.as_str(),
             "method": recorded.method.as_str(),
             "path": recorded.path.as_str(),
-            "upgrade": recorded.upgrade,
+            "upgrade": recorded.kind != Kind::Http,
+            "kind": recorded.kind.as_str(),
             "requestID": recorded.id.as_str(),
         },
         "status": object! {
@@ -230,6 +231,10 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
             "bytesOut": number(bytes[1]),
         },
     };
+    if let Found::ToAgent(open) = found {
+        let buffered = i64::try_from(open.buffered()).unwrap_or(i64::MAX);
+        value.set(&["status", "bufferedBytes"], buffered);
+    }
     if let Some(ago) = found.cut_ago(now) {
         value.set(&["status", "cutSeconds"], seconds(ago));
     }

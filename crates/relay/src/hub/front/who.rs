@@ -15,12 +15,12 @@ use strait_types::{ClusterName, Uid, WorkspacePath};
 
 use super::head::Head;
 use super::{Certificate, Certified, Front};
-use crate::access::{Verb, attributes};
+use crate::access::{Verb, administers, attributes};
 use crate::agents::{Affinity, AgentSpec};
 use crate::credential::{Asked, Scope, Subjects, is_ours};
 use crate::http::framing::BodyLength;
 use crate::message::{Failure, ServiceName};
-use crate::record::Recorded;
+use crate::record::{Kind, Recorded};
 use crate::services::ServiceType;
 
 /// Who asks.
@@ -88,6 +88,11 @@ impl Caller {
     /// The hub's limits of the service.
     pub(super) fn limits(&self) -> Limits {
         self.target.service.limits
+    }
+
+    /// Whether the credential is for one service alone, whoever it is of.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.bound.is_some()
     }
 
     pub(super) fn recorded(&self, head: &Head, name: &ServiceName, id: &str) -> Recorded {
@@ -251,6 +256,33 @@ impl Front {
         decided().err()
     }
 
+    /// Whether somebody may change what the hub lets an agent do.
+    pub(super) fn administers(&self, user: &User, cluster: &ClusterName, agent: &str) -> bool {
+        let routed = self.system.route(user, &format!("/clusters/{cluster}"));
+        routed.is_ok_and(|routed| routed.view.authorize(user, &administers(agent)).is_allowed())
+    }
+
+    /// Whether the connection of a request that was refused is an administrator's of the agent: by
+    /// its certificate, since the token that was shown with it proves nothing any more.
+    pub(super) fn administrator_asks(
+        &self,
+        head: &Head,
+        name: &ServiceName,
+        certified: &Certified,
+    ) -> bool {
+        let Ok(Some(Certificate { user, issued, .. })) = certified() else { return false };
+        let cluster = match (&head.workspace, &head.presented.token) {
+            (Some(path), _) => self.cluster(path).ok(),
+            (None, Some(token)) => self.credentials.whose(token.expose()).map(|whose| whose.1),
+            (None, None) => None,
+        };
+        cluster.is_some_and(|cluster| {
+            let subjects = subjects(&user, issued, &cluster, name);
+            self.credentials.revoked(&subjects, self.context.clock.now()).is_none()
+                && self.administers(&user, &cluster, &name.agent)
+        })
+    }
+
     /// The logical cluster behind a workspace's path.
     fn cluster(&self, path: &str) -> Result<ClusterName, Failure> {
         let path = WorkspacePath::new(path).map_err(|_| Failure::NotFound)?;
@@ -390,12 +422,13 @@ fn recorded(
         user: user.name.clone(),
         groups: user.groups.clone(),
         subjects: subjects.clone(),
+        client: Some(head.origin.client),
         cluster: cluster.to_string(),
         agent: name.agent.clone(),
         service: name.service.clone(),
         method: head.message.method.clone(),
         path: head.message.path().to_owned(),
-        upgrade: head.message.upgrade.is_some(),
+        kind: Kind::of(head.raw.is_some(), head.message.upgrade.is_some()),
         id: id.to_owned(),
         trace: trace_id(traceparent(&head.message.fields)).to_owned(),
     }

@@ -284,13 +284,16 @@ fn lines(rig: &Rig) -> Vec<String> {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap();
                 let text = |path: &str| line.pointer(path).unwrap().as_str().unwrap().to_owned();
                 format!(
-                    "{} {} {} {} {}",
+                    "{} {} {} {} {} {}",
                     text("/stage"),
                     text("/actor/user"),
                     text("/object/name"),
                     text("/crossing"),
-                    text("/outcome")
+                    text("/outcome"),
+                    text("/rule")
                 )
+                .trim_end()
+                .to_owned()
             }));
         }
     }
@@ -310,8 +313,10 @@ async fn nothing_goes_in_that_was_not_written_down() {
     assert_eq!(Answer::read(&mut stream.receiver).await.status, 204);
     rig.metric("strait_runtime_tasks{task=\"stream-end\"} 0").await;
     rig.audit.close().await;
-    let ended = "ended alice web.smith r-1 relay.stream.end NONE 204, 0 bytes up, 0 down";
-    assert_eq!(lines(&rig), [opened, ended]);
+    let ended = "ended alice web.smith r-1 relay.stream.end NONE 204, 0 bytes up, 0 down, ";
+    let [first, last] = &lines(&rig)[..] else { panic!("{:?}", lines(&rig)) };
+    assert_eq!(first, opened);
+    assert!(last.starts_with(ended) && last.ends_with(" ms"), "{last}");
     for method in ["GET", "POST"] {
         let mut stream = rig.ask(&Ask { method, ..Ask::default() });
         let answer = Answer::read(&mut stream.receiver).await;
@@ -329,7 +334,8 @@ async fn what_rules_refuse_is_written_down_a_few_times() {
     }
     rig.metric("strait_runtime_tasks{task=\"relay.stream\"} 0").await;
     rig.metric("strait_runtime_tasks{task=\"stream-deny\"} 0").await;
-    let denied = "decided alice web.smith r-1 relay.stream.deny DELETE /job";
+    let denied =
+        "decided alice web.smith r-1 relay.stream.deny DELETE /job AgentRule allow.methods";
     assert_eq!(lines(&rig), [denied; 3]);
 }
 
@@ -345,4 +351,5 @@ async fn whom_bytes_are_refused_to_is_told_by_which_rule_and_written_down() {
     rig.metric("strait_runtime_tasks{task=\"stream-deny\"} 0").await;
     let [line] = &lines(&rig)[..] else { panic!("{:?}", lines(&rig)) };
     assert!(line.contains("alice db.smith") && line.contains("relay.stream.deny"), "{line}");
+    assert!(line.ends_with(" AgentRule allow.users"), "{line}");
 }
