@@ -11,16 +11,18 @@ use strait_runtime::{METRICS_CONTENT_TYPE, Metrics, Shutdown};
 use tokio::sync::watch;
 
 use crate::presence::Presence;
+use crate::reload::Mistakes;
 
 /// What the agent needs to take work. `audit` and `tunnel` are there once the agent has joined.
 pub(crate) fn checks(
     presence: &Presence,
     audit: &Arc<OnceLock<AuditLog>>,
     tunnel: &Arc<OnceLock<watch::Receiver<Status>>>,
+    mistakes: &Mistakes,
     shutdown: &Shutdown,
 ) -> Checks {
     let (presence, audit, shutdown) = (presence.clone(), audit.clone(), shutdown.clone());
-    let tunnel = tunnel.clone();
+    let (tunnel, mistakes) = (tunnel.clone(), mistakes.clone());
     Checks::new()
         .with(
             "hub",
@@ -44,6 +46,8 @@ pub(crate) fn checks(
             "tunnel",
             Arc::new(move || tunnel.get().map_or(Ok(()), |status| status.borrow().check())),
         )
+        // It works on, and could not start again with these files.
+        .with("configuration", Arc::new(move || mistakes.check()))
         .with(
             "shutdown",
             Arc::new(

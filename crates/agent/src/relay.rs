@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use strait_audit::AuditLog;
 use strait_net::{ServerMetrics, SystemResolver};
@@ -15,10 +16,11 @@ use strait_relay::dial::{
     self, Announcement, NoProxy, PROBE_EVERY, Proxy, Route, Setup, Tunnel, Ways,
 };
 use strait_relay::incoming::{self, ListenError, Listeners};
+use strait_relay::link::control::Message;
 use strait_relay::link::{Acceptor, Memory};
-use strait_relay::record::Recorder;
+use strait_relay::record::{Event, Recorder};
 use strait_relay::serve::{Serving, ServingMetrics};
-use strait_relay::services::{AgentConfig, HubConfig};
+use strait_relay::services::{AgentConfig, HubConfig, Rejected};
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Code, Config, Directions, Role};
 use strait_types::Report;
@@ -51,8 +53,12 @@ type Make = dyn Fn(&Relay, AgentConfig) -> Serving + Send + Sync;
 /// How the hub is reached from now on, given what the configuration says of it, if there is one.
 type Reach = Box<dyn Fn(Option<&HubConfig>) -> Option<Route> + Send + Sync>;
 
+/// Records what happens to the configuration.
+type Record = Box<dyn Fn(String) + Send + Sync>;
+
 struct Inner {
     reach: Reach,
+    record: Record,
     serving: ArcSwapOption<Serving>,
     /// How the hub is reached; none while nothing is offered.
     hub: ArcSwapOption<HubConfig>,
@@ -60,6 +66,8 @@ struct Inner {
     make: Box<Make>,
     route: watch::Sender<Option<Route>>,
     announcements: watch::Sender<Arc<Announcement>>,
+    /// What of its newest configuration the agent does not take, if so.
+    rejected: Mutex<Option<Rejected>>,
 }
 
 impl Environment {
@@ -71,19 +79,23 @@ impl Environment {
 }
 
 impl Relay {
-    /// Offers nothing yet. `reach` says where the hub is; `make` serves the first configuration.
+    /// Offers nothing yet. `reach` says where the hub is; `make` serves the first configuration;
+    /// `record` writes down what happens to those that follow.
     fn new(
         reach: impl Fn(Option<&HubConfig>) -> Option<Route> + Send + Sync + 'static,
         make: impl Fn(&Self, AgentConfig) -> Serving + Send + Sync + 'static,
+        record: impl Fn(String) + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             reach: Box::new(reach),
+            record: Box::new(record),
             serving: ArcSwapOption::empty(),
             hub: ArcSwapOption::empty(),
             listeners: OnceLock::new(),
             make: Box::new(make),
             route: watch::Sender::default(),
             announcements: watch::Sender::default(),
+            rejected: Mutex::default(),
         }))
     }
 
@@ -115,7 +127,7 @@ impl Relay {
             let way = of_member.way(&of_member.now().addresses);
             hub.map(|hub| Route { way, connections: hub.connections })
         };
-        let relay = Self::new(reach, make);
+        let relay = Self::new(reach, make, of_config(member, writes.clone()));
         let served = relay.clone();
         let memory = Memory::new(MEMORY);
         context.tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
@@ -176,6 +188,26 @@ impl Relay {
         Ok(())
     }
 
+    /// Tells the hub, where there is a connection to it, what of the newest configuration is not
+    /// taken; none: nothing is wrong with it.
+    pub(crate) fn tell(&self, rejected: Option<Rejected>) {
+        let before = std::mem::replace(&mut *self.0.rejected.lock(), rejected.clone());
+        match &rejected {
+            None => (self.0.record)("relay.config.reload".to_owned()),
+            Some(why) if before != rejected => {
+                (self.0.record)(format!("relay.config.reject {why}"));
+            }
+            // It is read again and again until it is right.
+            Some(_) => {}
+        }
+        if before == rejected {
+            return;
+        }
+        if let Some(serving) = self.0.serving.load_full() {
+            self.announce(&serving);
+        }
+    }
+
     /// Removes the sockets of listeners.
     pub(crate) fn close(&self) {
         if let Some(listeners) = self.0.listeners.get() {
@@ -187,7 +219,9 @@ impl Relay {
         // One at a time: the last one that is made is the last one that is said.
         self.0.announcements.send_modify(|announcement| {
             let generation = announcement.generation + 1;
-            let messages = serving.announcement(generation);
+            let mut messages = serving.announcement(generation);
+            let rejected = self.0.rejected.lock().clone();
+            messages.push(Message::Config { rejected }.to_bytes());
             *announcement = Arc::new(Announcement { generation, messages });
         });
     }
@@ -223,6 +257,13 @@ impl Relay {
         });
     }
 
+    /// All that the hub is told, as text.
+    #[cfg(test)]
+    pub(crate) fn announced(&self) -> String {
+        let announcement = self.0.announcements.borrow().clone();
+        String::from_utf8(announcement.messages.concat()).unwrap()
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(files: &std::path::Path) -> (Self, watch::Receiver<Option<Route>>) {
         let metrics = strait_runtime::Metrics::new();
@@ -242,9 +283,20 @@ impl Relay {
             let way = |hub| strait_relay::agent::FrontDoor::default().way(hub, &[]);
             hub.map(|hub| Route { way: way(hub), connections: hub.connections })
         };
-        let relay = Self::new(reach, make);
+        let relay = Self::new(reach, make, drop);
         let route = relay.0.route.subscribe();
         (relay, route)
+    }
+}
+
+/// Records what happens to the configuration of a member.
+fn of_config(member: &Member, recorder: Recorder) -> impl Fn(String) + Send + Sync + 'static {
+    let member = member.clone();
+    move |what| {
+        let now = member.now();
+        let user = format!("system:strait:agent:{}:{}", now.cluster, now.agent);
+        let (cluster, agent) = (now.cluster.as_str(), &*now.agent);
+        recorder.notes(Event { user: &user, cluster, agent, instance: "", what });
     }
 }
 

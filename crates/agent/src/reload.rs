@@ -1,6 +1,11 @@
-//! The agent's files as they change: applied again, whole or not at all.
+//! The agent's files as they change: applied again, whole or not at all. What is wrong with them is
+//! told to this machine line by line, and to the hub as a place and a kind.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use strait_machinery::json::Value;
+use strait_relay::services::{Rejected, Why};
 use strait_runtime::{Apply, Context, Reload};
 
 use crate::files::{Files, Told};
@@ -12,6 +17,22 @@ pub(crate) struct Changes {
     relay: Relay,
     /// What of the documents holds since the start.
     fixed: Vec<Value>,
+    mistakes: Mistakes,
+}
+
+/// What is wrong with files that changed, and so were not applied. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Mistakes(Arc<Mutex<Vec<String>>>);
+
+impl Mistakes {
+    /// Whether the agent goes by what its files say.
+    ///
+    /// # Errors
+    /// What is wrong with them, for people on this machine.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let lines = self.0.lock();
+        if lines.is_empty() { Ok(()) } else { Err(lines.join("; ")) }
+    }
 }
 
 impl Changes {
@@ -20,19 +41,26 @@ impl Changes {
         files: Files,
         told: &Told,
         relay: Relay,
+        mistakes: &Mistakes,
         context: &Context,
     ) -> Reload<Self> {
         let (fixed, paths) = (told.fixed.clone(), files.paths.clone());
-        let this = Self { files, relay, fixed };
+        let this = Self { files, relay, fixed, mistakes: mistakes.clone() };
         Reload::new(paths, told.read.clone(), this, "strait_relay_config_reload", &context.metrics)
     }
 }
 
-impl Apply for Changes {
-    fn apply(&mut self) -> Result<(), Vec<String>> {
-        let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let told = self.files.read().map_err(|errors| lines(errors.to_string()))?;
-        self.relay.apply(told.relay)?;
+impl Changes {
+    fn try_apply(&self) -> Result<(), (Rejected, Vec<String>)> {
+        let told = self.files.read().map_err(|errors| {
+            let lines = errors.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
+            let unreadable = || Rejected::elsewhere(Why::Unreadable, lines.len());
+            let of_files = Some(&errors.mistakes).filter(|_| errors.files.is_empty());
+            let rejected = of_files.and_then(|mistakes| Rejected::of(mistakes));
+            (rejected.unwrap_or_else(unreadable), lines)
+        })?;
+        let listens = self.relay.apply(told.relay);
+        listens.map_err(|lines| (Rejected::elsewhere(Why::Listen, lines.len()), lines))?;
         for warning in &told.warnings {
             tracing::warn!(mistake = %warning, "the configuration is unwise");
         }
@@ -40,6 +68,18 @@ impl Apply for Changes {
             tracing::warn!("what changed for requests needs a restart");
         }
         Ok(())
+    }
+}
+
+impl Apply for Changes {
+    fn apply(&mut self) -> Result<(), Vec<String>> {
+        let (rejected, lines) = match self.try_apply() {
+            Ok(()) => (None, Vec::new()),
+            Err((rejected, lines)) => (Some(rejected), lines),
+        };
+        self.relay.tell(rejected);
+        self.mistakes.0.lock().clone_from(&lines);
+        if lines.is_empty() { Ok(()) } else { Err(lines) }
     }
 
     fn looks(&mut self) {
@@ -74,7 +114,8 @@ mod tests {
         let (relay, route) = Relay::for_test(directory.path());
         let files = Files { paths: vec![path.clone()], allow_insecure: false };
         let told = files.read().unwrap();
-        let mut reload = Changes::reload(files, &told, relay.clone(), &context);
+        let mistakes = Mistakes::default();
+        let mut reload = Changes::reload(files, &told, relay.clone(), &mistakes, &context);
         relay.apply(told.relay).unwrap();
         assert_eq!(connections(&route.borrow()), 2);
 
@@ -89,15 +130,27 @@ mod tests {
         assert_eq!(connections(&route.borrow()), 3);
         let told = reload.mistakes().join("\n");
         assert!(told.contains("agent.yaml:3:7: hub.connections: Invalid value: 9"), "{told}");
+        assert!(mistakes.check().unwrap_err().contains("Invalid value: 9"));
+        let said = |wanted: &str| {
+            let announced = relay.announced();
+            assert!(announced.contains(wanted), "{announced}");
+            assert!(!announced.contains(directory.path().to_str().unwrap()), "{announced}");
+        };
+        said(
+            r#"{"t":"config","rejected":{"file":"agent.yaml","line":3,"column":7,"why":"Invalid","more":0}}"#,
+        );
 
         std::fs::remove_file(&path).unwrap();
         reload.look(true);
         assert_eq!(connections(&route.borrow()), 3, "no file is a mistake");
+        said(r#""file":"","line":0,"column":0,"why":"Unreadable""#);
 
         write("hub: {connections: 1}");
         reload.look(false);
         reload.look(false);
         assert_eq!(connections(&route.borrow()), 1);
+        said(r#"{"t":"config","rejected":null}"#);
+        assert_eq!(mistakes.check(), Ok(()));
         let metrics = context.metrics.encode();
         for (result, count) in [("applied", 2), ("rejected", 2)] {
             let line = format!("config_reload_total{{result=\"{result}\"}} {count}");

@@ -25,7 +25,7 @@ use crate::kept::Kept;
 use crate::member::Member;
 use crate::presence::Presence;
 use crate::relay::Relay;
-use crate::reload::Changes;
+use crate::reload::{Changes, Mistakes};
 
 /// Memory for what changed lately in the journal: nobody watches it.
 const JOURNAL_HISTORY_BYTES: usize = 1 << 20;
@@ -47,7 +47,8 @@ pub async fn run(
     let directory = directory::open(&config.data_dir, &*context.entropy)?;
     let presence = Presence::new(context.clock.clone());
     let (audit_slot, tunnel_slot) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
-    let checks = health::checks(&presence, &audit_slot, &tunnel_slot, &context.shutdown);
+    let mistakes = Mistakes::default();
+    let checks = health::checks(&presence, &audit_slot, &tunnel_slot, &mistakes, &context.shutdown);
     let listeners = ServerMetrics::new(&context.metrics);
     serve_probes(&config, &directory, checks, &listeners, &context).await?;
     let Some(kept) = Kept::open(&directory, config.state, &context).await? else { return Ok(()) };
@@ -81,7 +82,7 @@ pub async fn run(
     tasks.spawn("membership", member.clone().stay());
     let (relay, tunnel) = Relay::start(&member, &facts.host, (&audit, &listeners), &context);
     let _ = tunnel_slot.set(tunnel.status());
-    let reload = Changes::reload(config.files, &config.told, relay.clone(), &context);
+    let reload = Changes::reload(config.files, &config.told, relay.clone(), &mistakes, &context);
     relay.apply(config.told.relay).map_err(|errors| AgentError::Config(errors.join("\n")))?;
     let tunnel = tasks.spawn("tunnel", tunnel.run());
     tasks.spawn_daemon("reload", reload.run());

@@ -17,7 +17,7 @@ use crate::http::pattern::matches;
 use crate::seen::{LastSeen, Seen, Sign, Who};
 
 /// Life of a certificate where the Agent names none, and the bounds of what it may name.
-const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 const TTL_MIN: Duration = Duration::from_secs(3600);
 const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 

@@ -6,6 +6,7 @@ mod behaviour;
 mod call;
 mod calls;
 pub mod carriage;
+mod conditions;
 mod connections;
 mod credentials;
 mod events;

@@ -13,6 +13,7 @@ mod hosts;
 mod listen;
 mod problems;
 mod raw;
+mod rejected;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use credential::{Credential, CredentialError};
 pub use files::{Disk, FileState, Files};
 pub use hosts::Hosts;
 pub use listen::{InvalidListen, Listen};
+pub use rejected::{Rejected, Why};
 pub use reload::{Change, DRAIN, plan_reload};
 
 use crate::http::fields::HostRule;

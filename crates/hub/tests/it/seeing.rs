@@ -1,15 +1,20 @@
-//! What is seen of agents: in the audit log, in lists, and by administrators alone.
+//! What is seen of agents: in the audit log, in their conditions, and by administrators alone.
 
 use strait_audit::{Filter, list};
 use strait_machinery::json::Value;
-use strait_relay::hub::STREAMS_PATH;
+use strait_pki::AgentIdentity;
+use strait_relay::hub::{Presence as _, STREAMS_PATH};
+use strait_relay::services::{Rejected, Why};
 use strait_tunnel::{Field, Response};
+use strait_types::ClusterName;
 
 use crate::credentials::{SERVICES, cluster, token};
 use crate::fake_agent::{Acme, CI, FakeAgent, ask};
-use crate::harness::{Client, PATIENCE, yaml};
-use crate::joining::AGENTS;
+use crate::harness::{Client, PATIENCE, TestHub, yaml};
+use crate::joining::{AGENTS, Installation, make_agent};
+use crate::services::connection;
 use crate::streams::stay;
+use crate::tenants::condition;
 
 /// What carol needs to ask `ci` for anything.
 const CONNECTS: &str = "[{nonResourceURLs: ['/'], verbs: [access]},
@@ -151,4 +156,42 @@ async fn who_revoked_is_told_to_administrators_and_to_no_one_else() {
         assert_eq!(detail, expected);
         assert!(!answer.text().contains("alice"), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn an_agents_conditions_say_what_is_wrong_with_it_until_it_is_not() {
+    let hub = TestHub::start().await;
+    let admin = hub.admin();
+    make_agent(&admin, "smith", "{}").await;
+    let installation = Installation::new();
+    let joined = crate::joining::token(&admin, "smith", "{}").await;
+    installation.join(&hub, &joined).await;
+    let (id, instance) = (hub.hub().id().clone(), installation.instance.clone());
+    let member = AgentIdentity::new(id, ClusterName::root(), "smith", instance.clone()).unwrap();
+    let told = hub.hub().told();
+    told.connected(&member, &connection(1));
+    let rejected = Rejected {
+        file: "agent.yaml\n".into(),
+        line: 4,
+        column: 20,
+        why: Why::Unsupported,
+        more: 1,
+    };
+    told.rejects(&member, Some(rejected));
+    let is = |kind: &'static str, status: &'static str| {
+        move |agent: &Value| condition(agent, kind).0 == status
+    };
+    let shown = admin.wait(AGENTS, "smith", is("ConfigRejected", "True")).await;
+    let expected =
+        format!("instance {instance}: agent.yaml:4:20: a value is not supported, and 1 more; ");
+    assert!(shown.to_string().contains(&expected), "{shown}");
+    // Another connection of the same instance changes nothing of it.
+    told.connected(&member, &connection(2));
+    told.rejects(&member, None);
+    admin.wait(AGENTS, "smith", is("ConfigRejected", "False")).await;
+    admin.merge(&format!("{AGENTS}/smith"), &yaml("{spec: {drain: true}}")).await.expect(200);
+    let drains = admin.wait(AGENTS, "smith", is("Draining", "True"));
+    let shown = tokio::time::timeout(PATIENCE, drains).await.expect("it is looked at");
+    // What it runs is two releases ahead of these tests.
+    assert!(condition(&shown, "VersionSkew").2.ends_with(instance.as_str()), "{shown}");
 }

@@ -211,6 +211,7 @@ impl Ear {
             }
             // What an agent says, and what this one has no use for.
             Message::Services(_)
+            | Message::Config { .. }
             | Message::Draining { .. }
             | Message::Hubs { .. }
             | Message::Unknown => {}

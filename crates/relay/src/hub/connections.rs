@@ -21,10 +21,13 @@ use strait_types::{ClusterName, HubId, Report};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::conditions::show_rejected;
 use super::services::AgentKey;
 use super::tunnels::Connected;
 use crate::agents::{Agents, set_condition, set_instance};
+use crate::link::control::shown;
 use crate::seen::{LastSeen, Sign};
+use crate::services::Rejected;
 
 /// The shortest time between two writes of one agent's status.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -63,6 +66,8 @@ struct Seen {
     version: String,
     host: String,
     round_trip: Option<Duration>,
+    /// What of its configuration it does not take, if so.
+    rejected: Option<Rejected>,
 }
 
 impl Connections {
@@ -76,13 +81,14 @@ impl Connections {
     pub(super) fn connected(&self, member: &AgentIdentity, connection: &Connected) {
         self.heard(member, Sign::Connected);
         self.change(member.cluster(), member.name(), |known| {
-            let round_trip = known.instances.get(member.instance().as_str());
+            let before = known.instances.get(member.instance().as_str());
             let seen = Seen {
                 connections: connection.count,
                 address: connection.peer.ip(),
                 version: connection.version.clone(),
                 host: connection.host.clone(),
-                round_trip: round_trip.and_then(|seen| seen.round_trip),
+                round_trip: before.and_then(|seen| seen.round_trip),
+                rejected: before.and_then(|seen| seen.rejected.clone()),
             };
             known.instances.insert(member.instance().to_string(), seen);
         });
@@ -111,6 +117,16 @@ impl Connections {
                 known.instances.remove(instance);
             } else if let Some(seen) = known.instances.get_mut(instance) {
                 seen.connections = left;
+            }
+        });
+    }
+
+    /// An instance says whether it goes by its configuration. Does not block.
+    pub(super) fn rejects(&self, member: &AgentIdentity, rejected: Option<Rejected>) {
+        let rejected = rejected.map(|own| Rejected { file: shown(&own.file), ..own });
+        self.change(member.cluster(), member.name(), |known| {
+            if let Some(seen) = known.instances.get_mut(member.instance().as_str()) {
+                seen.rejected = rejected;
             }
         });
     }
@@ -275,6 +291,8 @@ fn show(agent: &mut Value, known: &Known, seen: &LastSeen, (hub, now): (&str, Ti
         agent.set(&["status", "observedServices"], services);
     }
     show_connected(agent, &stored, &text);
+    let said = known.instances.iter().map(|(id, own)| (&**id, own.rejected.as_ref()));
+    show_rejected(agent, said.filter_map(|(id, own)| Some((id, own?))), &text);
 }
 
 /// The condition changes where an instance did: other agents report over HTTPS alone.
@@ -320,6 +338,7 @@ mod tests {
             version: "0.3.0".into(),
             host: String::new(),
             round_trip: Some(Duration::from_millis(18)),
+            rejected: None,
         };
         let all = instances.iter().map(|(id, count)| ((*id).to_owned(), seen(*count)));
         Known { instances: all.collect(), services: Some(3) }

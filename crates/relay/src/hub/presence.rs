@@ -10,6 +10,7 @@ use strait_store::{Key, Scope};
 use strait_types::{Report, is_dns1123_label};
 
 use super::RENEW_GRACE;
+use super::conditions::observe;
 use crate::agents::{Agents, revoked_serials, set_condition};
 use crate::places::leaves;
 use crate::seen::LastSeen;
@@ -44,12 +45,13 @@ async fn look_at_agents(agents: &Agents) {
         let seen = agents.last_seen((cluster, name.name()), &value);
         there.extend(instances(&value).map(|id| (cluster.clone(), name.name().to_owned(), id)));
         let lost = mark_lost(&mut value, &seen, &registry.timestamp());
-        if !forget_gone(&mut value, now) && !lost {
+        let gone = forget_gone(&mut value, now);
+        if !observe(&mut value, now) && !gone && !lost {
             continue;
         }
         let key = agents.key(cluster, name.name());
         if let Err(error) = registry.replace_stored(&key, object, &value, Vec::new()).await {
-            tracing::warn!(err = %Report(&error), agent = name.name(), "an agent cannot be marked as lost");
+            tracing::warn!(err = %Report(&error), agent = name.name(), "an agent's state cannot be shown");
         }
     }
     agents.seen.keep(&there, registry.clock());

@@ -10,6 +10,7 @@ use super::tunnels::{Connected, Heard, Presence};
 use super::{Announcements, Connections};
 use crate::agents::AgentSpec;
 use crate::link::control::Announced;
+use crate::services::Rejected;
 
 /// Hears of tunnels for the sake of Agent and Service objects.
 pub struct Told {
@@ -39,6 +40,10 @@ impl Presence for Told {
     fn offers(&self, member: &AgentIdentity, list: Vec<Announced>) -> Heard {
         let instance = member.instance().as_str();
         self.announcements.replace(member.cluster(), member.name(), instance, list)
+    }
+
+    fn rejects(&self, member: &AgentIdentity, rejected: Option<Rejected>) {
+        self.connections.rejects(member, rejected);
     }
 
     fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>> {

@@ -24,6 +24,7 @@ use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
 use crate::link::{Carriage, Link, Memory, Share};
 use crate::serve::Serving;
+use crate::services::Rejected;
 
 /// How long an agent that left is remembered, for what people are told.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
@@ -48,6 +49,8 @@ pub trait Presence: Send + Sync {
     fn disconnected(&self, member: &AgentIdentity, left: usize);
     /// What a member offers now.
     fn offers(&self, member: &AgentIdentity, list: Vec<Announced>) -> Heard;
+    /// What a member says of its newest configuration: why it does not go by that, if so.
+    fn rejects(&self, _member: &AgentIdentity, _rejected: Option<Rejected>) {}
     /// What an agent may do as of now, if there is such an agent.
     fn spec(&self, cluster: &ClusterName, agent: &str) -> Option<Arc<AgentSpec>>;
 }

@@ -22,7 +22,7 @@ use pace::Pace;
 pub use unreached::Unreached;
 
 use super::{Part, Receiver, Sender, Stopped};
-use crate::services::MESSAGE_MAX;
+use crate::services::{MESSAGE_MAX, Rejected};
 
 /// Bytes of a length.
 const LENGTH: usize = 4;
@@ -60,6 +60,12 @@ pub enum Message {
     Incoming {
         /// In no order.
         list: Vec<Callable>,
+    },
+    /// Whether the agent goes by what its files say.
+    Config {
+        /// What of them it does not take; none: it does.
+        #[serde(default)]
+        rejected: Option<Rejected>,
     },
     /// For people.
     Note {

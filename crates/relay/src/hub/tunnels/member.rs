@@ -157,6 +157,10 @@ async fn converse(
         };
         let services = match heard {
             Ok(Some(Message::Services(services))) => services,
+            Ok(Some(Message::Config { rejected })) => {
+                tunnels.presence.rejects(identity, rejected);
+                continue;
+            }
             Ok(Some(_)) => continue,
             Ok(None) => return,
             Err(error) => return link.cut(Code::Protocol, &error.to_string()),
