@@ -80,9 +80,7 @@ fn shows_its_health_and_metrics() {
     }
     let verbose = hub.kubectl(&["get", "--raw", "/readyz?verbose"]).succeeded();
     assert!(verbose.contains("[+]store ok"), "{verbose}");
-    let server = hub.server();
-    let metrics = ["--server", &server, "get", "--raw", "/metrics"];
-    let metrics = hub.kubectl(&metrics).succeeded();
+    let metrics = hub.metrics();
     assert!(metrics.contains("# TYPE "), "{metrics}");
 }
 

@@ -75,6 +75,11 @@ impl Hub {
         self.kubectl(&server).succeeded().trim_end_matches("/clusters/root").to_owned()
     }
 
+    /// Its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        self.kubectl(&["--server", &self.server(), "get", "--raw", "/metrics"]).succeeded()
+    }
+
     /// Runs helm as the administrator, in the workspace `root`.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
         Process::start(self.client("helm").args(arguments)).finish()

@@ -3,7 +3,10 @@
 use std::fs;
 use std::net::TcpListener;
 
+use rustix::process::Signal;
+
 use super::origin::Origin;
+use super::rolling::Load;
 use super::site::{Site, eventually};
 
 #[test]
@@ -83,8 +86,8 @@ fn row_48_every_mistake_has_its_status_and_reason() {
             .contains("ServiceWithdrawn")
     });
     told(&gone, &[], "gone", "/a", 503, "ServiceWithdrawn");
-    let revoke = site.hub.strait(&["service", "revoke", "--help"]).succeeded();
-    assert!(revoke.contains("Usage"), "{revoke}");
+    site.hub.strait(&["service", "revoke", "smith/other"]).succeeded();
+    told(&other, &[], "other", "/a", 401, "CredentialRevoked");
     site.agents[0].kill();
     let token = ci;
     eventually("the agent's absence", || {
@@ -104,24 +107,44 @@ fn row_46_a_file_is_read_again_without_a_failed_request() {
         origin.address,
         key.path().display()
     );
-    let site = Site::start(&services);
+    let mut site = Site::start(&services);
     let token = site.token("ci");
-    let ask = || site.curl(&token, &["--fail"], &site.url("ci", "/a")).succeeded();
-    assert!(ask().contains("x-key: first"));
-    for round in 0..100 {
+    let load = Load::start(&site, &token);
+    for round in 1..=100 {
         site.configure(&format!(
             "{services}# {round}\n- {{name: extra-{}, type: http, url: \"http://{}\"}}\n",
             round % 2,
             origin.address
         ));
-        if round % 4 == 0 {
-            ask();
+        let agent = &site.agents[0];
+        if round % 25 > 0 {
+            // At once; the others are found by their change.
+            rustix::process::kill_process(agent.process.pid(), Signal::HUP).unwrap();
         }
+        eventually("the reload", || agent.reloads("applied") >= round);
+        load.go_on(1);
     }
     site.configure("services:\n- {name: ci, type: nonsense}\n");
-    eventually("a rotated key", || {
-        fs::write(key.path(), "second\n").unwrap();
-        ask().contains("x-key: second")
-    });
-    ask();
+    let told = |line: &str| {
+        line.contains("the configuration stays as it was")
+            && line.contains("agent.yaml:4:14: services[0].type: ")
+    };
+    site.agents[0].process.wait_for_log(told);
+    let counts = ["applied", "rejected"].map(|result| site.agents[0].reloads(result));
+    assert_eq!(counts, [100, 1]);
+    let shown = || site.hub.strait(&["agent", "show", "smith"]).succeeded();
+    eventually("the condition", || shown().contains("agent.yaml:4:14: "));
+    let (shown_now, status) = (shown(), site.agents[0].status());
+    assert!(shown_now.contains("CONFIGREJECTED") && !shown_now.contains("nonsense"), "{shown_now}");
+    assert!(!shown_now.contains(&site.home.path().display().to_string()), "{shown_now}");
+    assert!(status.code == Some(1) && status.stdout.contains("nonsense"), "{status:?}");
+    fs::write(key.path(), "second\n").unwrap();
+    let ask = || site.curl(&token, &["--fail"], &site.url("ci", "/a")).succeeded();
+    eventually("a rotated key", || ask().contains("x-key: second"));
+    site.configure(&services);
+    eventually("its end", || !shown().contains("agent.yaml:4:14: "));
+    assert_eq!(site.agents[0].status().code, Some(0));
+    load.go_on(50);
+    let (asked, failed) = load.finish();
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), &failed[..failed.len().min(3)]);
 }

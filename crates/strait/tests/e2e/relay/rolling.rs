@@ -31,13 +31,13 @@ struct Seen {
 }
 
 /// GETs and POSTs in turn, each with a number of its own, until dropped.
-struct Load {
+pub(super) struct Load {
     seen: Arc<Seen>,
     clients: Vec<thread::JoinHandle<()>>,
 }
 
 impl Load {
-    fn start(site: &Site, token: &str) -> Self {
+    pub(super) fn start(site: &Site, token: &str) -> Self {
         let seen = Arc::<Seen>::default();
         let (address, authority) = (site.address(), site.authority());
         let client = |_| {
@@ -67,13 +67,13 @@ impl Load {
     }
 
     /// Waits for so many good answers more.
-    fn go_on(&self, count: usize) {
+    pub(super) fn go_on(&self, count: usize) {
         let until = self.seen.good.load(Ordering::Relaxed) + count;
         eventually("good answers", || self.seen.good.load(Ordering::Relaxed) >= until);
     }
 
     /// How many were asked, and what failed.
-    fn finish(self) -> (usize, Vec<String>) {
+    pub(super) fn finish(self) -> (usize, Vec<String>) {
         self.seen.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{Hub, Output, Process, tool};
+use crate::harness::{Hub, Output, Process, ask, tool};
 
 /// Time for something to become so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
@@ -151,6 +151,27 @@ impl Agent {
         std::fs::write(&file, due).unwrap();
         self.process = begin_agent(&self.directory, self.hub.as_deref());
         self.process.wait_for_log(|line| line.contains("certificate renewed"));
+    }
+
+    /// Its metrics.
+    pub(super) fn metrics(&self) -> String {
+        let health = std::fs::read_to_string(self.directory.join("data/health")).unwrap();
+        ask(health.trim().parse().unwrap(), "GET /metrics", &[], "").body
+    }
+
+    /// What `strait agent status` says of it.
+    pub(super) fn status(&self) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+        command.env_clear().args(["agent", "status", "--data-dir"]);
+        Process::start(command.arg(self.directory.join("data"))).finish()
+    }
+
+    /// How often the file of services was read again with this result.
+    pub(super) fn reloads(&self, result: &str) -> usize {
+        let of = format!("strait_relay_config_reload_total{{result=\"{result}\"}} ");
+        let metrics = self.metrics();
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&of));
+        count.map_or(0, |count| count.parse().unwrap())
     }
 
     /// Starts it again, on what it kept.

@@ -54,11 +54,13 @@ fn row_36_credentials_of_services_never_reach_the_hub() {
         assert!(*name == "basic" || sent.contains("canary-"), "{sent}");
         assert!(!seen.first.contains(&token) && !format!("{seen:?}").contains(&token));
     }
-    let metrics = site.hub.kubectl(&["get", "--raw", "/metrics"]);
+    let metrics = [site.hub.metrics(), site.agents[0].metrics()];
     let shown = site.hub.strait(&["service", "list", "-o", "json"]).succeeded();
-    let metrics = metrics.succeeded();
-    assert!(metrics.contains("strait_relay_connections") && !metrics.contains("canary-"));
-    assert!(!shown.contains("canary-"));
+    for (name, _) in &kinds {
+        let service = format!("service=\"{name}\"");
+        assert!(metrics.iter().all(|text| text.contains(&service)), "{service} {metrics:?}");
+    }
+    assert!(!metrics.concat().contains("canary-") && !shown.contains("canary-"));
     assert_eq!(in_memory(site.hub.process().pid().as_raw_pid(), b"canary-"), 0);
     // The search finds what is there.
     assert!(in_memory(site.agents[0].process.pid().as_raw_pid(), b"canary-") > 0);
