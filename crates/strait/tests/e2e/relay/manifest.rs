@@ -263,7 +263,9 @@ fn the_chart_keeps_state_in_a_secret_as_the_manifest_does() {
         objects.iter().find(secret).expect("the state's Secret").clone()
     });
     // What is applied anew leaves the pods' entries as they are.
-    assert!(states.iter().all(|one| one.at(&["data"]).or(one.at(&["stringData"])).is_none()));
+    assert!(
+        states.iter().all(|one| one.at(&["data"]).or_else(|| one.at(&["stringData"])).is_none())
+    );
 
     // The command is one that the program takes, in a pod.
     let pod = Pod::new(&rig.home.path().join("pod"), &without_state(&printed));
