@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::Metrics;
 
@@ -54,7 +54,7 @@ struct Running {
     name: &'static str,
     daemon: bool,
     /// Absent for the moment between registration and the start.
-    handle: Option<JoinHandle<()>>,
+    handle: Option<AbortHandle>,
 }
 
 impl TaskSet {
@@ -97,14 +97,10 @@ impl TaskSet {
     {
         let registered = self.register(name, daemon);
         let id = registered.id;
-        let (sender, result) = oneshot::channel();
         // Combined, not awaited: an async block would hold the future twice.
-        let work = AssertUnwindSafe(future).catch_unwind().map(move |caught| {
-            let outcome = caught.map_err(|panic| registered.panicked(panic.as_ref()));
-            // Whoever no longer waits does not want it.
-            drop(sender.send(outcome));
-            drop(registered);
-        });
+        let work = AssertUnwindSafe(future)
+            .catch_unwind()
+            .map(move |caught| caught.map_err(|panic| registered.panicked(panic.as_ref())));
         // Not under the lock: a runtime that is ending drops the task, and with it
         // `registered`, right here.
         let handle = Handle::current().spawn(NAME.scope(name, work));
@@ -112,9 +108,10 @@ impl TaskSet {
         if state.closed {
             handle.abort();
         } else if let Some(running) = state.running.get_mut(&id) {
-            running.handle = Some(handle);
+            running.handle = Some(handle.abort_handle());
         }
-        Task { name, result }
+        drop(state);
+        Task { name, handle }
     }
 
     fn register(&self, name: &'static str, daemon: bool) -> Registered {
@@ -231,7 +228,7 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
 #[derive(Debug)]
 pub struct Task<T> {
     name: &'static str,
-    result: oneshot::Receiver<Result<T, TaskError>>,
+    handle: JoinHandle<Result<T, TaskError>>,
 }
 
 impl<T> Future for Task<T> {
@@ -239,7 +236,7 @@ impl<T> Future for Task<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let aborted = TaskError::Aborted { name: self.name };
-        let result = std::task::ready!(Pin::new(&mut self.result).poll(context));
+        let result = std::task::ready!(Pin::new(&mut self.handle).poll(context));
         Poll::Ready(result.unwrap_or(Err(aborted)))
     }
 }
@@ -315,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn shutdown_waits_for_the_others_and_aborts_daemons() {
         let (tasks, _) = set();
-        let (finish, finished) = oneshot::channel::<()>();
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
         let daemon = tasks.spawn_daemon("forever", std::future::pending::<()>());
         tasks.spawn("last", finished);
         tasks.spawn("finisher", async move { finish.send(()) });
