@@ -17,16 +17,22 @@ const SLICE_PART: usize = 4;
 const TAIL_MAX: usize = 16 << 10;
 /// Slices of our own side that may wait before they are copied together.
 const OWN_SLICES: usize = 16;
-/// What an empty queue may keep for later.
-const KEPT: usize = 8;
 
 /// A queue of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
+    /// What comes next; mostly it is all there is.
+    front: Bytes,
+    /// Behind it; none while nothing is.
+    behind: Option<Box<Behind>>,
+    length: usize,
+}
+
+#[derive(Debug, Default)]
+struct Behind {
     queue: VecDeque<Bytes>,
     /// Copied bytes, behind the queue.
     tail: BytesMut,
-    length: usize,
 }
 
 impl Chunks {
@@ -46,12 +52,52 @@ impl Chunks {
 
     /// Appends what the application gave.
     pub(crate) fn push_own(&mut self, bytes: Bytes) {
-        let slice = bytes.len() >= SLICE_MIN || self.queue.len() < OWN_SLICES;
+        let waits = self.behind.as_ref().map_or(0, |behind| behind.queue.len());
+        let slice = bytes.len() >= SLICE_MIN || waits < OWN_SLICES;
         self.push(bytes, slice);
     }
 
     fn push(&mut self, bytes: Bytes, slice: bool) {
+        let first = self.is_empty();
         self.length += bytes.len();
+        match (first, slice) {
+            (true, true) => self.front = bytes,
+            (true, false) => self.front = Bytes::copy_from_slice(&bytes),
+            (false, _) => self.behind.get_or_insert_default().push(bytes, slice),
+        }
+    }
+
+    /// Takes at most `most` bytes, as many as lie together.
+    pub(crate) fn pop(&mut self, most: usize) -> Option<Bytes> {
+        if self.is_empty() {
+            return None;
+        }
+        let bytes = if self.front.len() > most {
+            self.front.split_to(most)
+        } else {
+            let next = self.behind.as_mut().and_then(|behind| behind.pop());
+            if next.is_none() {
+                self.behind = None;
+            }
+            std::mem::replace(&mut self.front, next.unwrap_or_default())
+        };
+        self.length -= bytes.len();
+        Some(bytes)
+    }
+
+    /// Drops everything; returns how much it was.
+    pub(crate) fn clear(&mut self) -> usize {
+        std::mem::take(self).length
+    }
+
+    /// Bytes that are held, at most: what waits is counted with what it may keep alive.
+    pub(crate) fn memory(&self) -> usize {
+        self.front.len() * SLICE_PART + self.behind.as_ref().map_or(0, |behind| behind.memory())
+    }
+}
+
+impl Behind {
+    fn push(&mut self, bytes: Bytes, slice: bool) {
         if slice {
             self.close_tail();
             self.queue.push_back(bytes);
@@ -69,34 +115,17 @@ impl Chunks {
         }
     }
 
-    /// Takes at most `most` bytes, as many as lie together.
-    pub(crate) fn pop(&mut self, most: usize) -> Option<Bytes> {
+    fn pop(&mut self) -> Option<Bytes> {
         if self.queue.is_empty() {
             self.close_tail();
         }
-        let front = self.queue.front_mut()?;
-        let bytes = if front.len() > most {
-            front.split_to(most)
-        } else {
-            let bytes = self.queue.pop_front()?;
-            if self.queue.is_empty() && self.queue.capacity() > KEPT {
-                self.queue = VecDeque::new();
-            }
-            bytes
-        };
-        self.length -= bytes.len();
-        Some(bytes)
+        self.queue.pop_front()
     }
 
-    /// Drops everything; returns how much it was.
-    pub(crate) fn clear(&mut self) -> usize {
-        std::mem::take(self).length
-    }
-
-    /// Bytes that are held, at most: what waits is counted with what it may keep alive.
-    pub(crate) fn memory(&self) -> usize {
+    fn memory(&self) -> usize {
         let slices: usize = self.queue.iter().map(Bytes::len).sum();
-        self.queue.capacity() * size_of::<Bytes>() + slices * SLICE_PART + self.tail.capacity()
+        let queue = self.queue.capacity() * size_of::<Bytes>();
+        size_of::<Self>() + queue + slices * SLICE_PART + self.tail.capacity()
     }
 }
 
@@ -119,7 +148,7 @@ mod tests {
         }
         assert_eq!(chunks.len(), all.len());
         assert_eq!(drained(&mut chunks, 700), all);
-        assert!(chunks.is_empty() && chunks.memory() <= KEPT * 32);
+        assert!(chunks.is_empty() && chunks.memory() == 0);
     }
 
     #[test]
@@ -147,7 +176,8 @@ mod tests {
         for _ in 0..1_000 {
             chunks.push_own(Bytes::from_static(b"x"));
         }
-        assert!(chunks.queue.len() <= OWN_SLICES && chunks.memory() < 4_096);
+        let behind = chunks.behind.as_ref().map_or(0, |behind| behind.queue.len());
+        assert!(behind <= OWN_SLICES && chunks.memory() < 4_096);
         assert_eq!(drained(&mut chunks, 10), [b'x'; 1_000]);
     }
 }

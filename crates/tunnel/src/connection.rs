@@ -232,7 +232,7 @@ impl Connection {
                 let class = stream.class;
                 let Some(head) = stream.opened_with.take() else { continue };
                 self.heads -= head.len();
-                Event::Incoming(id, Incoming { class, head })
+                Event::Incoming(id, Incoming { class, head: *head })
             } else if std::mem::take(&mut notices.accepted) {
                 Event::Accepted(id)
             } else if std::mem::take(&mut notices.readable) {

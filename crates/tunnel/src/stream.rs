@@ -1,6 +1,5 @@
 //! One stream: two halves, whether it was accepted, what is to be told of it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -183,9 +182,9 @@ pub(crate) struct SendHalf {
     pub(crate) stage: Stage,
     pub(crate) opening: Option<Bytes>,
     /// Each with whether it begins with extensions.
-    pub(crate) heads: VecDeque<(Bytes, bool)>,
+    pub(crate) heads: Vec<(Bytes, bool)>,
     pub(crate) data: Chunks,
-    pub(crate) trailers: Option<Bytes>,
+    pub(crate) trailers: Option<Box<Bytes>>,
     /// Bytes taken from the application since the start.
     pub(crate) written: u64,
     /// Bytes that the peer takes since the start.
@@ -206,7 +205,7 @@ impl SendHalf {
             state: SendState::Open,
             stage,
             opening: None,
-            heads: VecDeque::new(),
+            heads: Vec::new(),
             data: Chunks::default(),
             trailers: None,
             written: 0,
@@ -247,7 +246,7 @@ impl SendHalf {
     /// Drops what waits; returns how many bytes of data that was.
     pub(crate) fn clear(&mut self) -> usize {
         self.opening = None;
-        self.heads = VecDeque::new();
+        self.heads = Vec::new();
         self.trailers = None;
         self.waits = false;
         self.data.clear()
@@ -272,9 +271,9 @@ pub(crate) struct RecvHalf {
     pub(crate) state: RecvState,
     pub(crate) stage: Stage,
     pub(crate) informational: u8,
-    pub(crate) heads: VecDeque<Response>,
+    pub(crate) heads: Vec<Response>,
     pub(crate) data: Chunks,
-    pub(crate) trailers: Option<Trailers>,
+    pub(crate) trailers: Option<Box<Trailers>>,
     pub(crate) window: Window,
     /// Length of the body, if it was announced.
     pub(crate) expected: Option<u64>,
@@ -286,7 +285,7 @@ impl RecvHalf {
             state: RecvState::Open,
             stage,
             informational: 0,
-            heads: VecDeque::new(),
+            heads: Vec::new(),
             data: Chunks::default(),
             trailers: None,
             window,
@@ -312,9 +311,17 @@ impl RecvHalf {
 
     /// Drops what waits.
     pub(crate) fn clear(&mut self) {
-        self.heads = VecDeque::new();
+        self.heads = Vec::new();
         self.trailers = None;
         self.data.clear();
+    }
+}
+
+/// Takes the head that came first; nothing is kept for more.
+pub(crate) fn take_first<T>(heads: &mut Vec<T>) -> Option<T> {
+    match heads.len() {
+        0 | 1 => std::mem::take(heads).pop(),
+        _ => Some(heads.remove(0)),
     }
 }
 
@@ -386,7 +393,7 @@ pub(crate) struct Stream {
     /// When the final head passed.
     pub(crate) head_at: Option<Duration>,
     /// What the peer opened it with, until the application is told.
-    pub(crate) opened_with: Option<OpenHead>,
+    pub(crate) opened_with: Option<Box<OpenHead>>,
     pub(crate) send: SendHalf,
     pub(crate) recv: RecvHalf,
     pub(crate) control: Control,
@@ -422,12 +429,12 @@ impl Stream {
     /// Bytes of memory that it takes.
     pub(crate) fn memory(&self) -> usize {
         let heads = self.send.heads.iter().map(|(block, _)| block);
-        let blocks = heads.chain(&self.send.opening).chain(&self.send.trailers);
+        let blocks = heads.chain(&self.send.opening).chain(self.send.trailers.as_deref());
         let sending: usize = blocks.map(Bytes::len).sum();
         size_of::<Self>()
             + self.stalls.as_ref().map_or(0, |_| size_of::<Stalls>())
             + sending
-            + self.opened_with.as_ref().map_or(0, OpenHead::len)
+            + self.opened_with.as_ref().map_or(0, |head| head.len())
             + self.send.heads.capacity() * size_of::<(Bytes, bool)>()
             + self.send.data.memory()
             + self.recv.heads.capacity() * size_of::<Response>()
@@ -462,6 +469,6 @@ mod tests {
 
     #[test]
     fn a_quiet_stream_is_small() {
-        assert!(size_of::<Stream>() <= 640, "{}", size_of::<Stream>());
+        assert!(size_of::<Stream>() <= 448, "{}", size_of::<Stream>());
     }
 }

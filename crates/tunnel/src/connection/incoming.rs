@@ -231,7 +231,7 @@ impl Connection {
             return self.refuse(id, Code::Protocol);
         }
         self.heads += head.len();
-        stream.opened_with = Some(head);
+        stream.opened_with = Some(Box::new(head));
         self.streams.insert(id, stream);
         self.queue_notices(id);
         if header.has(END) {
@@ -307,8 +307,8 @@ impl Connection {
             }
             self.heads += length;
             match head {
-                Head::Response(response) => stream.recv.heads.push_back(response),
-                Head::Trailers(trailers) => stream.recv.trailers = Some(trailers),
+                Head::Response(response) => stream.recv.heads.push(response),
+                Head::Trailers(trailers) => stream.recv.trailers = Some(Box::new(trailers)),
             }
             stream.notices.readable = true;
         }

@@ -14,7 +14,7 @@ use crate::schedule::Turn;
 use crate::stall::{Stalled, Way};
 use crate::stream::{
     Class, Control, Directions, Kind, Notices, Origin, RecvHalf, RecvState, Reset, SendHalf,
-    SendState, Stage, Step, Stream, StreamId,
+    SendState, Stage, Step, Stream, StreamId, take_first,
 };
 use crate::window::{Growth, Window};
 use crate::wire;
@@ -145,7 +145,7 @@ impl Connection {
         let (step, extended) = (Step::of(head), self.extends_heads());
         let (stream, stage) = self.step(id, step, end)?;
         stream.send.stage = stage;
-        stream.send.heads.push_back(head.block_for(extended));
+        stream.send.heads.push(head.block_for(extended));
         if end {
             stream.send.state = SendState::Finishing;
         }
@@ -166,7 +166,7 @@ impl Connection {
     pub fn send_trailers(&mut self, id: StreamId, trailers: &Trailers) -> Result<(), SendError> {
         let (stream, stage) = self.step(id, Step::Trailers, true)?;
         stream.send.stage = stage;
-        stream.send.trailers = Some(trailers.block().clone());
+        stream.send.trailers = Some(Box::new(trailers.block().clone()));
         stream.send.state = SendState::Finishing;
         self.enqueue(id);
         Ok(())
@@ -248,17 +248,14 @@ impl Connection {
     pub fn read(&mut self, id: StreamId) -> Read {
         let Some(stream) = self.streams.find(id) else { return Read::Pending };
         let half = &mut stream.recv;
-        let read = if let Some(head) = half.heads.pop_front() {
-            if half.heads.is_empty() {
-                half.heads = std::collections::VecDeque::new();
-            }
+        let read = if let Some(head) = take_first(&mut half.heads) {
             self.heads -= head.block().len();
             Read::Head(head)
         } else if let Some(bytes) = half.data.pop(usize::MAX) {
             Read::Data(bytes)
         } else if let Some(trailers) = half.trailers.take() {
             self.heads -= trailers.block().len();
-            Read::Trailers(trailers)
+            Read::Trailers(*trailers)
         } else {
             let by = stream.end.as_ref().map_or(EndedBy::Peer, |end| end.by);
             return match half.state {

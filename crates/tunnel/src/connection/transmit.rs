@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::limits::{CONTROL, QUEUES};
 use crate::out::Out;
 use crate::schedule::Place;
-use crate::stream::{Class, Directions, Kind, SendState, StreamId};
+use crate::stream::{Class, Directions, Kind, SendState, StreamId, take_first};
 use crate::wire::{self, END, EXTENDED, FrameType, HEADER, MORE, OPEN_PREFIX, TEXT};
 
 /// DATA is not cut shorter than this to fill a batch.
@@ -324,7 +324,7 @@ impl Connection {
         let Some(stream) = self.streams.find(id) else { return Fit::Full };
         let half = &mut stream.send;
         let heads = half.heads.iter().map(|(block, _)| block);
-        let next = half.opening.iter().chain(heads).chain(&half.trailers).next();
+        let next = half.opening.iter().chain(heads).chain(half.trailers.as_deref()).next();
         let first = next.map_or(0, Bytes::len) + OPEN_PREFIX;
         if out.room() < HEADER + first.min(wire::FRAME as usize) {
             return Fit::Full;
@@ -332,16 +332,13 @@ impl Connection {
         let (kind, prefix, (rest, extended)) = if let Some(block) = half.opening.take() {
             let granted = u32::try_from(stream.recv.window.granted()).unwrap_or(u32::MAX);
             (FrameType::Open, Some(open_prefix(stream.kind, stream.class, granted)), (block, false))
-        } else if let Some(block) = half.heads.pop_front() {
+        } else if let Some(block) = take_first(&mut half.heads) {
             (FrameType::Head, None, block)
         } else if let Some(block) = half.trailers.take() {
-            (FrameType::Head, None, (block, false))
+            (FrameType::Head, None, (*block, false))
         } else {
             return Fit::Sent;
         };
-        if stream.send.heads.is_empty() {
-            stream.send.heads = std::collections::VecDeque::new();
-        }
         let end = stream.send.is_last();
         let flags = if extended { EXTENDED } else { 0 };
         self.block = Some(Block { id, kind, prefix, rest, flags, end });
