@@ -30,6 +30,7 @@ mod pool;
 mod raw;
 mod reach;
 mod request;
+mod rest;
 mod seen;
 mod shared;
 mod single;

@@ -3,7 +3,8 @@
 //! ACCEPT is queued once it is decided that the stream goes in, before its service is connected to;
 //! where the answer is near it leaves with that.
 //! Everything that a stream needs belongs to the one future that serves it: dropped, it closes its
-//! connection or resets its place on a shared one.
+//! connection or resets its place on a shared one. Until the head of its answer has left that is
+//! much, and boxed; while the rest is passed on it is little, for as long as that takes.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode, Version};
 use strait_tunnel::{Code, Directions, Request, Response as Head};
+use tokio::time::Instant;
 
 use super::answer::{self, Question};
 use super::dial::Io;
@@ -23,6 +25,7 @@ use super::identity::Identity;
 use super::live::{Live, Way};
 use super::pool::{Inner, Lost, Pool, Said};
 use super::request::{Asked, Offer, decide, to_map};
+use super::rest::{Rest, over};
 use super::seen::Seen;
 use super::{heartbeat, raw, until};
 use crate::link::{Part, Receiver, Sender, Stream};
@@ -57,22 +60,30 @@ impl From<Code> for Stop {
     }
 }
 
+/// How far an exchange is, once its beginning is over.
+enum Begun {
+    Whole,
+    Answering(Rest),
+    Switched(Switched),
+}
+
 /// What became of one sending of a request.
 enum Sent {
-    Answered(Code),
+    Answered(Begun),
     /// Nothing of it was written; its body.
     Unsent(Incoming),
     /// It broke before an answer: the request may have been executed.
     Lost(Failure),
 }
 
-/// What follows an answer.
+/// What follows the head of an answer.
 enum Next {
-    Done,
+    Nothing,
+    Rest,
     Switched,
 }
 
-/// Why there was no whole answer.
+/// Why there was no answer.
 enum Talk {
     Stop(Stop),
     Unsent(Incoming),
@@ -101,13 +112,24 @@ struct Switched {
 /// Serves a stream to its end.
 pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut seen: Box<Seen>) {
     let (receiver, mut sender) = stream.split();
-    let flow = seen.flow.clone();
-    match exchange(&live, receiver, &mut sender, &head, &mut seen).await {
-        Ok(None) => seen.code = Code::None,
-        Ok(Some(Switched { receiver, io, early })) => {
+    let begun = Box::pin(begin(&live, receiver, &mut sender, &head, &mut seen)).await;
+    match begun {
+        Ok(Begun::Whole) => seen.code = Code::None,
+        Ok(Begun::Answering(rest)) => {
+            drop(head);
+            match rest.pass(&live, &mut sender, &seen.flow).await {
+                Ok(()) => seen.code = Code::None,
+                Err(code) => {
+                    seen.code = code;
+                    sender.reset(Directions::Both, code, "");
+                }
+            }
+        }
+        Ok(Begun::Switched(Switched { receiver, io, early })) => {
             let limits = &live.service.limits;
             let idle = limits.idle.map(|idle| idle.max(raw::SILENCE));
             let limits = ServiceLimits { idle, ..*limits };
+            let flow = seen.flow.clone();
             seen.code = Box::pin(raw::pump(receiver, sender, io, early, &flow, &limits)).await;
         }
         Err(Stop::Cut(code)) => {
@@ -134,20 +156,21 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: Request, mut se
     }
 }
 
-async fn exchange(
+/// Serves one until the head of its answer was passed on, or there is to be none.
+async fn begin(
     live: &Live,
     receiver: Receiver,
     sender: &mut Sender,
     head: &Request,
     seen: &mut Seen,
-) -> Result<Option<Switched>, Stop> {
+) -> Result<Begun, Stop> {
     let parts = head.parts();
     seen.asks(parts.method.as_str(), parts.path);
     let identity = Identity::parse(parts.tlvs.identity).map_err(|_| Stop::Cut(Code::Identity))?;
     let identity = seen.by(identity);
     if heartbeat::is_one(parts.path) {
         seen.status = heartbeat::answer(sender)?.as_u16();
-        return Ok(None);
+        return Ok(Begun::Whole);
     }
     let (Way::Http(pool), Target::Http(http)) = (&live.kept.way, &live.service.target) else {
         return Err(Failure::Internal.into());
@@ -172,28 +195,20 @@ async fn exchange(
     drop(waits);
     let question = Question::of(&asked, prefix);
     let flow = seen.flow.clone();
-    let work = Work { live, http, pool, question: &question, flow: &flow, began: flow.now() };
-    let failure = tokio::select! {
+    let deadline = deadline_ms.map(|time| Instant::now() + Duration::from_millis(time.into()));
+    let began = flow.now();
+    let work = Work { live, http, pool, question: &question, flow: &flow, deadline, began };
+    tokio::select! {
         biased;
         done = async {
             if asked.upgrade.is_some() {
-                Box::pin(work.upgrade(receiver, sender, &mut asked, seen)).await
+                Box::pin(work.upgrade(receiver, sender, &asked, seen)).await
             } else {
-                work.send(receiver, sender, &mut asked, seen).await.map(|_| None)
+                work.send(receiver, sender, &asked, seen).await
             }
-        } => return done,
-        failure = flow.watch(&live.service.limits) => failure,
-        () = over(deadline_ms) => return Err(Stop::Cut(Code::Timeout)),
-    };
-    // Behind a head there is no place for a message.
-    Err(if seen.status == 0 { failure.into() } else { Stop::Cut(Code::Timeout) })
-}
-
-/// Waits until a request's own time is over.
-async fn over(deadline_ms: Option<u32>) {
-    match deadline_ms {
-        Some(time) => Box::pin(tokio::time::sleep(Duration::from_millis(time.into()))).await,
-        None => std::future::pending().await,
+        } => done,
+        failure = flow.watch(&live.service.limits) => Err(failure.into()),
+        () = over(deadline) => Err(Stop::Cut(Code::Timeout)),
     }
 }
 
@@ -205,6 +220,7 @@ struct Work<'a> {
     pool: &'a Pool,
     question: &'a Question,
     flow: &'a Arc<Flow>,
+    deadline: Option<Instant>,
     /// When the service's own time began.
     began: Duration,
 }
@@ -214,14 +230,14 @@ impl Work<'_> {
         &self.live.service.limits
     }
 
-    /// Sends an ordinary request, and passes its answer on.
+    /// Sends an ordinary request, and passes the head of its answer on.
     async fn send(
         &self,
         receiver: Receiver,
         sender: &mut Sender,
-        asked: &mut Asked,
+        asked: &Asked,
         seen: &mut Seen,
-    ) -> Result<Code, Stop> {
+    ) -> Result<Begun, Stop> {
         let (mut body, has_body) = self.body(asked, receiver);
         let repeat = self.http.retries_safe && asked.is_repeatable(has_body);
         let mut rested = until(sender, self.pool.rested()).await?;
@@ -235,7 +251,7 @@ impl Work<'_> {
                 }
             };
             match self.attempt(inner, asked, (body, has_body), sender, seen).await? {
-                Sent::Answered(code) => return Ok(code),
+                Sent::Answered(begun) => return Ok(begun),
                 Sent::Unsent(_) if is_new => {
                     return Err(Failure::ConnectFailed(ConnectError::Failed).into());
                 }
@@ -271,7 +287,7 @@ impl Work<'_> {
     async fn attempt(
         &self,
         mut inner: Inner,
-        asked: &mut Asked,
+        asked: &Asked,
         (body, has_body): (Incoming, bool),
         sender: &mut Sender,
         seen: &mut Seen,
@@ -281,14 +297,15 @@ impl Work<'_> {
         if has_body {
             sender.push();
         }
-        match self.talk(&mut inner, asked, sender, seen).await {
+        match self.talk(&mut inner, sender, seen).await {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(back)) => Ok(Sent::Unsent(back)),
             Err(Talk::Lost) => self.lost().map(Sent::Lost),
             Ok(Next::Switched) => Err(Failure::UpstreamProtocol.into()),
-            Ok(Next::Done) => {
+            Ok(Next::Rest) => Ok(Sent::Answered(self.answering(inner, true))),
+            Ok(Next::Nothing) => {
                 self.pool.keep(inner);
-                Ok(Sent::Answered(Code::None))
+                Ok(Sent::Answered(Begun::Whole))
             }
         }
     }
@@ -298,20 +315,21 @@ impl Work<'_> {
         &self,
         receiver: Receiver,
         sender: &mut Sender,
-        asked: &mut Asked,
+        asked: &Asked,
         seen: &mut Seen,
-    ) -> Result<Option<Switched>, Stop> {
+    ) -> Result<Begun, Stop> {
         sender.push();
         let mut inner = until(sender, seen.dials(self.connect(true))).await??;
         inner.begin(asked, Incoming::default(), false).map_err(Failure::BadHead)?;
-        match self.talk(&mut inner, asked, sender, seen).await {
+        match self.talk(&mut inner, sender, seen).await {
             Err(Talk::Stop(stop)) => Err(stop),
             Err(Talk::Unsent(_)) => Err(Failure::ConnectFailed(ConnectError::Failed).into()),
             Err(Talk::Lost) => Err(self.lost()?.into()),
-            Ok(Next::Done) => Ok(None),
+            Ok(Next::Rest) => Ok(self.answering(inner, false)),
+            Ok(Next::Nothing) => Ok(Begun::Whole),
             Ok(Next::Switched) => {
                 let (io, early) = inner.into_io().ok_or(Stop::Cut(Code::UpstreamReset))?;
-                Ok(Some(Switched { receiver, io, early }))
+                Ok(Begun::Switched(Switched { receiver, io, early }))
             }
         }
     }
@@ -328,24 +346,23 @@ impl Work<'_> {
         }
     }
 
-    /// Waits for the answer, and passes it on.
+    const fn answering(&self, inner: Inner, keeps: bool) -> Begun {
+        Begun::Answering(Rest { inner, keeps, deadline: self.deadline })
+    }
+
+    /// Waits for the answer, and passes its head on.
     async fn talk(
         &self,
         inner: &mut Inner,
-        asked: &mut Asked,
         sender: &mut Sender,
         seen: &mut Seen,
     ) -> Result<Next, Talk> {
         let (head, empty) = self.until_head(inner, sender).await?;
-        // It is not sent again.
-        asked.fields = HeaderMap::new();
-        if self.begin(head, empty, sender, seen)? {
-            return Ok(Next::Switched);
-        }
-        if empty {
-            return Ok(Next::Done);
-        }
-        self.pass(inner, sender).await
+        Ok(match self.begin(head, empty, sender, seen)? {
+            true => Next::Switched,
+            false if empty => Next::Nothing,
+            false => Next::Rest,
+        })
     }
 
     /// Waits for the head of the answer.
@@ -413,40 +430,6 @@ impl Work<'_> {
         seen.status = status.as_u16();
         self.flow.answered(status.as_u16());
         Ok(switched)
-    }
-
-    /// Passes the rest of an answer on.
-    async fn pass(&self, inner: &mut Inner, sender: &mut Sender) -> Result<Next, Talk> {
-        let mut trailers = None;
-        loop {
-            let said = until(sender, poll_fn(|context| inner.poll_next(context))).await?;
-            match said {
-                Ok(Said::Data(mut data)) => {
-                    self.flow.received(data.len());
-                    // The request goes on being sent meanwhile.
-                    let writing = poll_fn(|context| {
-                        let written = sender.poll_write(context, &mut data);
-                        if written.is_pending() {
-                            inner.poll_send(context);
-                        }
-                        written
-                    });
-                    writing.await.map_err(|stopped| stopped.0)?;
-                    self.flow.touch();
-                }
-                Ok(Said::Trailers(fields)) => trailers = answer::trailers(fields),
-                Ok(Said::End) => break,
-                Ok(Said::Informed(..) | Said::Head { .. }) | Err(_) => {
-                    return Err(Talk::Stop(Stop::Cut(Code::UpstreamReset)));
-                }
-            }
-        }
-        // A stream that is over by now is over in order: everything was written.
-        let _ = match &trailers {
-            Some(trailers) => sender.send_trailers(trailers),
-            None => sender.finish(),
-        };
-        Ok(Next::Done)
     }
 }
 
