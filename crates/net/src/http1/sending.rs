@@ -181,6 +181,10 @@ impl Sending {
             self.unflushed = true;
             self.left(count);
         }
+        if waited {
+            // What is quiet from here on holds nothing.
+            self.queue = VecDeque::new();
+        }
         if self.unflushed {
             ready!(Pin::new(io).poll_flush(context))?;
             self.unflushed = false;
