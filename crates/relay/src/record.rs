@@ -38,16 +38,10 @@ pub struct Recorded {
     pub user: Arc<str>,
     /// Their groups.
     pub groups: Vec<Arc<str>>,
-    /// By what credential.
+    /// By what credential, and where: the logical cluster, the agent, its service.
     pub subjects: Arc<Subjects>,
     /// From where, if that is known.
     pub client: Option<IpAddr>,
-    /// The logical cluster of the agent.
-    pub cluster: String,
-    /// The agent.
-    pub agent: String,
-    /// Its service.
-    pub service: String,
     /// The method.
     pub method: Method,
     /// The path, without its query.
@@ -79,11 +73,11 @@ impl Recorded {
                 groups: self.groups.iter().map(ToString::to_string).collect(),
             },
             object: Object {
-                cluster: self.cluster.clone(),
+                cluster: self.subjects.cluster.to_string(),
                 group: "relay.strait.dev".into(),
                 resource: "services".into(),
                 namespace: String::new(),
-                name: format!("{}.{}", self.service, self.agent),
+                name: self.of_agent(),
                 uid: self.subjects.credential.to_string(),
             },
             crossing: self.id.clone(),
@@ -102,13 +96,14 @@ impl Recorded {
         text
     }
 
+    /// The service, and its agent behind it.
+    fn of_agent(&self) -> String {
+        format!("{}.{}", self.subjects.service, self.subjects.agent)
+    }
+
     /// All reads that are counted together.
     fn read(&self) -> Read {
-        (
-            self.subjects.credential.clone(),
-            self.subjects.cluster.clone(),
-            format!("{}.{}", self.service, self.agent),
-        )
+        (self.subjects.credential.clone(), self.subjects.cluster.clone(), self.of_agent())
     }
 }
 
@@ -213,12 +208,13 @@ impl Recorder {
     pub(crate) fn ended(&self, recorded: &Recorded, ended: Ended<'_>) {
         let Ended { code, status, bytes: [up, down], took, instance } = ended;
         let client = recorded.client.map(tracing::field::display);
+        let subjects = &*recorded.subjects;
         let (method, path, took_ms) = (&recorded.method, &recorded.path, took.as_secs_f64() * 1e3);
         tracing::debug!(
             target: "strait::access",
-            workspace = recorded.cluster, user = &*recorded.user,
-            credential = &*recorded.subjects.credential, agent = recorded.agent,
-            service = recorded.service, instance = said(instance), client, %method, path, status,
+            workspace = &*subjects.cluster, user = &*recorded.user,
+            credential = &*subjects.credential, agent = &*subjects.agent,
+            service = &*subjects.service, instance = said(instance), client, %method, path, status,
             %code, up, down, took_ms, id = recorded.id, trace = said(&recorded.trace), "crossed"
         );
         if recorded.is_read() {
@@ -418,9 +414,6 @@ mod tests {
         Recorded {
             user: subjects.user.clone(),
             groups: Vec::new(),
-            cluster: subjects.cluster.to_string(),
-            agent: subjects.agent.to_string(),
-            service: subjects.service.to_string(),
             subjects: Arc::new(subjects),
             client: None,
             method,

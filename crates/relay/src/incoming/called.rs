@@ -59,9 +59,6 @@ impl Called {
         let recorded = Recorded {
             user: subjects.user.clone(),
             groups: vec![groups::AGENTS.into()],
-            cluster: setup.cluster.to_string(),
-            agent: HUB.to_owned(),
-            service: to.service.clone(),
             subjects: Arc::new(subjects),
             client: None,
             method: method.clone(),

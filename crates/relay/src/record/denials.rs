@@ -16,7 +16,7 @@ const FIRST: u64 = 3;
 const KINDS_MAX: [usize; 2] = [32, 512];
 
 /// Who by which credential, where, for what, and why not.
-type Kind = (Arc<str>, String, String, Why);
+type Kind = (Arc<str>, Arc<str>, String, Why);
 
 /// A reason, and the rule behind it.
 type Why = (&'static str, &'static str);
@@ -25,7 +25,7 @@ type Why = (&'static str, &'static str);
 #[derive(Debug, Default)]
 pub(super) struct Denials {
     kinds: HashMap<Kind, (Recorded, u64)>,
-    by_cluster: HashMap<String, usize>,
+    by_cluster: HashMap<Arc<str>, usize>,
     /// Those of no kind of their own.
     others: u64,
 }
@@ -44,8 +44,8 @@ impl Denials {
     pub(super) fn note(&mut self, recorded: &Recorded, why: Why) -> bool {
         let kind = (
             recorded.subjects.credential.clone(),
-            recorded.cluster.clone(),
-            format!("{}.{}", recorded.service, recorded.agent),
+            recorded.subjects.cluster.clone(),
+            recorded.of_agent(),
             why,
         );
         if let Some((_, count)) = self.kinds.get_mut(&kind) {
@@ -53,7 +53,7 @@ impl Denials {
             return *count <= FIRST;
         }
         let [of_cluster, all] = KINDS_MAX;
-        let known = self.by_cluster.entry(recorded.cluster.clone()).or_default();
+        let known = self.by_cluster.entry(recorded.subjects.cluster.clone()).or_default();
         if self.kinds.len() >= all || *known >= of_cluster {
             self.others += 1;
             return false;
@@ -100,8 +100,8 @@ mod tests {
         let flood = |denials: &mut Denials, cluster: &str| {
             let all = (0..1_000).filter(|number| {
                 let credential = format!("t{number}");
-                let recorded =
-                    Recorded { cluster: cluster.into(), ..recorded(Method::GET, &credential) };
+                let mut recorded = recorded(Method::GET, &credential);
+                Arc::get_mut(&mut recorded.subjects).unwrap().cluster = cluster.into();
                 denials.note(&recorded, ("Forbidden", ""))
             });
             all.count()

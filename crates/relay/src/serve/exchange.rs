@@ -167,7 +167,7 @@ async fn begin(
     let parts = head.parts();
     seen.asks(parts.method.as_str(), parts.path);
     let identity = Identity::parse(parts.tlvs.identity).map_err(|_| Stop::Cut(Code::Identity))?;
-    let identity = seen.by(identity);
+    seen.by(&identity);
     if heartbeat::is_one(parts.path) {
         seen.status = heartbeat::answer(sender)?.as_u16();
         return Ok(Begun::Whole);
@@ -182,10 +182,10 @@ async fn begin(
         policy: &live.policy,
         now: live.context.clock.now(),
     };
-    let mut asked = decide(head, identity, &offer)?;
+    let mut asked = decide(head, &identity, &offer)?;
     let (prefix, deadline_ms) = (offer.prefix(parts.tlvs.prefix), parts.tlvs.deadline_ms);
-    let waits = live.wait(identity).ok_or(Stop::Full)?;
-    seen.turn = Some(until(sender, live.turn(identity)).await?.ok_or(Stop::Full)?);
+    let waits = live.wait(&identity).ok_or(Stop::Full)?;
+    seen.turn = Some(until(sender, live.turn(&identity)).await?.ok_or(Stop::Full)?);
     let credential = until(sender, live.kept.credential.read()).await?;
     credential.ok_or(Failure::Internal)?.add(&mut asked.fields);
     seen.name_parent(&mut asked.fields);

@@ -56,6 +56,14 @@ impl Side {
         }
     }
 
+    /// The same, to be kept.
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        match self {
+            Self::Agent(name) => name.clone(),
+            Self::Hub => HUB.into(),
+        }
+    }
+
     /// Who shares a service with others: a workspace, beside the hub. Its agents are one, however
     /// many it makes. Behind an agent it is the hub that knows people apart.
     const fn sharing<'w>(&self, who: &'w Identity) -> Option<&'w str> {

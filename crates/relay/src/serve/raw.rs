@@ -60,7 +60,7 @@ async fn connect(
     seen: &mut Seen,
 ) -> Result<Io, Refusal> {
     let identity = Identity::parse(head.tlvs().identity).map_err(|_| Code::Identity)?;
-    let identity = seen.by(identity);
+    seen.by(&identity);
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
         (seen.reason, seen.rule) = (RULES[0], (rule, None));
@@ -68,8 +68,8 @@ async fn connect(
     }
     let full = || Refusal(Code::Overloaded, live.running());
     // Bytes are accepted once there is a connection for them, which may take its time.
-    let _waits = live.wait(identity).ok_or_else(full)?;
-    seen.turn = Some(until(sender, live.turn(identity)).await?.ok_or_else(full)?);
+    let _waits = live.wait(&identity).ok_or_else(full)?;
+    seen.turn = Some(until(sender, live.turn(&identity)).await?.ok_or_else(full)?);
     until(sender, seen.record()).await?.map_err(|failure| {
         seen.reason = failure.reason();
         Code::Internal

@@ -34,17 +34,11 @@ pub(super) struct Seen {
     pub(super) flow: Arc<Flow>,
     kind: &'static str,
     began: Duration,
-    request_id: String,
-    /// The trace that it belongs to; empty for none.
-    trace: String,
     span: Span,
-    who: Option<Identity>,
-    method: Method,
-    /// Without its query.
-    path: String,
-    upgrade: bool,
-    /// What was written down before anything went in.
-    recorded: Option<Recorded>,
+    /// As far as it is known.
+    recorded: Recorded,
+    /// That was written down before anything went in.
+    is_recorded: bool,
     /// Of the answer, whoever made it.
     pub(super) status: u16,
     /// Why we answered in the service's place; empty if it did.
@@ -65,13 +59,23 @@ impl Seen {
         kind: &'static str,
         tlvs: &Tlvs<'_>,
     ) -> Self {
+        let recorded = Recorded {
+            user: Arc::default(),
+            groups: Vec::new(),
+            subjects: Arc::new(subjects(live, &Identity::default())),
+            // Bytes both ways, until a request says otherwise.
+            method: Method::CONNECT,
+            path: String::new(),
+            client: None,
+            kind: Kind::of(kind == Kind::Raw.as_str(), !tlvs.upgrade.is_empty()),
+            id: clipped(tlvs.request_id),
+            trace: trace_id(tlvs.trace).to_owned(),
+        };
         Self {
             live: live.clone(),
             kind,
             began: flow.now(),
             flow,
-            request_id: clipped(tlvs.request_id),
-            trace: trace_id(tlvs.trace).to_owned(),
             span: live.context.tracer.follow(
                 match live.context.side {
                     Side::Agent(_) => "agent.relay",
@@ -80,12 +84,8 @@ impl Seen {
                 SpanKind::Client,
                 || tlvs.trace,
             ),
-            who: None,
-            // Bytes both ways, until a request says otherwise.
-            method: Method::CONNECT,
-            path: String::new(),
-            upgrade: kind == "raw" || !tlvs.upgrade.is_empty(),
-            recorded: None,
+            recorded,
+            is_recorded: false,
             status: 0,
             reason: "",
             rule: ("", None),
@@ -106,14 +106,16 @@ impl Seen {
             OpenHead::Raw(raw) => raw.tlvs().identity,
             OpenHead::Control => return,
         };
-        self.who = Identity::parse(identity).ok();
+        if let Ok(identity) = Identity::parse(identity) {
+            self.by(&identity);
+        }
         (self.reason, self.code) = (NOT_OFFERED, Code::NoService);
     }
 
     /// What was asked for.
     pub(super) fn asks(&mut self, method: &str, path: &str) {
-        self.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
-        self.path = clipped(path.split('?').next().unwrap_or_default());
+        self.recorded.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        self.recorded.path = clipped(path.split('?').next().unwrap_or_default());
     }
 
     /// Makes a connection for it: what is logged of that says for which request, and it is a part
@@ -127,8 +129,8 @@ impl Seen {
             Side::Hub => "hub.dial",
         };
         let mut span = self.span.child(name, SpanKind::Client);
-        let trace = said(&self.trace);
-        let logged = tracing::info_span!("agent.dial", id = self.request_id, trace);
+        let trace = said(&self.recorded.trace);
+        let logged = tracing::info_span!("agent.dial", id = self.recorded.id, trace);
         let done = connect.instrument(logged).await;
         if let Err(failure) = &done {
             span.fail(failure.reason());
@@ -142,8 +144,12 @@ impl Seen {
     }
 
     /// Who asks.
-    pub(super) fn by(&mut self, identity: Identity) -> &Identity {
-        self.who.insert(identity)
+    pub(super) fn by(&mut self, identity: &Identity) {
+        let subjects = subjects(&self.live, identity);
+        self.recorded.user = subjects.user.clone();
+        self.recorded.client = identity.ip;
+        self.recorded.groups = identity.groups.iter().map(|group| group.as_str().into()).collect();
+        self.recorded.subjects = Arc::new(subjects);
     }
 
     /// Writes down that something is about to go in.
@@ -151,50 +157,29 @@ impl Seen {
     /// # Errors
     /// It cannot be written: nothing may.
     pub(super) async fn record(&mut self) -> Result<(), Failure> {
-        let recorded = self.as_recorded();
-        self.live.context.recorder.opens(&recorded, "").await?;
-        self.recorded = Some(recorded);
+        self.live.context.recorder.opens(&self.recorded, "").await?;
+        self.is_recorded = true;
         Ok(())
     }
+}
 
-    fn as_recorded(&self) -> Recorded {
-        let who = self.who.as_ref();
-        let text = |of: fn(&Identity) -> &String| who.map_or("", |who| of(who));
-        let (agent, service): (Arc<str>, _) =
-            (self.live.context.side.name().into(), &self.live.name);
-        let subjects = Subjects {
-            credential: text(|who| &who.cred).into(),
-            key: None,
-            user: text(|who| &who.user).into(),
-            cluster: text(|who| &who.ws).into(),
-            agent: agent.clone(),
-            service: service.clone(),
-            issued: jiff::Timestamp::MIN,
-        };
-        Recorded {
-            user: subjects.user.clone(),
-            groups: who.map_or_else(Vec::new, |who| {
-                who.groups.iter().map(|group| group.as_str().into()).collect()
-            }),
-            cluster: subjects.cluster.to_string(),
-            agent: agent.to_string(),
-            service: service.to_string(),
-            method: self.method.clone(),
-            path: self.path.clone(),
-            kind: Kind::of(self.kind == Kind::Raw.as_str(), self.upgrade),
-            id: self.request_id.clone(),
-            trace: self.trace.clone(),
-            client: who.and_then(|who| who.ip),
-            subjects: Arc::new(subjects),
-        }
+fn subjects(live: &Live, identity: &Identity) -> Subjects {
+    Subjects {
+        credential: identity.cred.as_str().into(),
+        key: None,
+        user: identity.user.as_str().into(),
+        cluster: identity.ws.as_str().into(),
+        agent: live.context.side.shared_name(),
+        service: live.name.clone(),
+        issued: jiff::Timestamp::MIN,
     }
 }
 
 impl Seen {
     fn end_span(&mut self) {
-        let cluster = self.who.as_ref().map_or("", |who| &who.ws);
-        let names = [self.live.context.side.name(), &self.live.name, cluster];
-        about(&mut self.span, names, &self.method);
+        let Recorded { subjects, method, .. } = &self.recorded;
+        let names = [&*subjects.agent, &subjects.service, &subjects.cluster];
+        about(&mut self.span, names, method);
         let broken = if self.code == Code::None { "" } else { self.code.as_str() };
         let why = if self.reason.is_empty() { broken } else { self.reason };
         conclude(&mut self.span, FAILS_CLIENT, self.status, why);
@@ -210,28 +195,27 @@ impl Drop for Seen {
         let Self { live, kind, status, .. } = &*self;
         live.context.metrics.ended(&live.name, kind, self.code.as_str(), (up, down));
         let took = self.flow.now().saturating_sub(self.began);
-        if let Some(recorded) = &self.recorded {
-            let recorder = &self.live.context.recorder;
+        let (recorder, recorded) = (&live.context.recorder, &self.recorded);
+        if self.is_recorded {
             let (code, status, bytes) = (self.code, self.status, [up, down]);
             return recorder.ended(recorded, Ended { code, status, bytes, took, instance: "" });
         }
         if RULES.contains(&self.reason) {
             let (rule, detail) = (self.rule.0, self.rule.1.as_deref());
-            let why = Denial { reason: self.reason, rule, detail };
-            self.live.context.recorder.denies(&self.as_recorded(), why);
+            recorder.denies(recorded, Denial { reason: self.reason, rule, detail });
         }
         tracing::debug!(
             target: "strait::access",
-            user = self.who.as_ref().map_or("", |who| &who.user),
+            user = &*recorded.user,
             service = &*live.name,
-            method = %self.method,
-            path = self.path,
+            method = %recorded.method,
+            path = recorded.path,
             status,
             code = %self.code,
             reason = self.reason,
             rule = self.rule.0,
             took_ms = took.as_secs_f64() * 1e3,
-            id = self.request_id,
+            id = recorded.id,
             "refused"
         );
     }

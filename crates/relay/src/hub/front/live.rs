@@ -17,7 +17,7 @@ use super::who::{Caller, Limits};
 use super::{Crossing, Front};
 use crate::access::Streams;
 use crate::ask::Meter;
-use crate::credential::{self, Revocation};
+use crate::credential::{self, Revocation, Subjects};
 use crate::hub::calls::Numbers;
 use crate::hub::metrics::{By, Series};
 use crate::hub::tunnels::Chosen;
@@ -68,7 +68,6 @@ pub(super) struct Open {
     passed: AtomicU64,
     /// Whether it is to be decided again.
     again: AtomicBool,
-    of: [Of; 3],
 }
 
 /// How a stream goes.
@@ -77,7 +76,7 @@ struct Way {
     /// The installation and the stream of the last try.
     taken: Option<(String, Canceller)>,
     /// Since when, and why, it is to end.
-    cut: Option<(Duration, Failure)>,
+    cut: Option<Box<(Duration, Failure)>>,
 }
 
 /// A stream's place among those that are open; dropped, the stream is over.
@@ -102,14 +101,6 @@ impl Live {
     /// There are as many as may be.
     pub(super) fn enter(&self, crossing: &Crossing<'_>) -> Result<Entry, Failure> {
         let recorded = crossing.recorded();
-        let subjects = &recorded.subjects;
-        let [cluster, agent, service] =
-            [&subjects.cluster, &subjects.agent, &subjects.service].map(Arc::clone);
-        let of = [
-            Of::Credential(subjects.credential.clone()),
-            Of::Agent(cluster.clone(), agent.clone()),
-            Of::Service(cluster, agent, service),
-        ];
         let now = crossing.front.context.clock.monotonic();
         let open = Arc::new(Open {
             caller: crossing.caller.clone(),
@@ -121,15 +112,14 @@ impl Live {
             up: AtomicU64::new(0),
             passed: AtomicU64::new(millis(now)),
             again: AtomicBool::new(false),
-            of,
             recorded,
         });
         let mut state = self.state.lock();
-        state.check(&open, self.limits, &crossing.caller.limits(), now)?;
+        state.check(&open.recorded.subjects, self.limits, &crossing.caller.limits(), now)?;
         // Under the lock: they grow in the order in which streams are entered.
         let id = self.numbers.fetch_add(1, Relaxed) + 1;
-        for key in &open.of {
-            *state.counts.entry(key.clone()).or_default() += 1;
+        for key in Of::all(&open.recorded.subjects) {
+            *state.counts.entry(key).or_default() += 1;
         }
         state.by.open(&open.recorded.subjects, id);
         state.streams.insert(id, open.clone());
@@ -145,11 +135,11 @@ impl Live {
             state.again.ended(id);
         }
         state.by.close(&open.recorded.subjects, id);
-        for key in &open.of {
-            if let Some(count) = state.counts.get_mut(key) {
+        for key in Of::all(&open.recorded.subjects) {
+            if let Some(count) = state.counts.get_mut(&key) {
                 *count -= 1;
                 if *count == 0 {
-                    state.counts.remove(key);
+                    state.counts.remove(&key);
                 }
             }
         }
@@ -204,18 +194,30 @@ impl Live {
     }
 }
 
+impl Of {
+    fn all(subjects: &Subjects) -> [Self; 3] {
+        let [cluster, agent, service] =
+            [&subjects.cluster, &subjects.agent, &subjects.service].map(Arc::clone);
+        [
+            Self::Credential(subjects.credential.clone()),
+            Self::Agent(cluster.clone(), agent.clone()),
+            Self::Service(cluster, agent, service),
+        ]
+    }
+}
+
 impl State {
     /// Whether there is room for one more.
     fn check(
         &mut self,
-        open: &Open,
+        subjects: &Subjects,
         [of_credential, of_agent, all]: [usize; 3],
         limits: &Limits,
         now: Duration,
     ) -> Result<(), Failure> {
         let full = |running, of: &str| Err(Failure::Overloaded { running, of: of.to_owned() });
         let count = |key| self.counts.get(key).copied().unwrap_or(0);
-        let [credential, agent, service] = &open.of;
+        let [credential, agent, service] = &Of::all(subjects);
         if self.streams.len() >= all {
             return full(all, "this hub");
         }
@@ -223,12 +225,12 @@ impl State {
             return full(of_credential, "this credential");
         }
         if count(agent) >= of_agent {
-            return full(of_agent, &format!("agent {}", open.recorded.agent));
+            return full(of_agent, &format!("agent {}", subjects.agent));
         }
         if let Some(concurrent) = limits.concurrent
             && count(service) >= concurrent
         {
-            return full(concurrent, &open.recorded.service);
+            return full(concurrent, &subjects.service);
         }
         if let Some(per_second) = limits.per_second {
             let taken = self.rates.take(service.clone(), per_second, now);
@@ -242,7 +244,7 @@ impl Open {
     /// Ends the stream, wherever it is.
     pub(super) fn cut(&self, now: Duration, why: Failure, text: &str) {
         let mut way = self.way.lock();
-        way.cut.get_or_insert((now, why));
+        way.cut.get_or_insert_with(|| Box::new((now, why)));
         if let Some((_, canceller)) = &way.taken {
             canceller.reset(Directions::Both, Code::Revoked, text);
         }
@@ -250,7 +252,7 @@ impl Open {
 
     /// Since when it is to end, if it is.
     pub(super) fn cut_since(&self) -> Option<Duration> {
-        self.way.lock().cut.as_ref().map(|(since, _)| *since)
+        self.way.lock().cut.as_ref().map(|cut| cut.0)
     }
 
     /// The installation that serves it; empty before there is one.
@@ -298,8 +300,8 @@ impl Entry {
     /// It was cut meanwhile.
     pub(super) fn taken(&self, chosen: &Chosen, sender: &Sender) -> Result<(), Failure> {
         let mut way = self.open.way.lock();
-        if let Some((_, why)) = &way.cut {
-            return Err(why.clone());
+        if let Some(cut) = &way.cut {
+            return Err(cut.1.clone());
         }
         way.taken = Some((chosen.instance.clone(), sender.canceller()));
         drop(way);
@@ -317,7 +319,7 @@ impl Entry {
 
     /// Why it was cut, if it was.
     pub(super) fn why_cut(&self) -> Option<Failure> {
-        self.open.way.lock().cut.as_ref().map(|(_, why)| why.clone())
+        self.open.way.lock().cut.as_ref().map(|cut| cut.1.clone())
     }
 
     fn passed(&self) {
@@ -360,8 +362,8 @@ impl Drop for Entry {
         let now = self.front.context.clock.monotonic();
         let Way { taken, cut } = std::mem::take(&mut *self.open.way.lock());
         let (code, by) = match cut {
-            Some((since, _)) => {
-                self.front.tunnels.metrics().cut(now.saturating_sub(since));
+            Some(cut) => {
+                self.front.tunnels.metrics().cut(now.saturating_sub(cut.0));
                 (Code::Revoked, By::Hub)
             }
             None => self.end.lock().unwrap_or((Code::Cancel, By::Client)),
@@ -388,6 +390,6 @@ fn millis(time: Duration) -> u64 {
 
 impl Crossing<'_> {
     pub(super) fn recorded(&self) -> Recorded {
-        self.caller.recorded(&self.head, &self.name, self.id)
+        self.caller.recorded(&self.head, self.id)
     }
 }

@@ -38,8 +38,8 @@ impl Front {
             let is_last = due.len() < AT_ONCE;
             for (id, open) in due {
                 let name = ServiceName {
-                    agent: open.recorded.agent.clone(),
-                    service: open.recorded.service.clone(),
+                    agent: open.recorded.subjects.agent.to_string(),
+                    service: open.recorded.subjects.service.to_string(),
                 };
                 let is_over = open.caller.ends.is_some_and(|ends| ends <= now);
                 let failure = match is_over {

@@ -53,7 +53,7 @@ impl Found {
     /// The agent at its other end.
     fn agent(&self) -> &str {
         match self {
-            Self::ToAgent(open) => &open.recorded.agent,
+            Self::ToAgent(open) => &open.recorded.subjects.agent,
             Self::FromAgent(calling) => &calling.agent,
         }
     }
@@ -61,7 +61,7 @@ impl Found {
     fn is_in(&self, view: &dyn View) -> bool {
         match view.reach() {
             Reach::All => true,
-            Reach::Cluster(cluster) => cluster.as_str() == self.recorded().cluster,
+            Reach::Cluster(cluster) => cluster.as_str() == &*self.recorded().subjects.cluster,
         }
     }
 
@@ -145,7 +145,7 @@ impl Front {
             let (id, recorded) = (id.to_string(), found.recorded());
             let is_meant = wanted.has(|field| match field {
                 "spec.agent" => found.agent(),
-                "spec.service" => &recorded.service,
+                "spec.service" => &recorded.subjects.service,
                 "spec.user" => &recorded.user,
                 _ => &id,
             });
@@ -208,14 +208,14 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
         "metadata": object! {
             "name": id.to_string(),
             "creationTimestamp": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            "annotations": object! {"kcp.io/cluster": recorded.cluster.as_str()},
+            "annotations": object! {"kcp.io/cluster": &*recorded.subjects.cluster},
         },
         "spec": object! {
             "direction": direction,
             "user": &*recorded.user,
             "credential": &*recorded.subjects.credential,
             "agent": found.agent(),
-            "service": recorded.service.as_str(),
+            "service": &*recorded.subjects.service,
             "method": recorded.method.as_str(),
             "path": recorded.path.as_str(),
             "upgrade": recorded.kind != Kind::Http,

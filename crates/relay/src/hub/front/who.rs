@@ -1,5 +1,6 @@
 //! Who asks, and whether they may.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,6 @@ pub(super) struct Caller {
     pub(super) user: Arc<User>,
     pub(super) cluster: ClusterName,
     pub(super) subjects: Arc<Subjects>,
-    /// What the agent is told of them, JSON.
-    pub(super) identity: Vec<u8>,
     /// When the credential ends, by the monotonic clock.
     pub(super) ends: Option<Duration>,
     verb: Verb,
@@ -95,8 +94,23 @@ impl Caller {
         self.bound.is_some()
     }
 
-    pub(super) fn recorded(&self, head: &Head, name: &ServiceName, id: &str) -> Recorded {
-        recorded((&self.user, &self.subjects, &self.cluster), head, name, id)
+    pub(super) fn recorded(&self, head: &Head, id: &str) -> Recorded {
+        recorded((&self.user, &self.subjects), head, id)
+    }
+
+    /// What the agent is told of them, who ask from this address: JSON.
+    pub(super) fn identity(&self, client: IpAddr) -> Result<Vec<u8>, Failure> {
+        let identity = Identity {
+            user: &self.user.name,
+            uid: &self.user.uid,
+            groups: self.user.groups.iter().map(|group| &**group).collect(),
+            ws: self.cluster.as_str(),
+            via: if self.certified.is_some() { "cert" } else { "token" },
+            cred: &self.subjects.credential,
+            issued: self.subjects.issued.to_string(),
+            ip: client.to_string(),
+        };
+        serde_json::to_vec(&identity).map_err(|_| Failure::Internal)
     }
 
     /// What the choice of an instance goes by.
@@ -138,20 +152,9 @@ impl Front {
         {
             return Err(Failure::TooLarge { length: Some(length), limit });
         }
-        let identity = Identity {
-            user: &user.name,
-            uid: &user.uid,
-            groups: user.groups.iter().map(|group| &**group).collect(),
-            ws: cluster.as_str(),
-            via: if certified.is_some() { "cert" } else { "token" },
-            cred: &subjects.credential,
-            issued: subjects.issued.to_string(),
-            ip: head.origin.client.to_string(),
-        };
-        let identity = serde_json::to_vec(&identity).map_err(|_| Failure::Internal)?;
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         let ends = Some(self.context.clock.monotonic().saturating_add(left));
-        Ok(Caller { user, cluster, subjects, identity, ends, verb, raw, certified, bound, target })
+        Ok(Caller { user, cluster, subjects, ends, verb, raw, certified, bound, target })
     }
 
     /// What the credential of a request proves.
@@ -211,7 +214,14 @@ impl Front {
         (failure, id): (&Failure, &str),
     ) -> Option<Recorded> {
         let by = |user: &Arc<User>, subjects: &Subjects, cluster: &ClusterName| {
-            recorded((user, &Arc::new(subjects.clone()), cluster), head, name, id)
+            // What was asked for, which may not be what the credential is for.
+            let subjects = Subjects {
+                cluster: cluster.as_str().into(),
+                agent: name.agent.as_str().into(),
+                service: name.service.as_str().into(),
+                ..subjects.clone()
+            };
+            recorded((user, &Arc::new(subjects)), head, id)
         };
         match failure {
             Failure::CredentialRevoked { .. } | Failure::CredentialScope(_) => {
@@ -412,20 +422,12 @@ impl Exposure {
     }
 }
 
-fn recorded(
-    (user, subjects, cluster): (&Arc<User>, &Arc<Subjects>, &ClusterName),
-    head: &Head,
-    name: &ServiceName,
-    id: &str,
-) -> Recorded {
+fn recorded((user, subjects): (&Arc<User>, &Arc<Subjects>), head: &Head, id: &str) -> Recorded {
     Recorded {
         user: user.name.clone(),
         groups: user.groups.clone(),
         subjects: subjects.clone(),
         client: Some(head.origin.client),
-        cluster: cluster.to_string(),
-        agent: name.agent.clone(),
-        service: name.service.clone(),
         method: head.message.method.clone(),
         path: head.message.path().to_owned(),
         kind: Kind::of(head.raw.is_some(), head.message.upgrade.is_some()),
