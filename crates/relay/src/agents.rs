@@ -210,6 +210,12 @@ impl Agents {
         self.seen.heard(who, sign, self.system.registry.clock())
     }
 
+    /// Whether the last that was heard of an instance is that its last connection ended.
+    pub(crate) fn went(&self, (cluster, name): (&ClusterName, &str), instance: &str) -> bool {
+        let who: Who = (cluster.clone(), name.to_owned(), instance.to_owned());
+        self.seen.went(&who)
+    }
+
     /// When the instances that an Agent lists were last heard of.
     pub(crate) fn last_seen(&self, who: (&ClusterName, &str), agent: &Value) -> LastSeen {
         self.seen.of(who, agent, self.system.registry.clock())

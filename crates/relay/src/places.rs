@@ -84,8 +84,10 @@ fn holder(instance: &Value, revoked: &[String], now: Timestamp, heard: &LastSeen
         Some("Draining") => Holder::Unclear,
         _ if heard.is_connected(id) => Holder::Stays,
         None if !is_silent() => Holder::Stays,
-        None | Some("Lost") if heard.may_return(id) || heard.is_there(id) => Holder::Unclear,
-        None | Some("Lost") => Holder::Gone,
+        None | Some("Lost" | "Ended") if heard.may_return(id) || heard.is_there(id) => {
+            Holder::Unclear
+        }
+        None | Some("Lost" | "Ended") => Holder::Gone,
         // Marked as lost soon, unless it is heard of.
         Some(_) => Holder::Unclear,
     }
@@ -181,6 +183,9 @@ mod tests {
             (Some("Lost"), later, None, Place::Taken),
             (Some("Lost"), later, came, Place::Full),
             (Some("Lost"), later, missed, Place::Taken),
+            (Some("Ended"), early, None, Place::NotYet),
+            (Some("Ended"), early, went, Place::Taken),
+            (Some("Ended"), early, reported, Place::NotYet),
             (None, early, None, Place::NotYet),
             (None, later, None, Place::Taken),
             (None, later, came, Place::Full),

@@ -77,6 +77,11 @@ impl Seen {
         Some(now.monotonic.saturating_sub(before?.monotonic))
     }
 
+    /// Whether the last that was heard of an instance is that it went.
+    pub(crate) fn went(&self, who: &Who) -> bool {
+        self.instances.lock().get(who).is_some_and(|moment| moment.sign == Sign::Went)
+    }
+
     /// What was heard of the instances that an Agent's status lists.
     pub(crate) fn of(
         &self,

@@ -16,7 +16,7 @@ use strait_types::ClusterName;
 use crate::agent_rights::VIEWS;
 use crate::harness::{Answer, Client, TestHub, context, revision, yaml};
 use crate::joining::{AGENTS, Installation, make_agent, refused, token};
-use crate::services::connection;
+use crate::services::{SHOWS_WITHIN, connection};
 use crate::tenants::{CONFIG_MAPS, condition, config_map};
 
 /// Between two reports of an instance.
@@ -315,11 +315,14 @@ async fn the_pod_after_one_that_ends_or_fell_silent_waits_for_its_place() {
         pod.say(pod.id(), state).await.expect(201);
         let told = refused(&ask(&hub, &next, &token).await, 503, "NoPlaceYet");
         assert!(told.contains("try again"), "{told}");
-        if state == "Draining" {
+        let gone = if state == "Draining" {
             hub.hub().told().disconnected(&pod.member(&hub), 0);
-        }
-        clock.advance(Duration::from_secs(31));
-        hub.admin().wait(AGENTS, "smith", |agent| pod.state(agent) == Some("Lost")).await;
+            "Ended"
+        } else {
+            clock.advance(Duration::from_secs(31));
+            "Lost"
+        };
+        hub.admin().wait(AGENTS, "smith", |agent| pod.state(agent) == Some(gone)).await;
         ask(&hub, &next, &token).await.expect(200);
         hub.hub().told().connected(&member(&hub, "smith", &next), &connections(1));
         hub.admin().wait(AGENTS, "smith", states(&["Ready"])).await;
@@ -356,6 +359,41 @@ async fn a_restart_takes_nobody_for_lost_who_comes_back() {
     clock.advance(Duration::from_secs(31));
     let after = hub.admin().wait(AGENTS, "smith", states(&["Ready", "Lost"])).await;
     assert_eq!(condition(&after, "Connected").0, "True");
+}
+
+#[tokio::test]
+async fn an_agent_that_ended_in_order_is_not_connected_any_more() {
+    let hub = TestHub::start().await;
+    make_agent(&hub.admin(), "smith", "{}").await;
+    let one = Instance::join(&hub, "smith").await;
+    let told = hub.hub().told();
+    let shows = async |state: &str, connected: &str| {
+        let is_so = |agent: &Value| {
+            one.state(agent) == Some(state) && condition(agent, "Connected").0 == connected
+        };
+        let admin = hub.admin();
+        let waited = admin.wait(AGENTS, "smith", is_so);
+        let shown = tokio::time::timeout(SHOWS_WITHIN, waited).await;
+        if shown.is_err() {
+            let is = agent(&hub).await;
+            panic!("{state} {connected} does not show in time: {is}");
+        }
+    };
+    // It says that it drains before its last connection ends, or just behind that.
+    for says_first in [true, false] {
+        told.connected(&one.member(&hub), &connections(1));
+        one.report().await;
+        shows("Ready", "True").await;
+        if says_first {
+            one.say(one.id(), "Draining").await.expect(201);
+            shows("Draining", "True").await;
+        }
+        told.disconnected(&one.member(&hub), 0);
+        if !says_first {
+            one.say(one.id(), "Draining").await.expect(201);
+        }
+        shows("Ended", "False").await;
+    }
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn people_change_how_a_service_is_exposed_and_nothing_else() {
 }
 
 /// Within this a change of connections shows.
-const SHOWS_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const SHOWS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A workspace with the agent smith, and its logical cluster.
 async fn smith(hub: &TestHub, spec: &str) -> (Client, ClusterName) {

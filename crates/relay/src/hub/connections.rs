@@ -250,7 +250,9 @@ fn show(agent: &mut Value, known: &Known, seen: &LastSeen, (hub, now): (&str, Ti
         let was_here = connections(instance) > 0 && instance.str_at(&["hub"]) == Some(hub);
         if was_here && !known.instances.contains_key(id) {
             let state = match instance.str_at(&["state"]) {
-                Some("Draining") => "Draining",
+                // It said that it drains: it ends with its last connection, unless it reported since.
+                Some("Draining") if seen.is_there(id) => "Draining",
+                Some("Draining" | "Ended") => "Ended",
                 // It reports, or was connected to the process before this one: silence shows it lost.
                 Some("Ready") if seen.is_there(id) || seen.may_return(id) => "Ready",
                 _ => "Lost",
@@ -296,7 +298,7 @@ fn show(agent: &mut Value, known: &Known, seen: &LastSeen, (hub, now): (&str, Ti
 }
 
 /// The condition changes where an instance did: other agents report over HTTPS alone.
-fn show_connected(agent: &mut Value, before: &[Value], now: &str) {
+pub(super) fn show_connected(agent: &mut Value, before: &[Value], now: &str) {
     let instances = agent.array_at(&["status", "instances"]);
     if instances == before {
         return;
@@ -382,13 +384,38 @@ mod tests {
         // What is connected to another hub is that one's business.
         show(&mut agent, &Known::default(), &seen, ("h2", now));
         assert_eq!(shown(&agent), "a Ready 1, b Lost 0 True");
-        // One that drains ends so.
-        agent.set(
-            &["status", "instances"],
-            vec![object! {"id": "a", "state": "Draining", "connections": 1, "hub": "h1"}],
-        );
-        show(&mut agent, &Known::default(), &seen, ("h1", now));
-        assert_eq!(shown(&agent), "a Draining 0 True");
+    }
+
+    #[test]
+    fn one_that_drains_has_ended_with_its_last_connection() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+        let heard = |sign| {
+            let (silence, connected) = (Duration::from_secs(1), sign != Sign::Went);
+            let heard = Heard { silence, at: now, sign, connected };
+            LastSeen { heard: [("a".to_owned(), heard)].into(), ..LastSeen::default() }
+        };
+        for (state, left, seen, expected) in [
+            ("Draining", 1, heard(Sign::Reported), "a Draining 1 True"),
+            ("Draining", 0, heard(Sign::Went), "a Ended 0 False"),
+            // It reported since: it has no connection, and something yet to do.
+            ("Draining", 0, heard(Sign::Reported), "a Draining 0 True"),
+            // The process before this one saw it drain.
+            ("Draining", 0, LastSeen::default(), "a Ended 0 False"),
+            // What it said came behind its last connection's end.
+            ("Ended", 0, heard(Sign::Went), "a Ended 0 False"),
+            // It was started again.
+            ("Ended", 1, heard(Sign::Reported), "a Ready 1 True"),
+        ] {
+            let before = i64::from(left == 0 || state == "Draining");
+            let one = object! {"id": "a", "state": state, "connections": before, "hub": "h1"};
+            let condition = object! {"type": "Connected", "status": "True"};
+            let mut agent = object! {"status": object! {
+                "instances": vec![one], "conditions": vec![condition],
+            }};
+            let known = if left > 0 { known(&[("a", left)]) } else { Known::default() };
+            show(&mut agent, &known, &seen, ("h1", now));
+            assert_eq!(shown(&agent), expected, "{state} {left} {seen:?}");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Where a RequestClassView says when its class was last said to be there.
 pub(super) const LAST_SEEN: [&str; 2] = ["availability", "lastSeen"];
 
-/// Marks instances that have not reported lately as lost, and what they ran as not available,
-/// until `stop`.
+/// Marks instances that have not reported lately as lost, or as ended if they said that they drain,
+/// and what they ran as not available, until `stop`.
 pub async fn watch_presence(agents: Agents, stop: Shutdown) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
@@ -130,14 +130,17 @@ fn mark_lost(agent: &mut Value, seen: &LastSeen, now: &str) -> bool {
     {
         for instance in instances {
             let state = instance.str_at(&["state"]).unwrap_or_default();
-            if !matches!(state, "Ready" | "Draining") {
-                continue;
-            }
+            let gone = match state {
+                "Ready" => "Lost",
+                // It said so.
+                "Draining" => "Ended",
+                _ => continue,
+            };
             // What is connected needs not report.
             let connected = instance.at(&["connections"]).and_then(Value::as_i64) > Some(0);
             let id = instance.str_at(&["id"]).unwrap_or_default().to_owned();
             if !connected && seen.is_silent(&id) {
-                instance.set(&["state"], "Lost");
+                instance.set(&["state"], gone);
                 if let Some(text) = seen.text(&id) {
                     instance.set(&["lastSeen"], text);
                 }
@@ -175,16 +178,18 @@ mod tests {
     fn silence_is_noticed_once() {
         let mut agent = object! {"status": object!{"instances": vec![
             object!{"id": "a", "state": "Ready", "lastSeen": "2025-12-31T23:59:00Z"},
-            object!{"id": "b", "state": "Ready"},
+            object!{"id": "b", "state": "Draining"},
         ]}};
         let (first, later) = (seen(&[("a", 45), ("b", 5)]), seen(&[("a", 75), ("b", 35)]));
         assert!(mark_lost(&mut agent, &first, "t"));
         let [a, b] = agent.array_at(&["status", "instances"]) else { panic!("{agent}") };
-        assert_eq!((a.str_at(&["state"]), b.str_at(&["state"])), (Some("Lost"), Some("Ready")));
+        assert_eq!((a.str_at(&["state"]), b.str_at(&["state"])), (Some("Lost"), Some("Draining")));
         assert_eq!(a.str_at(&["lastSeen"]), Some("2026-01-01T00:00:15Z"));
         assert!(agent.array_at(&["status", "conditions"]).is_empty());
         assert!(!mark_lost(&mut agent, &first, "t"));
         assert!(mark_lost(&mut agent, &later, "t"));
+        let b = &agent.array_at(&["status", "instances"])[1];
+        assert_eq!(b.str_at(&["state"]), Some("Ended"));
         assert_eq!(agent.array_at(&["status", "conditions"])[0].str_at(&["status"]), Some("False"));
     }
 

@@ -9,6 +9,7 @@ use strait_machinery::status::Status;
 use strait_types::ClusterName;
 
 use super::Joining;
+use super::connections::show_connected;
 use super::join::clipped;
 use crate::agents::{LOST_AFTER, instance_of, set_condition, set_instance};
 use crate::seen::{Sign, may_stay};
@@ -39,7 +40,7 @@ impl Joining {
         if proved.is_none_or(|proved| proved != instance) {
             return Err(Status::bad_request("instance: must be that of the certificate"));
         }
-        let state = match report.str_at(&["state"]).unwrap_or("Ready") {
+        let mut state = match report.str_at(&["state"]).unwrap_or("Ready") {
             state @ ("Ready" | "Draining") => state,
             other => {
                 return Err(Status::bad_request(format!(
@@ -47,6 +48,11 @@ impl Joining {
                 )));
             }
         };
+        // Its connections ended before it could say so: it has no more.
+        let is_last = state == "Draining" && self.agents.went((cluster, name), instance);
+        if is_last {
+            state = "Ended";
+        }
         let text = |key: &str| clipped(report.str_at(&[key]).unwrap_or_default());
         let changes = [
             ("host", text("host").into()),
@@ -54,7 +60,8 @@ impl Joining {
             ("state", state.into()),
         ];
         // Before the object is looked at: see QUIET.
-        let silence = self.agents.heard((cluster, name), instance, Sign::Reported);
+        let sign = if is_last { Sign::Went } else { Sign::Reported };
+        let silence = self.agents.heard((cluster, name), instance, sign);
         let was_quiet = silence.is_none_or(|silence| silence > QUIET);
         let registry = &self.agents.system.registry;
         let now = registry.timestamp();
@@ -66,8 +73,13 @@ impl Joining {
             };
             let before = agent.clone();
             set_instance(agent, instance, &changes);
-            let reported = ("True", "Reported", "an instance reported lately");
-            set_condition(agent, "Connected", reported, &now);
+            if is_last {
+                let instances = before.array_at(&["status", "instances"]);
+                show_connected(agent, instances, &now);
+            } else {
+                let reported = ("True", "Reported", "an instance reported lately");
+                set_condition(agent, "Connected", reported, &now);
+            }
             let stays = may_stay(stored.as_deref(), registry.clock().now());
             if was_quiet || *agent != before || !stays {
                 set_instance(agent, instance, &[("lastSeen", now.as_str().into())]);
