@@ -49,8 +49,17 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_RELAY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) relay_trusted_proxies: Vec<String>,
 
+    /// Time for requests to be answered once the hub is to end [default: 30s]
+    #[arg(long, env = "STRAIT_RELAY_DRAIN", value_name = "DURATION")]
+    pub(crate) relay_drain: Option<String>,
+
+    /// Time for answers that have begun and upgraded streams; at most 24h [default: 10m]
+    #[arg(long, env = "STRAIT_RELAY_DRAIN_HARD", value_name = "DURATION")]
+    pub(crate) relay_drain_hard: Option<String>,
+
     /// YAML file with the same settings (dataDir, listen, advertise, store, hooksConfig,
-    /// hooksListen, relayMaxTokenTTL, relayServices, relayTrustedProxies)
+    /// hooksListen, relayDrain, relayDrainHard, relayMaxTokenTTL, relayServices,
+    /// relayTrustedProxies)
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<String>,
 

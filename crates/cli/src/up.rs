@@ -159,6 +159,9 @@ impl Up {
     async fn start(&self, children: &mut Children, steps: &Steps) -> Result<String, Failure> {
         steps.next("starting the hub");
         let args = ["hub", "--data-dir", path(&self.directory)?, "--listen", &self.listen];
+        // Whoever ends it is waiting for that.
+        let at_once = ["--relay-drain", "0s", "--relay-drain-hard", "0s"];
+        let args = [&args[..], &at_once].concat();
         let hub = children.hub.insert(Child::start("hub", &args, &self.log)?);
         let url = hub.ready().await?;
         let admin = self.directory.join("admin.kubeconfig");

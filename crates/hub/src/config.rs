@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strait_relay::http::proxies::TrustedProxies;
+use strait_relay::hub::Ending;
 
 use crate::own::OwnServices;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub relay_token_life_max: Duration,
     /// What the hub itself offers to agents, if anything.
     pub relay_services: Option<OwnServices>,
+    /// How long what crosses has when the hub ends.
+    pub relay_ending: Ending,
     /// Where proxies are whose word about where requests come from is believed.
     pub relay_trusted_proxies: TrustedProxies,
 }
@@ -106,6 +109,7 @@ mod tests {
             store: StoreKind::Sqlite,
             relay_token_life_max: Duration::from_secs(3600),
             relay_services: None,
+            relay_ending: Ending::default(),
             relay_trusted_proxies: TrustedProxies::default(),
         }
     }

@@ -1,8 +1,8 @@
 //! The public side, put together: store, audit, API server, workspaces, agents' front door.
 //!
 //! No rule lives here. [`Hub::start`] builds everything in the order in which it is needed, and
-//! [`Hub::stop`] takes it down in the other: stop accepting, end watches, finish what is being
-//! written, close the audit log, close the store.
+//! [`Hub::stop`] takes it down in the other: say so, stop accepting, end watches, let end what
+//! crosses, finish what is being written, close the audit log, close the store.
 
 mod authenticate;
 mod carrier;
@@ -30,13 +30,13 @@ use strait_hooks::{Gateway, Host, Setup};
 use strait_net::{Check, Checks, Inside, Protocol, ServerMetrics, handler};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::hub::{
-    Announcements, Connections, Credentials, Front, Handlers, Joining, Recorder, Told, Tunnels,
-    extras, watch_presence,
+    Announcements, Connections, Credentials, Ending, Front, Handlers, Joining, Recorder, Told,
+    Tunnels, extras, watch_presence,
 };
 use strait_relay::link::{Carriage, Memory};
 use strait_relay::websocket::TUNNEL_PATH;
 use strait_relay::{Agents, TUNNEL_PROTOCOL};
-use strait_runtime::{Context, Entropy, Shutdown};
+use strait_runtime::{Context, Entropy, Shutdown, Task};
 use strait_store::engine::{MemoryEngine, SqliteEngine};
 use strait_store::{Options, Store};
 use strait_types::{ClusterName, HubId};
@@ -59,8 +59,12 @@ const ADMIN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Bytes that all tunnels together may hold.
 const RELAY_MEMORY: u64 = 512 << 20;
 
-/// Time for requests to end when the hub stops.
-const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// Between saying that it is not ready any more and accepting nothing more: for whoever chooses
+/// between hubs to look.
+const NOTICE: Duration = Duration::from_secs(2);
+
+/// Time for what is left when nothing crosses any more.
+const LAST_TIME: Duration = Duration::from_secs(3);
 
 /// A running hub.
 pub struct Hub {
@@ -69,7 +73,14 @@ pub struct Hub {
     authority: Arc<Authority>,
     store: Store,
     audit: AuditLog,
+    /// Its shutdown is the end of what is accepted.
     context: Context,
+    /// The same for the process: it is to end.
+    asked: Shutdown,
+    /// The end of what serves the rest.
+    last: Shutdown,
+    ending: Ending,
+    listener: Task<()>,
     url: String,
     _directory: Directory,
     metrics: ServerMetrics,
@@ -87,6 +98,8 @@ impl Hub {
     /// # Blocking
     /// Opens files and makes keys.
     pub async fn start(config: &Config, context: Context) -> Result<Self, StartError> {
+        let (asked, last) = (context.shutdown.clone(), Shutdown::new());
+        let context = Context { shutdown: Shutdown::new(), ..context };
         let Context { clock, entropy, metrics, tasks, shutdown, tracer } = context.clone();
         let directory = directory::open(&config.data_dir, &*entropy)?;
         // Bound first: a port in use is the likeliest mistake, and the cheapest to find.
@@ -114,7 +127,7 @@ impl Hub {
         let handlers = Arc::new(OnceLock::new());
         let system =
             System::new(registry.clone(), &url, &authority.certificate_pem(), extras(&handlers));
-        system.start(&tasks, &shutdown).await.map_err(StartError::Bootstrap)?;
+        system.start(&tasks, &last).await.map_err(StartError::Bootstrap)?;
         let agents = Agents::new(system.clone());
         let service = Arc::new(Joining::new(
             agents.clone(),
@@ -131,21 +144,21 @@ impl Hub {
             directory.id(),
             config.relay_token_life_max,
         ));
-        tasks.spawn_daemon("credentials", credentials.clone().follow(shutdown.clone()));
+        tasks.spawn_daemon("credentials", credentials.clone().follow(last.clone()));
         let connections = Arc::new(Connections::new(agents.clone(), directory.id().clone()));
-        tasks.spawn_daemon("connections", connections.clone().run(shutdown.clone()));
+        tasks.spawn_daemon("connections", connections.clone().run(last.clone()));
         let announcements = Announcements::new(agents.clone(), connections.clone());
         let announcements = Arc::new(announcements);
-        tasks.spawn_daemon("services", announcements.clone().run(shutdown.clone()));
+        tasks.spawn_daemon("services", announcements.clone().run(last.clone()));
         let told = Arc::new(Told { connections, announcements });
         let (joining, made) = (service.clone(), credentials.clone());
         let _ = handlers.set(Handlers { joining, credentials: made });
-        tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), shutdown.clone()));
+        tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), last.clone()));
         let memory = Memory::new(RELAY_MEMORY);
         tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
-        let tunnels = Tunnels::new(context.clone(), memory, told.clone());
+        let tunnels = Tunnels::new(context.clone(), memory, config.relay_ending, told.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
-        tasks.spawn("reads", recorder.clone().count_reads(shutdown.clone()));
+        tasks.spawn("reads", recorder.clone().count_reads(last.clone()));
         if let Some(own) = config.relay_services.clone() {
             tunnels.offer(own.offer(recorder.clone(), &context));
         }
@@ -157,10 +170,10 @@ impl Hub {
             recorder.clone(),
             config.relay_trusted_proxies.clone(),
         );
-        tasks.spawn_daemon("streams", front.clone().watch_streams(shutdown.clone()));
+        tasks.spawn_daemon("streams", front.clone().watch_streams(last.clone()));
         let server = Server::new(
             registry,
-            health(&store, &audit, &shutdown),
+            health(&store, &audit, &asked),
             Arc::new(strait_apiserver::Metrics::register(&metrics)),
             clock.clone(),
             tasks.clone(),
@@ -186,7 +199,7 @@ impl Hub {
             hooks: ArcSwapOption::empty(),
         });
         let listeners = ServerMetrics::new(&metrics);
-        serve(config, listener, &authority, service.clone(), &listeners, &context)?;
+        let served = serve(config, listener, &authority, service.clone(), &listeners, &context)?;
         metrics.register_process(&*clock);
         let id = directory.id().clone();
         tracing::info!(hub = %id, %address, url, "hub is serving");
@@ -197,6 +210,10 @@ impl Hub {
             store,
             audit,
             context,
+            asked,
+            last,
+            ending: config.relay_ending,
+            listener: served,
             url,
             _directory: directory,
             metrics: listeners,
@@ -277,13 +294,20 @@ impl Hub {
         self.authority.certificate_pem()
     }
 
-    /// Ends the hub: connections drain, what is being written is finished, files are closed.
-    pub async fn stop(self) {
+    /// Ends the hub: it is not ready any more, then accepts nothing more; what crosses ends or is
+    /// cut ([`Ending`]), what is being written is finished, files are closed. Forced, what crosses
+    /// is cut at once.
+    pub async fn stop(mut self) {
+        self.asked.ask();
+        let forced = self.asked.clone();
+        let is_forced = tokio::select! {
+            () = self.drain() => false,
+            () = forced.forced() => true,
+        };
         self.context.shutdown.ask();
-        if let Some(hooks) = self.hooks {
-            hooks.stop().await;
-        }
-        if let Err(unfinished) = self.context.tasks.shutdown(DRAIN_TIME).await {
+        self.last.ask();
+        let limit = if is_forced { Duration::ZERO } else { LAST_TIME };
+        if let Err(unfinished) = self.context.tasks.shutdown(limit).await {
             tracing::warn!(%unfinished, "some work did not end in time");
         }
         self.audit.close().await;
@@ -294,6 +318,25 @@ impl Hub {
             tracing::error!("closing the store panicked");
         }
         tracing::info!(hub = %self.id, "hub ended");
+    }
+}
+
+impl Hub {
+    /// Takes nothing new, and waits for what is there.
+    async fn drain(&mut self) {
+        let Ending { grace, .. } = self.ending;
+        tokio::time::sleep(NOTICE.min(grace)).await;
+        self.context.shutdown.ask();
+        let hooks = self.hooks.take();
+        let front = self.service.front.clone();
+        let requests = tokio::time::timeout(grace, &mut self.listener);
+        let hooks = async {
+            if let Some(hooks) = hooks {
+                hooks.stop().await
+            }
+        };
+        // What is left of requests is named with the other work.
+        let _ = tokio::join!(hooks, front.drain(), requests);
     }
 }
 
@@ -392,7 +435,7 @@ fn serve(
     service: Arc<service::Service>,
     metrics: &ServerMetrics,
     context: &Context,
-) -> Result<(), StartError> {
+) -> Result<Task<()>, StartError> {
     let names = config.server_names(listener.local_addr().unwrap_or(config.listen));
     let names = ServerNames::new(names.iter().map(String::as_str))?;
     let certificate = ServingCertificate::new(authority.clone(), names, SERVING_LIFE)?;
@@ -450,6 +493,5 @@ fn serve(
             service.answer(connection, request).await
         }
     });
-    context.tasks.spawn("listener", server.serve(listener, answer));
-    Ok(())
+    Ok(context.tasks.spawn("listener", server.serve(listener, answer)))
 }

@@ -4,6 +4,7 @@
 //! has `X-Strait-Error`. The texts name what to do. They carry no address of the private side,
 //! no credential, and nothing of a rule but its name. [`detail`](Failure::detail) is apart.
 
+mod aborter;
 mod connect;
 mod ended;
 mod joining;
@@ -20,6 +21,7 @@ use strait_machinery::duration::human;
 use strait_runtime::units::{format_bytes, format_duration};
 use strait_types::{Classified, ErrorKind};
 
+pub use aborter::Aborter;
 pub use connect::ConnectError;
 pub use joining::Joining;
 pub use respond::{Reader, hint, prefers_json};
@@ -184,7 +186,9 @@ pub enum Failure {
     /// The service does not speak HTTP.
     UpstreamProtocol,
     /// Given up behind its acceptance: a drain's end, or a cut.
-    Aborted,
+    Aborted(Aborter),
+    /// The hub ends, and takes nothing new.
+    HubEnding,
     /// No instance took it; nothing was executed.
     NotAccepted,
     /// What must be recorded first cannot be.
@@ -220,6 +224,7 @@ impl Failure {
             | Self::Overloaded { .. }
             | Self::Stalled { .. }
             | Self::NotAccepted
+            | Self::HubEnding
             | Self::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed(ConnectError::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
             Self::ConnectFailed(_)
@@ -227,7 +232,7 @@ impl Failure {
             | Self::ConnectionLost
             | Self::UpstreamReset
             | Self::UpstreamProtocol
-            | Self::Aborted => StatusCode::BAD_GATEWAY,
+            | Self::Aborted(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout(_)
             | Self::HeadTimeout(_)
             | Self::IdleTimeout(_)
@@ -280,7 +285,8 @@ impl Failure {
             Self::ConnectionLost => "ConnectionLost",
             Self::UpstreamReset => "UpstreamReset",
             Self::UpstreamProtocol => "UpstreamProtocol",
-            Self::Aborted => "Aborted",
+            Self::Aborted(_) => "Aborted",
+            Self::HubEnding => "HubEnding",
             Self::NotAccepted => "NotAccepted",
             Self::AuditUnavailable => "AuditUnavailable",
             Self::Internal => "InternalError",
@@ -294,6 +300,7 @@ impl Failure {
             Self::Overloaded { .. }
             | Self::Stalled { .. }
             | Self::HubAway
+            | Self::HubEnding
             | Self::NotAccepted
             | Self::AuditUnavailable => Some(1),
             Self::AgentOffline { .. } => Some(5),
@@ -437,9 +444,8 @@ impl Failure {
                 format!("{service} broke off before it answered; it may have been executed")
             }
             Self::UpstreamProtocol => format!("what {service} answered is not valid HTTP"),
-            Self::Aborted => {
-                format!("{agent} gave the request up after it began; it may have been executed")
-            }
+            Self::Aborted(aborter) => aborter.text(agent),
+            Self::HubEnding => "this hub is ending; the request was not executed".into(),
             Self::NotAccepted => {
                 format!("no instance of {agent} took the request; it was not executed")
             }

@@ -1,6 +1,7 @@
 //! The hub's settings.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use strait_machinery::yaml;
 use strait_net::Network;
 use strait_relay::credential::LIFE_MAX;
 use strait_relay::http::proxies::TrustedProxies;
+use strait_relay::hub::Ending;
 use strait_runtime::units::{format_duration, parse_duration};
 
 use super::HubArgs;
@@ -23,6 +25,9 @@ const FILE_MAX: usize = 1 << 20;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:6443";
 const HOOKS_LISTEN: &str = "127.0.0.1:8080";
+/// The longest that a hub takes to end.
+const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
+
 const DATA_DIR_DEFAULT: &str = "strait-data";
 
 /// The hub's settings, and those of webhooks if it takes them.
@@ -60,6 +65,11 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
     let data_dir = PathBuf::from(data_dir.text);
     let ttl = setting(&args.relay_max_token_ttl, "relay-max-token-ttl", "relayMaxTokenTTL", "720h");
     let token_life = token_life(&ttl).map_err(|mistake| mistakes.push(mistake));
+    let drain = [
+        setting(&args.relay_drain, "relay-drain", "relayDrain", "30s"),
+        setting(&args.relay_drain_hard, "relay-drain-hard", "relayDrainHard", "10m"),
+    ];
+    let ending = ending(&drain).map_err(|mistake| mistakes.push(mistake));
     let given = |flag: &Option<String>, name: &str, key: &str| {
         let flag =
             flag.as_ref().map(|text| Setting { text: text.clone(), from: format!("--{name}") });
@@ -84,6 +94,7 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
         store: store.unwrap_or(StoreKind::Sqlite),
         relay_token_life_max: token_life.unwrap_or(LIFE_MAX),
         relay_services: services,
+        relay_ending: ending.unwrap_or_default(),
         relay_trusted_proxies: proxies,
     };
     mistakes.extend(config.mistakes());
@@ -98,6 +109,18 @@ fn token_life(setting: &Setting) -> Result<Duration, String> {
         let longest = format_duration(LIFE_MAX);
         format!("{}: {:?} is not between 1m and {longest}", setting.from, setting.text)
     })
+}
+
+/// How long what crosses has when the hub ends.
+fn ending([grace, hard]: &[Setting; 2]) -> Result<Ending, String> {
+    let read = |setting: &Setting, allowed: RangeInclusive<Duration>| {
+        let (from, to) = (format_duration(*allowed.start()), format_duration(*allowed.end()));
+        let time = parse_duration(&setting.text).ok().filter(|time| allowed.contains(time));
+        let Setting { from: place, text } = setting;
+        time.ok_or_else(|| format!("{place}: {text:?} is not between {from} and {to}"))
+    };
+    let grace = read(grace, Duration::ZERO..=DRAIN_MAX)?;
+    Ok(Ending { grace, hard: read(hard, grace..=DRAIN_MAX)? })
 }
 
 /// Where proxies are whose word about where requests come from is believed. Not everywhere: then
@@ -149,12 +172,14 @@ struct File {
 }
 
 impl File {
-    const KEYS: [&'static str; 9] = [
+    const KEYS: [&'static str; 11] = [
         "advertise",
         "dataDir",
         "hooksConfig",
         "hooksListen",
         "listen",
+        "relayDrain",
+        "relayDrainHard",
         "relayMaxTokenTTL",
         "relayServices",
         "relayTrustedProxies",
@@ -273,6 +298,34 @@ mod tests {
         ] {
             let (config, _) = read(&args(flags)).unwrap();
             assert_eq!(config.relay_trusted_proxies, expected, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn how_long_a_hub_takes_to_end() {
+        for (flags, expected) in [
+            (&[][..], Ok([30, 600])),
+            (&["--relay-drain=0s", "--relay-drain-hard=0s"], Ok([0, 0])),
+            (&["--relay-drain=1m"], Ok([60, 600])),
+            (&["--relay-drain-hard=30s"], Ok([30, 30])),
+            (
+                &["--relay-drain-hard=10s"],
+                Err("--relay-drain-hard: \"10s\" is not between 30s and"),
+            ),
+            (&["--relay-drain=20m"], Err("\"10m\" is not between 20m and")),
+            (&["--relay-drain=soon"], Err("--relay-drain: \"soon\" is not between 0s and")),
+        ] {
+            let read = read(&args(flags)).map(|(config, _)| config.relay_ending);
+            match (read, expected) {
+                (Ok(ending), Ok(seconds)) => {
+                    let [grace, hard] = seconds.map(Duration::from_secs);
+                    assert_eq!(ending, Ending { grace, hard }, "{flags:?}");
+                }
+                (Err(failure), Err(text)) => {
+                    assert!(failure.lines[0].contains(text), "{failure:?}")
+                }
+                (read, _) => panic!("{flags:?}: {read:?}"),
+            }
         }
     }
 

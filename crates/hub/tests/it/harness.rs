@@ -14,8 +14,9 @@ use strait_hub::{Config, Hub, OwnServices, StoreKind};
 use strait_machinery::json::{Value, parse};
 use strait_pki::{Authority, ClientIdentity, ClientSubject, client_config};
 use strait_relay::http::proxies::TrustedProxies;
+use strait_relay::hub::Ending;
 use strait_runtime::trace::{EndedSpan, Spans};
-use strait_runtime::{Clock, Context, SystemClock, SystemEntropy, Tracer};
+use strait_runtime::{Clock, Context, Shutdown, SystemClock, SystemEntropy, Tracer};
 use strait_types::Sampler;
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
@@ -73,8 +74,24 @@ impl TestHub {
         Self::start_with(directory, context()).await
     }
 
+    /// A new hub that takes so long to end.
+    pub(crate) async fn ending(ending: Ending) -> Self {
+        Self::ending_by(ending, Shutdown::new()).await
+    }
+
+    /// The same, once this is asked for.
+    pub(crate) async fn ending_by(ending: Ending, shutdown: Shutdown) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let config = Config { relay_ending: ending, ..config(directory.path()) };
+        Self::start_as(&config, directory, Context { shutdown, ..context() }).await
+    }
+
     async fn start_with(directory: Arc<TempDir>, context: Context) -> Self {
-        let hub = Hub::start(&config(directory.path()), context).await.unwrap();
+        Self::start_as(&config(directory.path()), directory, context).await
+    }
+
+    async fn start_as(config: &Config, directory: Arc<TempDir>, context: Context) -> Self {
+        let hub = Hub::start(config, context).await.unwrap();
         let pki = directory.path().join("pki");
         let authority = Authority::load(&pki, Arc::new(SystemClock), Arc::new(SystemEntropy));
         Self {
@@ -168,6 +185,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         store: StoreKind::Sqlite,
         relay_token_life_max: Duration::from_secs(24 * 3600),
         relay_services: own.exists().then(|| OwnServices::read(&own).unwrap()),
+        relay_ending: Ending { grace: Duration::ZERO, hard: Duration::ZERO },
         relay_trusted_proxies: TrustedProxies::new(vec!["127.0.0.9".parse().unwrap()]),
     }
 }
@@ -365,7 +383,7 @@ impl Client {
         let stream = self.connect().await;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.unwrap();
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = format!("{}{path}", self.base).parse().expect("a path");

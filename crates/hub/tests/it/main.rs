@@ -17,6 +17,7 @@ mod carriage;
 mod certificates;
 mod credentials;
 mod directory;
+mod ending;
 mod exports;
 mod extended;
 mod fake_agent;

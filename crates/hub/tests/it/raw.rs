@@ -30,7 +30,10 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        let hub = TestHub::start().await;
+        Self::on(TestHub::start().await).await
+    }
+
+    pub(crate) async fn on(hub: TestHub) -> Self {
         let workspace = hub.workspace("root:acme").await;
         workspace.bind("relay", "root", "relay.strait.dev").await;
         make_agent(&workspace, "smith", "{}").await;
@@ -48,7 +51,7 @@ impl Site {
         token(&self.workspace, &format!("{service}.smith")).await
     }
 
-    async fn dial(&self, service: &str) -> Pipe<Io> {
+    pub(crate) async fn dial(&self, service: &str) -> Pipe<Io> {
         let token = self.token(service).await;
         dial(&self.hub.anonymous(), service, &token).await.unwrap()
     }

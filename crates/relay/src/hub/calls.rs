@@ -42,8 +42,8 @@ pub(super) struct Calling {
     pub(super) instance: String,
     pub(super) since: Duration,
     pub(super) progress: Progress,
-    /// Since when it is to end.
-    cut: watch::Sender<Option<Duration>>,
+    /// Since when it is to end, and why.
+    cut: watch::Sender<Option<(Duration, &'static str)>>,
 }
 
 /// A stream's place among those that are open; dropped, the stream is over.
@@ -86,6 +86,10 @@ impl Calls {
         self.open.lock().iter().map(|(id, calling)| (*id, calling.clone())).collect()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.lock().is_empty()
+    }
+
     pub(super) fn find(&self, id: u64) -> Option<Arc<Calling>> {
         self.open.lock().get(&id).cloned()
     }
@@ -94,32 +98,38 @@ impl Calls {
 impl Calling {
     /// Since when it is to end, if it is.
     pub(super) fn cut_since(&self) -> Option<Duration> {
-        *self.cut.borrow()
+        self.cut.borrow().map(|(since, _)| since)
     }
 
-    /// Ends the stream.
-    pub(super) fn cut(&self, now: Duration) {
+    /// Whether it goes on for long: it is upgraded, or its answer has begun.
+    pub(super) fn is_long(&self) -> bool {
+        self.recorded.kind != Kind::Http || self.progress.status() != 0
+    }
+
+    /// Ends the stream; the agent is told why.
+    pub(super) fn cut(&self, now: Duration, why: &'static str) {
         self.cut.send_if_modified(|cut| {
             let is_first = cut.is_none();
-            cut.get_or_insert(now);
+            cut.get_or_insert((now, why));
             is_first
         });
     }
 }
 
 impl Place {
-    /// Resolves once the stream is to end.
-    pub(super) async fn cut(&self) {
+    /// Resolves once the stream is to end; says why.
+    pub(super) async fn cut(&self) -> &'static str {
         let mut cut = self.calling.cut.subscribe();
         // The sender is here: waiting does not fail.
-        drop(cut.wait_for(Option::is_some).await);
+        let found = cut.wait_for(Option::is_some).await;
+        found.ok().and_then(|cut| *cut).map_or("", |(_, why)| why)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.calls.open.lock().remove(&self.id);
-        if let Some(since) = *self.calling.cut.borrow() {
+        if let Some(since) = self.calling.cut_since() {
             self.calls.metrics.cut(self.calls.clock.monotonic().saturating_sub(since));
         }
     }

@@ -6,6 +6,7 @@
 //!                                            Answer ◄── bytes ◄───────┘ was executed
 //! ```
 
+mod drain;
 mod head;
 mod live;
 mod long;
@@ -314,6 +315,9 @@ impl Crossing<'_> {
     }
 
     fn choose(&self, tried: &[String]) -> Result<Chosen, Failure> {
+        if self.front.context.shutdown.is_asked() {
+            return Err(Failure::HubEnding);
+        }
         // Where there is one instance alone it is tried again.
         let chosen = match self.choose_other(tried) {
             Err(Nobody::Exhausted) if !tried.is_empty() => self.choose_other(&[]),

@@ -18,6 +18,7 @@ use strait_types::{ClusterName, HubId};
 use tokio::sync::watch;
 
 use super::calls::Calls;
+use super::ending::{self, Ending};
 use super::metrics::{RelayMetrics, Scraped, Series};
 use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
@@ -28,9 +29,6 @@ use crate::services::Rejected;
 
 /// How long an agent that left is remembered, for what people are told.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
-
-/// How long streams may go on when the hub ends: exchanges, and those that are long.
-const DRAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(2)];
 
 /// Over what time agents spread their reconnections when the hub ends.
 const DRAIN_SPREAD: Duration = Duration::from_secs(10);
@@ -98,6 +96,7 @@ pub struct Tunnels {
     context: Context,
     instance: [u8; 16],
     memory: Arc<Memory>,
+    ending: Ending,
     metrics: Arc<RelayMetrics>,
     presence: Arc<dyn Presence>,
     state: Mutex<State>,
@@ -205,14 +204,29 @@ pub enum Nobody {
 impl Tunnels {
     /// None yet.
     #[must_use]
-    pub fn new(context: Context, memory: Arc<Memory>, presence: Arc<dyn Presence>) -> Arc<Self> {
+    pub fn new(
+        context: Context,
+        memory: Arc<Memory>,
+        ending: Ending,
+        presence: Arc<dyn Presence>,
+    ) -> Arc<Self> {
         let instance = random_16(&*context.entropy);
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
         let (metrics, registry) = (RelayMetrics::new(&context.metrics), context.metrics.clone());
         let calls = Calls::new(context.clock.clone(), metrics.clone());
         let own = OnceLock::new();
-        let new = Self { context, instance, memory, metrics, presence, state, changed, calls, own };
-        let new = Arc::new(new);
+        let new = Arc::new(Self {
+            context,
+            instance,
+            memory,
+            ending,
+            metrics,
+            presence,
+            state,
+            changed,
+            calls,
+            own,
+        });
         let (tunnels, clock) = (Arc::downgrade(&new), new.context.clock.clone());
         registry.register_collector(Scraped { tunnels, clock });
         new
@@ -286,9 +300,15 @@ impl Tunnels {
         &self.changed
     }
 
-    fn drain() -> Drain {
-        let [grace, hard] = DRAIN;
-        Drain { code: strait_tunnel::Code::None, grace, hard, text: "the hub is ending".into() }
+    /// For a connection when the hub ends. Streams are cut one by one, which says more.
+    fn drain(&self) -> Drain {
+        let all = self.ending.of_connections();
+        let text = ending::TEXT.to_owned();
+        Drain { code: strait_tunnel::Code::None, grace: all, hard: all, text }
+    }
+
+    pub(super) const fn ending(&self) -> Ending {
+        self.ending
     }
 
     /// What an agent may do as of now, if there is such an agent.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strait_runtime::units::parse_duration;
 use strait_tunnel::{Code, End};
 
-use super::{ConnectError, Failure};
+use super::{Aborter, ConnectError, Failure};
 use crate::link::control::shown;
 
 impl Failure {
@@ -26,11 +26,11 @@ impl Failure {
             Code::UpstreamReset => Self::UpstreamReset,
             Code::UpstreamProtocol => Self::UpstreamProtocol,
             Code::Overloaded if end.unexecuted => Self::NotAccepted,
-            Code::Overloaded => Self::Aborted,
+            Code::Overloaded => Self::Aborted(Aborter::Agent),
             Code::Revoked => Self::CredentialRevoked { ago: Duration::ZERO, by: None },
             Code::Lost => Self::ConnectionLost,
             Code::Refused | Code::Draining => Self::NotAccepted,
-            Code::Aborted => Self::Aborted,
+            Code::Aborted => Self::Aborted(Aborter::Agent),
             // Who served it says how long nothing passed.
             Code::Timeout => match parse_duration(&end.text) {
                 Ok(limit) => Self::IdleTimeout(limit),

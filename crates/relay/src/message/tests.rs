@@ -331,7 +331,8 @@ fn who_may_try_again_is_told_when() {
         (Failure::NotAccepted, Some("1")),
         (Failure::TooManyRequests(3), Some("3")),
         (Failure::ConnectionLost, None),
-        (Failure::Aborted, None),
+        (Failure::HubEnding, Some("1")),
+        (Failure::Aborted(Aborter::Hub), None),
     ] {
         let reader = Reader { request_id: "r1", json: true };
         let response = failure.respond(&name(), &reader);
@@ -355,5 +356,17 @@ fn json_goes_to_those_who_list_it() {
         let mut fields = HeaderMap::new();
         fields.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
         assert_eq!(prefers_json(&fields), expected, "{accept}");
+    }
+}
+
+#[test]
+fn who_gave_a_request_up_is_named() {
+    for (aborter, expected) in [
+        (Aborter::Agent, "smith gave the request up after it began; it may have been executed"),
+        (Aborter::Operator, "an operator cut the request off; it may have been executed"),
+        (Aborter::Hub, "the hub ended before the request did; it may have been executed"),
+    ] {
+        let failure = Failure::Aborted(aborter);
+        assert_eq!((failure.text(&name()).as_str(), failure.status().as_u16()), (expected, 502));
     }
 }

@@ -22,8 +22,8 @@ use crate::hub::calls::Numbers;
 use crate::hub::metrics::{By, Series};
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
-use crate::message::Failure;
-use crate::record::{Ended, Recorded};
+use crate::message::{Aborter, Failure};
+use crate::record::{Ended, Kind, Recorded};
 
 /// All streams of this hub.
 pub struct Live {
@@ -244,10 +244,16 @@ impl Open {
     /// Ends the stream, wherever it is.
     pub(super) fn cut(&self, now: Duration, why: Failure, text: &str) {
         let mut way = self.way.lock();
-        way.cut.get_or_insert_with(|| Box::new((now, why)));
+        let (_, why) = &**way.cut.get_or_insert_with(|| Box::new((now, why)));
+        let code = code_of(why);
         if let Some((_, canceller)) = &way.taken {
-            canceller.reset(Directions::Both, Code::Revoked, text);
+            canceller.reset(Directions::Both, code, text);
         }
+    }
+
+    /// Whether it goes on for long: it is upgraded, or its answer has begun.
+    pub(super) fn is_long(&self) -> bool {
+        self.recorded.kind != Kind::Http || self.status() != 0
     }
 
     /// Since when it is to end, if it is.
@@ -364,7 +370,7 @@ impl Drop for Entry {
         let (code, by) = match cut {
             Some(cut) => {
                 self.front.tunnels.metrics().cut(now.saturating_sub(cut.0));
-                (Code::Revoked, By::Hub)
+                (code_of(&cut.1), By::Hub)
             }
             None => self.end.lock().unwrap_or((Code::Cancel, By::Client)),
         };
@@ -381,6 +387,14 @@ impl Drop for Entry {
         let instance = taken.as_ref().map_or("", |(instance, _)| instance);
         let ended = Ended { code, status, bytes, took, instance };
         self.front.recorder.ended(&self.open.recorded, ended);
+    }
+}
+
+/// What the other side is told of a cut.
+const fn code_of(why: &Failure) -> Code {
+    match why {
+        Failure::Aborted(Aborter::Hub) => Code::Aborted,
+        _ => Code::Revoked,
     }
 }
 

@@ -57,7 +57,7 @@ async fn carry(
     let (close, reason) = match &ended {
         Ok(()) | Err(Broken::Client) => (DONE, String::new()),
         Err(Broken::Stream(end)) => {
-            let failure = Failure::of(end);
+            let failure = live.why_cut().unwrap_or_else(|| Failure::of(end));
             let close = FAILED + failure.status().as_u16();
             (close, reason(&failure, &name))
         }

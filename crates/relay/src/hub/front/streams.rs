@@ -18,7 +18,7 @@ use super::Front;
 use super::live::Open;
 use super::unstored::{GROUP, VERSION, Wanted};
 use crate::hub::calls::Calling;
-use crate::message::Failure;
+use crate::message::{Aborter, Failure};
 use crate::record::{Kind, Recorded};
 
 /// Where the streams of a workspace are found, below the workspace.
@@ -26,6 +26,9 @@ pub const STREAMS_PATH: &str = "/apis/relay.strait.dev/v1alpha1/streams";
 
 /// Fields that a selector may be about.
 const FIELDS: [&str; 4] = ["metadata.name", "spec.agent", "spec.service", "spec.user"];
+
+/// What the other side is told.
+const BY_OPERATOR: &str = "cut by an operator";
 
 /// Cuts that are recorded at once.
 const BATCH: usize = 256;
@@ -81,8 +84,10 @@ impl Found {
 
     fn cut(&self, now: Duration) {
         match self {
-            Self::ToAgent(open) => open.cut(now, Failure::Aborted, "cut by an operator"),
-            Self::FromAgent(calling) => calling.cut(now),
+            Self::ToAgent(open) => {
+                open.cut(now, Failure::Aborted(Aborter::Operator), BY_OPERATOR);
+            }
+            Self::FromAgent(calling) => calling.cut(now, BY_OPERATOR),
         }
     }
 }

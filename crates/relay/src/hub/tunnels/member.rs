@@ -63,6 +63,12 @@ pub(super) async fn serve(
             tunnels.metrics.drained("agent");
         }
     };
+    let ends = async {
+        tunnels.context.shutdown.asked().await;
+        tunnels.metrics.drained("hub");
+        link.drain(tunnels.drain());
+        std::future::pending::<()>().await;
+    };
     let work = join(drained, async {
         tokio::select! {
             _ = link.closed() => {}
@@ -73,13 +79,10 @@ pub(super) async fn serve(
     });
     tokio::select! {
         _ = work => {}
+        () = ends => {}
         why = watched((&tunnels, &offered), &identity, &link, &honoured) => {
             tracing::info!(agent, why, "a tunnel is cut");
             link.cut(Code::Revoked, &why);
-        }
-        () = tunnels.context.shutdown.asked() => {
-            tunnels.metrics.drained("hub");
-            link.drain(Tunnels::drain());
         }
     }
     let close = link.closed().await;

@@ -120,7 +120,7 @@ impl Offered {
             async move {
                 tokio::select! {
                     () = taken_away(lists, service) => (Code::Revoked, "not offered any more"),
-                    () = place.cut() => (Code::Aborted, "cut by an operator"),
+                    why = place.cut() => (Code::Aborted, why),
                 }
             }
         });

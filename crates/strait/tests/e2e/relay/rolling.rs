@@ -134,6 +134,38 @@ fn an_agent_that_dies_executes_nothing_twice_and_is_soon_back() {
 }
 
 #[test]
+fn row_32_a_hub_that_ends_lets_end_what_runs() {
+    let origin = Origin::start();
+    let mut site = Site::start(&origin.service());
+    let (token, address) = (site.token("ci"), site.address());
+    let asked = [
+        (&["--fail"][..], "/wait/read"),
+        (&["--fail", "--data", ""], "/wait/write"),
+        (&["--fail", "--no-buffer"], "/events"),
+    ];
+    let begin = |(arguments, path)| site.start_curl(&token, arguments, &site.url("ci", path));
+    let running = asked.map(begin);
+    eventually("requests", || origin.known.seen.lock().len() >= running.len());
+    let hub = std::mem::replace(&mut site.hub, crate::harness::Hub::start());
+    let began = Instant::now();
+    let stopping = thread::spawn(move || hub.stop());
+    eventually("an end", || TcpStream::connect(address).is_err());
+    assert!(!stopping.is_finished());
+    running.iter().for_each(|_| origin.go());
+    for (process, expected) in running.into_iter().zip(["done", "done", "data: next"]) {
+        let output = process.finish();
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(output.stdout.contains(expected), "{output:?}");
+    }
+    let stopped = stopping.join().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    site.hub = stopped.start_at(&address.to_string());
+    eventually("the agent", || {
+        site.curl(&token, &["--fail"], &site.url("ci", "/a")).code == Some(0)
+    });
+}
+
+#[test]
 fn row_32_agents_come_back_to_a_hub_that_was_restarted() {
     let origin = Origin::start();
     let mut site = Site::start(&origin.service());

@@ -1,0 +1,23 @@
+//! Who gave a request up that had begun.
+
+/// Who gave a request up that had begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aborter {
+    /// The agent: it ends, or is short of memory.
+    Agent,
+    /// A person with the right to.
+    Operator,
+    /// The hub, which ends.
+    Hub,
+}
+
+impl Aborter {
+    pub(super) fn text(self, agent: &str) -> String {
+        let who = match self {
+            Self::Agent => &format!("{agent} gave the request up after it began"),
+            Self::Operator => "an operator cut the request off",
+            Self::Hub => "the hub ended before the request did",
+        };
+        format!("{who}; it may have been executed")
+    }
+}
