@@ -56,7 +56,7 @@ const SERVING_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Life of the administrator's certificate; written anew at every start.
 const ADMIN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Bytes that all tunnels together may hold.
+/// Bytes that all tunnels together may hold; those of one workspace a quarter.
 const RELAY_MEMORY: u64 = 512 << 20;
 
 /// Between saying that it is not ready any more and accepting nothing more: for whoever chooses
@@ -154,7 +154,7 @@ impl Hub {
         let (joining, made) = (service.clone(), credentials.clone());
         let _ = handlers.set(Handlers { joining, credentials: made });
         tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), last.clone()));
-        let memory = Memory::new(RELAY_MEMORY);
+        let memory = Memory::shared(RELAY_MEMORY);
         tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
         let tunnels = Tunnels::new(context.clone(), memory, config.relay_ending, told.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());

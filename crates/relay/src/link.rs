@@ -166,9 +166,10 @@ impl Link {
         (Self(shared.clone()), Driver::new(transport, shared, acceptor))
     }
 
-    /// Counts what the connection holds into the process' memory, and bounds it by that.
-    pub fn account(&self, memory: &Arc<Memory>) {
-        memory.add(&self.0);
+    /// Counts what the connection holds into the process' memory, as its owner's, and bounds it by
+    /// that.
+    pub fn account(&self, memory: &Arc<Memory>, owner: &str) {
+        memory.add(&self.0, owner);
     }
 
     /// Waits for the peer's HELLO.

@@ -141,7 +141,7 @@ impl Lane {
         let clock = context.clock.clone();
         let config = setup.config.clone();
         let (link, driver) = Link::new(transport, Side::Dialler, config, clock, acceptor);
-        link.account(&setup.memory);
+        link.account(&setup.memory, "");
         self.inner.with_status(|status| status.open += 1);
         let inner = self.inner.clone();
         context.tasks.spawn("tunnel", async move {

@@ -414,26 +414,24 @@ async fn no_wake_up_is_lost_between_threads() {
     until(|| hub.link.usage().streams == 0 && agent.link.usage().streams == 0).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn memory_that_runs_out_ends_those_who_hold_most() {
-    let (hub, mut agent, tasks) = pair(1 << 16).await;
-    let memory = Memory::new(1 << 20);
-    hub.link.account(&memory);
-    tasks.spawn_daemon("memory", memory.clone().watch());
-    let mut held: Vec<_> =
-        (0..64).map(|_| hub.link.open(&raw(), Class::Normal, true).unwrap()).collect();
-    for _ in 0..64 {
+/// Streams whose agent sends more than anybody takes.
+async fn filled(hub: &End, agent: &mut End, tasks: &TaskSet, count: usize) -> Vec<Stream> {
+    let open = |_| hub.link.open(&raw(), Class::Normal, true).unwrap();
+    let held = (0..count).map(open).collect();
+    for _ in 0..count {
         let mut stream = agent.next().await;
         tasks.spawn("writer", async move {
             stream.sender.accept();
             let _ = stream.sender.write(pattern(1 << 20, 0)).await;
         });
     }
-    // 64 streams of 32 KiB are twice the budget.
+    held
+}
+
+/// How many of them were reset for lack of memory.
+async fn overloaded(held: &mut [Stream]) -> usize {
     let mut overloaded = 0;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(memory.held() <= memory.limit(), "{}", memory.held());
-    for stream in &mut held {
+    for stream in held {
         let next = tokio::time::timeout(Duration::from_millis(1), stream.receiver.next()).await;
         match next {
             Ok(Part::Broken(end)) => {
@@ -444,5 +442,38 @@ async fn memory_that_runs_out_ends_those_who_hold_most() {
             other => panic!("{other:?}"),
         }
     }
+    overloaded
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_runs_out_ends_those_who_hold_most() {
+    let (hub, mut agent, tasks) = pair(1 << 16).await;
+    let memory = Memory::new(1 << 20);
+    hub.link.account(&memory, "");
+    tasks.spawn_daemon("memory", memory.clone().watch());
+    // 64 streams of 32 KiB are twice the budget.
+    let mut held = filled(&hub, &mut agent, &tasks, 64).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(memory.held() <= memory.limit(), "{}", memory.held());
+    let overloaded = overloaded(&mut held).await;
     assert!((1..64).contains(&overloaded), "{overloaded}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_all_memory_takes_it_from_nobody_else() {
+    let (first, mut greedy, tasks) = pair(1 << 16).await;
+    let (second, mut modest, other_tasks) = pair(1 << 16).await;
+    let memory = Memory::shared(4 << 20);
+    first.link.account(&memory, "greedy");
+    second.link.account(&memory, "modest");
+    tasks.spawn_daemon("memory", memory.clone().watch());
+    let mut much = filled(&first, &mut greedy, &tasks, 64).await;
+    let mut little = filled(&second, &mut modest, &other_tasks, 8).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let [most, part] = memory.most();
+    assert!(most <= part && part == 1 << 20, "{most} of {part}");
+    assert!((1..64).contains(&overloaded(&mut much).await));
+    assert_eq!(overloaded(&mut little).await, 0);
+    // Nor is anything refused to the other.
+    let _more = filled(&second, &mut modest, &other_tasks, 8).await;
 }

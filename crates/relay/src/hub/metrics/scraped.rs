@@ -52,7 +52,11 @@ impl Collector for Scraped {
         let help = "Bytes that were received by tunnels and not passed on yet";
         gauge(&mut encoder, "strait_relay_buffered_bytes", help, held)?;
         let help = "The same, of what all tunnels together may hold";
-        gauge(&mut encoder, "strait_relay_budget_ratio", help, held / limit)
+        gauge(&mut encoder, "strait_relay_budget_ratio", help, held / limit)?;
+        #[expect(clippy::cast_precision_loss, reason = "bytes of memory fit a double")]
+        let [most, part] = memory.most().map(|bytes| bytes as f64);
+        let help = "The same of the workspace whose tunnels hold most, of what one may";
+        gauge(&mut encoder, "strait_relay_workspace_budget_ratio", help, most / part)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn serve(
     let acceptor = Box::new(move |stream, head| accept(stream, &head, &controls, &taking));
     let clock = tunnels.context.clock.clone();
     let (link, driver) = Link::new(io, Side::Acceptor, tunnels.config(), clock, acceptor);
-    link.account(&tunnels.memory);
+    link.account(&tunnels.memory, identity.cluster().as_str());
     // Its end is heard of by the link.
     drop(tunnels.context.tasks.spawn("tunnel", driver));
     let agent = identity.name();
