@@ -25,6 +25,10 @@ use crate::link::{Canceller, Sender};
 use crate::message::{Aborter, Failure};
 use crate::record::{Ended, Kind, Recorded};
 
+/// Streams that clients by one credential may give up; who does so more often waits. An agent
+/// bears ten times that on a connection.
+const CANCELS_PER_SECOND: u32 = 50;
+
 /// All streams of this hub.
 pub struct Live {
     limits: [usize; 3],
@@ -38,6 +42,8 @@ struct State {
     by: credential::Live,
     counts: HashMap<Of, usize>,
     rates: Rates<Of>,
+    /// Streams that clients gave up, by credential.
+    cancels: Rates<Arc<str>>,
     /// When those are decided again that are not over at once.
     again: Streams,
     /// The streams up to this one were looked at for that.
@@ -128,8 +134,13 @@ impl Live {
         Ok(Entry { front, id, open, opened: AtomicBool::new(false), end, span: Span::default() })
     }
 
-    fn leave(&self, id: u64, open: &Open) {
+    /// `given_up`: by its client, at that moment.
+    fn leave(&self, id: u64, open: &Open, given_up: Option<Duration>) {
         let mut state = self.state.lock();
+        if let Some(now) = given_up {
+            let credential = open.recorded.subjects.credential.clone();
+            state.cancels.add(credential, CANCELS_PER_SECOND, now);
+        }
         state.streams.remove(&id);
         if open.again.load(Relaxed) {
             state.again.ended(id);
@@ -216,6 +227,8 @@ impl State {
         now: Duration,
     ) -> Result<(), Failure> {
         let full = |running, of: &str| Err(Failure::Overloaded { running, of: of.to_owned() });
+        let cancels = self.cancels.check(&subjects.credential, now);
+        cancels.map_err(Failure::TooManyRequests)?;
         let count = |key| self.counts.get(key).copied().unwrap_or(0);
         let [credential, agent, service] = &Of::all(subjects);
         if self.streams.len() >= all {
@@ -364,9 +377,8 @@ impl Meter for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.front.live.leave(self.id, &self.open);
         let now = self.front.context.clock.monotonic();
-        let Way { taken, cut } = std::mem::take(&mut *self.open.way.lock());
+        let cut = self.open.way.lock().cut.clone();
         let (code, by) = match cut {
             Some(cut) => {
                 self.front.tunnels.metrics().cut(now.saturating_sub(cut.0));
@@ -374,6 +386,9 @@ impl Drop for Entry {
             }
             None => self.end.lock().unwrap_or((Code::Cancel, By::Client)),
         };
+        let is_sent = self.open.series.get().is_some();
+        let given_up = (is_sent && matches!((code, by), (Code::Cancel, By::Client))).then_some(now);
+        self.front.live.leave(self.id, &self.open, given_up);
         if !*self.opened.get_mut() {
             return;
         }
@@ -384,6 +399,7 @@ impl Drop for Entry {
         if let Some(series) = self.open.series.get() {
             series.ended((self.open.recorded.kind, code, by), status, took, bytes);
         }
+        let taken = self.open.way.lock().taken.take();
         let instance = taken.as_ref().map_or("", |(instance, _)| instance);
         let ended = Ended { code, status, bytes, took, instance };
         self.front.recorder.ended(&self.open.recorded, ended);

@@ -1,14 +1,14 @@
-//! Requests in a time, of services that have such a limit.
+//! What is bounded in a time: requests of services that have such a limit, and what a credential
+//! begins and gives up.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// Services whose requests are remembered; at the limit those that are free to go on are forgotten
-/// first, then all.
+/// Keys that are remembered; at the limit those that are free to go on are forgotten first, then all.
 const KEPT_MAX: usize = 10_000;
 
-/// A service may be asked so often at once as in a second.
+/// As many at once as in a second.
 const BURST: Duration = Duration::from_secs(1);
 
 /// When each of them is even with its limit again (the generic cell rate algorithm, ATM Forum TM 4.0).
@@ -27,20 +27,43 @@ impl<K: Eq + Hash> Rates<K> {
     /// # Errors
     /// It is one too many; seconds to wait.
     pub(super) fn take(&mut self, key: K, per_second: u32, now: Duration) -> Result<(), u32> {
+        let even = self.even(key, now);
+        let next = (*even).max(now) + BURST / per_second.max(1);
+        within(next, now)?;
+        *even = next;
+        Ok(())
+    }
+
+    /// Counts at `now` what has happened, whether it was to or not.
+    pub(super) fn add(&mut self, key: K, per_second: u32, now: Duration) {
+        let even = self.even(key, now);
+        *even = (*even).max(now) + BURST / per_second.max(1);
+    }
+
+    /// Whether no more than that has happened.
+    ///
+    /// # Errors
+    /// It has; seconds to wait.
+    pub(super) fn check(&self, key: &K, now: Duration) -> Result<(), u32> {
+        self.0.get(key).map_or(Ok(()), |even| within(*even, now))
+    }
+
+    fn even(&mut self, key: K, now: Duration) -> &mut Duration {
         if self.0.len() >= KEPT_MAX && !self.0.contains_key(&key) {
             self.0.retain(|_, even| *even > now);
             if self.0.len() >= KEPT_MAX {
                 self.0.clear();
             }
         }
-        let even = self.0.entry(key).or_insert(now);
-        let next = (*even).max(now) + BURST / per_second.max(1);
-        let over = next.saturating_sub(now + BURST);
-        if over > Duration::ZERO {
-            return Err(u32::try_from(over.as_secs()).unwrap_or(u32::MAX).saturating_add(1));
-        }
-        *even = next;
-        Ok(())
+        self.0.entry(key).or_insert(now)
+    }
+}
+
+/// Seconds to wait where `even` is later than may be.
+fn within(even: Duration, now: Duration) -> Result<(), u32> {
+    match even.saturating_sub(now + BURST) {
+        Duration::ZERO => Ok(()),
+        over => Err(u32::try_from(over.as_secs()).unwrap_or(u32::MAX).saturating_add(1)),
     }
 }
 
@@ -65,6 +88,27 @@ mod tests {
             (9_000, "a", Err(1)),
         ] {
             assert_eq!(rates.take(key, 2, ms(at)), expected, "{key} {at}");
+        }
+    }
+
+    #[test]
+    fn what_has_happened_is_counted_and_then_waited_for() {
+        let mut rates = Rates::default();
+        let ms = Duration::from_millis;
+        for (at, adds, expected) in [
+            (0, 0, Ok(())),
+            (0, 10, Ok(())),
+            (0, 1, Err(1)),
+            (99, 0, Err(1)),
+            (100, 0, Ok(())),
+            // All at once: as long as they would have taken.
+            (100, 35, Err(4)),
+            (2_600, 0, Err(2)),
+            (3_700, 0, Ok(())),
+        ] {
+            (0..adds).for_each(|_| rates.add("a", 10, ms(at)));
+            assert_eq!(rates.check(&"a", ms(at)), expected, "{at} {adds}");
+            assert_eq!(rates.check(&"b", ms(at)), Ok(()));
         }
     }
 
