@@ -324,9 +324,11 @@ impl Hub {
 impl Hub {
     /// Takes nothing new, and waits for what is there.
     async fn drain(&mut self) {
-        let Ending { grace, .. } = self.ending;
+        let Ending { grace, hard } = self.ending;
         tokio::time::sleep(NOTICE.min(grace)).await;
         self.context.shutdown.ask();
+        let streams = self.service.front.live().count();
+        tracing::info!(streams, ?grace, ?hard, "nothing more is accepted, what crosses may end");
         let hooks = self.hooks.take();
         let front = self.service.front.clone();
         let requests = tokio::time::timeout(grace, &mut self.listener);
