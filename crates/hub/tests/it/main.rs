@@ -13,6 +13,7 @@ mod api_shapes;
 mod api_watch;
 mod approval;
 mod bindings;
+mod bounds;
 mod carriage;
 mod certificates;
 mod credentials;

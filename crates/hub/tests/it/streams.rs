@@ -12,13 +12,13 @@ use strait_machinery::json::Value;
 use strait_relay::hub::STREAMS_PATH;
 use strait_relay::link::control::Announced;
 use strait_relay::link::{Part, Stream};
-use strait_runtime::{Clock as _, ManualClock, SystemClock};
+use strait_runtime::{Clock as _, SystemClock};
 use strait_tunnel::{Code, Directions, Drain, Field, Response};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::credentials::{SERVICES, token};
-use crate::fake_agent::{Acme, CI, FakeAgent, ask, end_of};
-use crate::harness::{Client, PATIENCE, TestHub, yaml};
+use crate::fake_agent::{Acme, CI, FakeAgent, end_of};
+use crate::harness::{Client, PATIENCE, yaml};
 use crate::joining::AGENTS;
 use crate::services::offer;
 use crate::tenants::ROLE_BINDINGS;
@@ -30,7 +30,7 @@ const CUT_WITHIN: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(61);
 
 /// What carol needs to read from `ci`.
-const READS: &str = "[{nonResourceURLs: ['/'], verbs: [access]},
+pub(crate) const READS: &str = "[{nonResourceURLs: ['/'], verbs: [access]},
   {apiGroups: [relay.strait.dev], resources: [services/connect], verbs: [get]}]";
 
 /// A stream that stays open: the client's end and the agent's.
@@ -239,38 +239,6 @@ async fn a_request_that_waits_for_its_answer_is_cut_and_not_sent_again() {
     assert_eq!(answer.headers.get("x-strait-error").unwrap(), "Aborted");
     assert_eq!((agent.waiting(), other.waiting()), (0, 0));
     drop(stream);
-}
-
-#[tokio::test]
-async fn who_gives_up_too_many_requests_waits_and_nobody_else_does() {
-    const MANY: usize = 150;
-    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap();
-    let clock = Arc::new(ManualClock::new(now));
-    let acme = Acme::on(TestHub::start_at(clock.clone()).await).await;
-    let mut agent = acme.smith().await;
-    let alice = &acme.alice;
-    acme.hub.admin().within("root:acme").grant("reads", "carol", READS).await;
-    let carol = acme.hub.client("carol", &[]).within("root:acme");
-    let mut open = Vec::new();
-    for _ in 0..MANY {
-        open.push(stay(alice, &mut agent, CI).await);
-    }
-    for (body, mut stream) in open {
-        drop(body);
-        end_of(&mut stream).await;
-    }
-    let gone = async {
-        while acme.hub.hub().front().live().count() > 0 {
-            tokio::task::yield_now().await
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
-    let refused = alice.get(CI).await;
-    assert_eq!(refused.status, 429, "{}", refused.text());
-    assert_eq!(refused.headers.get("retry-after").unwrap(), "3", "150 are those of three seconds");
-    assert_eq!(ask(&carol, &mut agent).await.status, 200);
-    clock.advance(Duration::from_secs(2));
-    assert_eq!(ask(alice, &mut agent).await.status, 200);
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ use super::{Credentials, Joining};
 use crate::seen::may_stay;
 use crate::services::HUB;
 
+/// Agents of a workspace.
+const AGENTS_MAX: usize = 1_000;
+
 /// Subresources of agents.
 const OF_AGENTS: [(&str, &[&str]); 3] =
     [("heartbeat", &["create"]), ("revocations", &["create"]), ("token", &["create"])];
@@ -99,6 +102,12 @@ impl Behaviour for AgentKind {
             };
             let error = FieldError::invalid(Path::of(&["metadata", "name"]), name, detail);
             return Err(Status::invalid("relay.strait.dev", "Agent", name, &[error]));
+        }
+        let has = |handlers: &Handlers| handlers.joining.count(admission.cluster);
+        if old.is_none() && self.handlers.get().map_or(0, has) >= AGENTS_MAX {
+            let why =
+                format!("{AGENTS_MAX} agents are in this workspace, which are all it may have");
+            return Err(Status::forbidden(&admission.resource.group_resource(), name, &why));
         }
         Ok(())
     }

@@ -122,6 +122,11 @@ impl Joining {
         })
     }
 
+    /// How many agents a workspace has.
+    pub(super) fn count(&self, cluster: &ClusterName) -> usize {
+        self.agents.system.registry.store().snapshot(&self.agents.resource).count(cluster)
+    }
+
     /// An agent that is there to stay.
     pub(super) fn existing(
         &self,

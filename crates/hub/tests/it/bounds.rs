@@ -1,0 +1,68 @@
+//! Bounds that keep one workspace, or one credential, from what others need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use strait_runtime::ManualClock;
+
+use crate::fake_agent::{Acme, CI, ask, end_of};
+use crate::harness::{PATIENCE, TestHub, yaml};
+use crate::joining::{AGENTS, make_agent};
+use crate::streams::{READS, stay};
+
+#[tokio::test]
+async fn who_gives_up_too_many_requests_waits_and_nobody_else_does() {
+    const MANY: usize = 150;
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+    let clock = Arc::new(ManualClock::new(now));
+    let acme = Acme::on(TestHub::start_at(clock.clone()).await).await;
+    let mut agent = acme.smith().await;
+    let alice = &acme.alice;
+    acme.hub.admin().within("root:acme").grant("reads", "carol", READS).await;
+    let carol = acme.hub.client("carol", &[]).within("root:acme");
+    let mut open = Vec::new();
+    for _ in 0..MANY {
+        open.push(stay(alice, &mut agent, CI).await);
+    }
+    for (body, mut stream) in open {
+        drop(body);
+        end_of(&mut stream).await;
+    }
+    let gone = async {
+        while acme.hub.hub().front().live().count() > 0 {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    let refused = alice.get(CI).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert_eq!(refused.headers.get("retry-after").unwrap(), "3", "150 are those of three seconds");
+    assert_eq!(ask(&carol, &mut agent).await.status, 200);
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(ask(alice, &mut agent).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_has_so_many_agents_and_no_more() {
+    let hub = TestHub::start().await;
+    let admin = hub.admin();
+    let at_once = 50;
+    for first in (0..1_000).step_by(at_once) {
+        let make = |number| {
+            let (admin, name) = (admin.clone(), format!("agent-{number}"));
+            tokio::spawn(async move { make_agent(&admin, &name, "{}").await })
+        };
+        for made in (first..first + at_once).map(make).collect::<Vec<_>>() {
+            made.await.unwrap();
+        }
+    }
+    let one = yaml("{metadata: {name: smith}}");
+    let refused = admin.create(AGENTS, &one).await.refused(403, "Forbidden");
+    assert!(refused.contains("1000 agents"), "{refused}");
+    // Those that there are change, and one that goes makes room.
+    admin.merge(&format!("{AGENTS}/agent-7"), &yaml("{spec: {drain: true}}")).await.expect(200);
+    admin.delete(&format!("{AGENTS}/agent-7")).await.expect(200);
+    admin.gone(AGENTS, "agent-7").await;
+    make_agent(&admin, "smith", "{}").await;
+}
