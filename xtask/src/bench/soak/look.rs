@@ -12,9 +12,11 @@ use crate::bench::hub::{HOST, Hub};
 use crate::https;
 
 /// What stands above lines.
-pub(super) const HEAD: &str = "          RSS MiB: hub, agent    open files    streams";
+pub(super) const HEAD: &str = "          RSS MiB: hub, agent   history    open files    streams";
 /// The hub's metric of streams that are open.
 const STREAMS: &str = "strait_relay_streams_open{";
+/// Its metric of what it keeps of revisions, which has a bound of its own.
+const HISTORY: &str = "strait_store_history_bytes";
 
 /// What is held.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Look {
     pub(super) resident_mib: [f64; 2],
     pub(super) descriptors: [usize; 2],
     pub(super) streams: u64,
+    /// Of the hub's memory, what it keeps of revisions.
+    pub(super) history_mib: f64,
 }
 
 /// Looks.
@@ -30,7 +34,8 @@ pub(super) struct Look {
 /// # Errors
 /// One of the two has ended, or the hub does not answer.
 pub(super) async fn look(hub: &Hub, agent: u32) -> Result<Look> {
-    let mut look = Look { resident_mib: [0.0; 2], descriptors: [0; 2], streams: 0 };
+    let (resident_mib, descriptors) = ([0.0; 2], [0; 2]);
+    let mut look = Look { resident_mib, descriptors, streams: 0, history_mib: 0.0 };
     for (at, pid) in [hub.pid(), agent].into_iter().enumerate() {
         look.resident_mib[at] = f64::from(cpu::resident_kib(pid)?) / 1024.0;
         look.descriptors[at] = fs::read_dir(format!("/proc/{pid}/fd"))?.count();
@@ -39,12 +44,15 @@ pub(super) async fn look(hub: &Hub, agent: u32) -> Result<Look> {
     let request = Request::get("/metrics").header(header::HOST, HOST);
     let request = request.body(Full::<Bytes>::default())?;
     let told = https::drive(driver, https::answer(&mut sender, request)).await?;
-    look.streams = streams(&String::from_utf8_lossy(told.body()));
+    let told = String::from_utf8_lossy(told.body());
+    look.streams = sum(&told, STREAMS);
+    look.history_mib = sum(&told, HISTORY) as f64 / f64::from(1 << 20);
     Ok(look)
 }
 
-fn streams(metrics: &str) -> u64 {
-    let of = |line: &str| line.strip_prefix(STREAMS)?.rsplit(' ').next()?.parse::<u64>().ok();
+/// Of all series that begin so.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let of = |line: &str| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<u64>().ok();
     metrics.lines().filter_map(of).sum()
 }
 
@@ -59,7 +67,10 @@ impl Look {
     /// As a line.
     pub(super) fn line(&self, when: &str) -> String {
         let ([hub, agent], [files, others]) = (self.resident_mib, self.descriptors);
-        format!("{when:>8}  {hub:>10.2} {agent:>9.2} {files:>9} {others:>5} {:>9}", self.streams)
+        let Self { streams, history_mib, .. } = self;
+        format!(
+            "{when:>8}  {hub:>10.2} {agent:>9.2} {history_mib:>9.2} {files:>9} {others:>5} {streams:>9}"
+        )
     }
 }
 
@@ -109,6 +120,7 @@ mod tests {
         let metrics = "# TYPE strait_relay_streams_open gauge\n\
             strait_relay_streams_open{service=\"a\"} 3\nstrait_relay_streams_open{service=\"b\"} 4\n\
             strait_relay_streams_total{service=\"b\"} 9\n";
-        assert_eq!(streams(metrics), 7);
+        assert_eq!(sum(metrics, STREAMS), 7);
+        assert_eq!(sum("strait_store_history_bytes 162297", HISTORY), 162_297);
     }
 }
