@@ -49,11 +49,11 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_RELAY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) relay_trusted_proxies: Vec<String>,
 
-    /// Time for requests to be answered once the hub is to end [default: 30s]
+    /// Time for requests to be answered once the hub is to end [default: 10s]
     #[arg(long, env = "STRAIT_RELAY_DRAIN", value_name = "DURATION")]
     pub(crate) relay_drain: Option<String>,
 
-    /// Time for answers that have begun and upgraded streams; at most 24h [default: 10m]
+    /// Time for answers that have begun and upgraded streams; at most 24h [default: 15s]
     #[arg(long, env = "STRAIT_RELAY_DRAIN_HARD", value_name = "DURATION")]
     pub(crate) relay_drain_hard: Option<String>,
 

@@ -66,8 +66,8 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
     let ttl = setting(&args.relay_max_token_ttl, "relay-max-token-ttl", "relayMaxTokenTTL", "720h");
     let token_life = token_life(&ttl).map_err(|mistake| mistakes.push(mistake));
     let drain = [
-        setting(&args.relay_drain, "relay-drain", "relayDrain", "30s"),
-        setting(&args.relay_drain_hard, "relay-drain-hard", "relayDrainHard", "10m"),
+        setting(&args.relay_drain, "relay-drain", "relayDrain", "10s"),
+        setting(&args.relay_drain_hard, "relay-drain-hard", "relayDrainHard", "15s"),
     ];
     let ending = ending(&drain).map_err(|mistake| mistakes.push(mistake));
     let given = |flag: &Option<String>, name: &str, key: &str| {
@@ -304,15 +304,12 @@ mod tests {
     #[test]
     fn how_long_a_hub_takes_to_end() {
         for (flags, expected) in [
-            (&[][..], Ok([30, 600])),
+            (&[][..], Ok([10, 15])),
             (&["--relay-drain=0s", "--relay-drain-hard=0s"], Ok([0, 0])),
-            (&["--relay-drain=1m"], Ok([60, 600])),
-            (&["--relay-drain-hard=30s"], Ok([30, 30])),
-            (
-                &["--relay-drain-hard=10s"],
-                Err("--relay-drain-hard: \"10s\" is not between 30s and"),
-            ),
-            (&["--relay-drain=20m"], Err("\"10m\" is not between 20m and")),
+            (&["--relay-drain=30s", "--relay-drain-hard=10m"], Ok([30, 600])),
+            (&["--relay-drain-hard=30s"], Ok([10, 30])),
+            (&["--relay-drain-hard=5s"], Err("--relay-drain-hard: \"5s\" is not between 10s and")),
+            (&["--relay-drain=20m"], Err("\"15s\" is not between 20m and")),
             (&["--relay-drain=soon"], Err("--relay-drain: \"soon\" is not between 0s and")),
         ] {
             let read = read(&args(flags)).map(|(config, _)| config.relay_ending);

@@ -24,9 +24,9 @@ pub struct Ending {
 }
 
 impl Default for Ending {
-    /// 30 s and 10 min.
+    /// 10 s and 15 s: while one hub ends, no other takes its place.
     fn default() -> Self {
-        Self { grace: Duration::from_secs(30), hard: Duration::from_secs(600) }
+        Self { grace: Duration::from_secs(10), hard: Duration::from_secs(15) }
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn those_that_come_back_come_evenly() {
-        let ending = Ending::default();
+        let ending = Ending { grace: 30 * SECOND, hard: 600 * SECOND };
         for first in [0, 1 << 20, u64::MAX - 5_000] {
             let mut seconds = [0; 600];
             for number in first..first + 5_000 {
