@@ -19,8 +19,7 @@ mod sending;
 pub(crate) mod serve;
 mod upload;
 
-pub use head::{AnswerHead, CHUNK_EXTENSION_MAX, FIELDS_MAX, Length};
-pub use head::{read_answer, read_chunk_size, read_trailers};
+pub use head::{AnswerHead, FIELDS_MAX, Length, read_answer, read_chunk_size};
 pub use intake::Intake;
 pub use lines::Lines;
 pub use payload::{Cut, Part, Payload, take};

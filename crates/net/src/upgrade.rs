@@ -1,25 +1,22 @@
 //! Connections that become another protocol: HTTP/1.1's by `Upgrade` (RFC 9110 §7.8), a stream of
 //! HTTP/2 by an extended CONNECT (RFC 8441).
 
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use http::Request;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use crate::server::Io;
 
 /// The connection of a request, if its answer makes another protocol of it: it resolves once that
 /// answer was sent.
-#[derive(Debug)]
 pub struct OnUpgrade(Kind);
 
-#[derive(Debug)]
 enum Kind {
     /// Nobody asked for another protocol.
     Never,
@@ -28,10 +25,10 @@ enum Kind {
 }
 
 /// A connection that became another protocol.
-pub struct Upgraded(Box<dyn Io>);
+pub type Upgraded = Box<dyn Io>;
 
 /// Where the connection of a request that asks for another protocol is found.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Wish(Arc<Mutex<Option<oneshot::Receiver<Upgraded>>>>);
 
 /// One, and who fulfils it.
@@ -61,60 +58,14 @@ impl Future for OnUpgrade {
             Kind::Http1(own) => Pin::new(own).poll(context).map_err(|_| other(())),
             Kind::Http2(own) => Pin::new(own)
                 .poll(context)
-                .map_ok(|upgraded| Upgraded::new(TokioIo::new(upgraded)))
+                .map_ok(|upgraded| Box::new(TokioIo::new(upgraded)) as Upgraded)
                 .map_err(io::Error::other),
         }
     }
 }
 
-impl Upgraded {
-    pub(crate) fn new(io: impl Io + 'static) -> Self {
-        Self(Box::new(io))
-    }
-}
-
-impl std::fmt::Debug for Upgraded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Upgraded")
-    }
-}
-
-impl AsyncRead for Upgraded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Upgraded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+impl fmt::Debug for OnUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnUpgrade")
     }
 }

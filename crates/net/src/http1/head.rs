@@ -16,7 +16,7 @@ use super::Malformed;
 /// Most fields of a head.
 pub const FIELDS_MAX: usize = 256;
 /// Most bytes behind the size of a chunk of an answer.
-pub const CHUNK_EXTENSION_MAX: usize = 256;
+pub(super) const CHUNK_EXTENSION_MAX: usize = 256;
 /// Digits of a length: more than any body is long, less than overflows.
 const LENGTH_DIGITS_MAX: usize = 18;
 
@@ -146,7 +146,7 @@ fn read_version(version: &[u8]) -> Result<Version, Malformed> {
 ///
 /// # Errors
 /// There is more than one way to read them, or they say how long the body is.
-pub fn read_trailers(trailers: &Bytes) -> Result<HeaderMap, Malformed> {
+pub(super) fn read_trailers(trailers: &Bytes) -> Result<HeaderMap, Malformed> {
     let lines = read_fields(trailers, trailers)?;
     if lines.chunked || lines.lengths > 0 {
         return Err(Malformed::Framing("the length of a body behind it"));

@@ -80,12 +80,6 @@ impl Payload {
         self.at == At::Over
     }
 
-    /// Whether its end is that of the connection.
-    #[must_use]
-    pub fn is_rest(&self) -> bool {
-        self.at == At::Rest
-    }
-
     /// How many bytes follow, where that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.at {

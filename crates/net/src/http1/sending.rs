@@ -17,28 +17,17 @@ pub const PIECES_MAX: usize = 16;
 const COPIED_MAX: usize = 1 << 10;
 
 const LINE_END: &[u8] = b"\r\n";
+const NOTHING: Length = Length::Known(0);
 
 /// One message, as far as it has not left.
 #[derive(Debug)]
 pub struct Sending {
     queue: VecDeque<Bytes>,
     queued: usize,
-    rest: Rest,
+    /// What is still to be taken of it; no bytes where that was all.
+    rest: Length,
     /// Something was written since the last flush.
     unflushed: bool,
-}
-
-/// What is still to be taken of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
-    /// So many bytes.
-    Left(u64),
-    /// Chunks.
-    Chunks,
-    /// Whatever comes, until the connection ends.
-    Open,
-    /// Nothing.
-    None,
 }
 
 /// It has not the length that was told.
@@ -47,19 +36,14 @@ pub struct WrongLength;
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), queued: 0, rest: Rest::None, unflushed: false }
+        Self { queue: VecDeque::new(), queued: 0, rest: NOTHING, unflushed: false }
     }
 }
 
 impl Sending {
     /// Begins a message with its head, which tells this length.
     pub fn begin(&mut self, head: Bytes, length: Length) {
-        self.rest = match length {
-            Length::Known(0) => Rest::None,
-            Length::Known(length) => Rest::Left(length),
-            Length::Chunked => Rest::Chunks,
-            Length::Close => Rest::Open,
-        };
+        self.rest = length;
         self.push(head);
     }
 
@@ -72,7 +56,7 @@ impl Sending {
     /// Whether all of it was taken.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.rest == Rest::None
+        self.rest == NOTHING
     }
 
     /// Whether all that was taken has left.
@@ -95,7 +79,7 @@ impl Sending {
 
     /// Takes nothing more of it: it broke off.
     pub(crate) const fn stop(&mut self) {
-        self.rest = Rest::None;
+        self.rest = NOTHING;
     }
 
     /// Gives up what has not left.
@@ -112,18 +96,17 @@ impl Sending {
         match self.rest {
             // A chunk of nothing would end it.
             _ if data.is_empty() => {}
-            Rest::None => return Err(WrongLength),
-            Rest::Open => self.push(data),
-            Rest::Left(left) => {
+            Length::Close => self.push(data),
+            Length::Known(left) => {
                 let left = left.checked_sub(data.len() as u64).ok_or(WrongLength)?;
-                self.rest = if left == 0 { Rest::None } else { Rest::Left(left) };
+                self.rest = Length::Known(left);
                 self.push(data);
             }
-            Rest::Chunks if data.len() < COPIED_MAX => {
+            Length::Chunked if data.len() < COPIED_MAX => {
                 let size = format!("{:x}\r\n", data.len());
                 self.push([size.as_bytes(), &data, LINE_END].concat().into());
             }
-            Rest::Chunks => {
+            Length::Chunked => {
                 self.push(format!("{:x}\r\n", data.len()).into());
                 self.push(data);
                 self.push(Bytes::from_static(LINE_END));
@@ -141,16 +124,16 @@ impl Sending {
         trailers: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), WrongLength> {
         match self.rest {
-            Rest::Left(_) => return Err(WrongLength),
-            Rest::None | Rest::Open => {}
-            Rest::Chunks => {
+            Length::Known(1..) => return Err(WrongLength),
+            NOTHING | Length::Close => {}
+            Length::Chunked => {
                 let mut last = b"0\r\n".to_vec();
                 trailers.for_each(|(name, value)| put(&mut last, name.as_str(), value.as_bytes()));
                 last.extend_from_slice(LINE_END);
                 self.push(last.into());
             }
         }
-        self.rest = Rest::None;
+        self.rest = NOTHING;
         Ok(())
     }
 

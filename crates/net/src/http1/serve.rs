@@ -49,9 +49,6 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(5);
 /// shorter time.
 const STUCK_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Bytes of a body that nobody read, for which a connection is kept nevertheless.
-const UNREAD_MAX: u64 = 64 << 10;
-
 /// The bytes of a connection, in both directions.
 pub(super) struct Line<T> {
     pub(super) io: T,
@@ -151,7 +148,7 @@ where
                 Next::Become(another) => {
                     let came = line.intake.take();
                     // Who asked for it may have changed their mind.
-                    let _ = another.send(Upgraded::new(Begun::again(came, line.io)));
+                    let _ = another.send(Box::new(Begun::again(came, line.io)));
                     return Ok(());
                 }
             }
@@ -281,7 +278,7 @@ fn begin<T>(
     upload: &mut Upload,
     (asked, answer, is_cut): (Asked, Response<Body>, bool),
 ) -> (Said, bool) {
-    let closes = upload.answered(UNREAD_MAX) || is_cut || server.server.shutdown.is_asked();
+    let closes = upload.answered() || is_cut || server.server.shutdown.is_asked();
     let (parts, body) = answer.into_parts();
     let size = body.size_hint().exact();
     let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
@@ -398,7 +395,7 @@ where
     if read.await.is_err() {
         return Next::Drop;
     }
-    let discards = keeps && upload.broken().is_none() && !upload.is_long(UNREAD_MAX);
+    let discards = keeps && upload.broken().is_none() && !upload.is_long();
     if discards {
         let rest = poll_fn(|context| upload.poll_discard(line, context));
         if matches!(timeout(LINGER_TIME, rest).await, Ok(Err(Gone))) && upload.broken().is_none() {

@@ -17,6 +17,9 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// that when the client goes away.
 const AHEAD_MAX: usize = 4 << 10;
 
+/// Bytes of a body that nobody read, for which a connection is kept nevertheless.
+const UNREAD_MAX: u64 = 64 << 10;
+
 /// The client went away.
 pub(super) struct Gone;
 
@@ -70,14 +73,14 @@ impl Upload {
 
     /// The request is answered: whether its connection has to end, since nobody reads what is left
     /// of it, or nobody knows whether it comes: whoever waited for 100 may never send it.
-    pub(super) fn answered(&mut self, most: u64) -> bool {
+    pub(super) fn answered(&mut self) -> bool {
         let unread = self.reader.as_ref().is_none_or(Sender::is_gone);
-        std::mem::take(&mut self.expects) || (unread && self.is_long(most))
+        std::mem::take(&mut self.expects) || (unread && self.is_long())
     }
 
-    /// Whether more is left of it than so many bytes, or nobody knows how many.
-    pub(super) fn is_long(&self, most: u64) -> bool {
-        self.payload.left().is_none_or(|left| left > most)
+    /// Whether more is left of it than is worth throwing away, or nobody knows how much.
+    pub(super) fn is_long(&self) -> bool {
+        self.payload.left().is_none_or(|left| left > UNREAD_MAX)
     }
 
     /// Whether somebody may still read it.

@@ -7,11 +7,10 @@ use http::header::{
     UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use strait_net::http1::FIELDS_MAX;
 
 use super::BadHead;
 
-/// Most fields of a head.
-pub const FIELDS_MAX: usize = 256;
 /// Longest name of a field, bytes.
 pub const NAME_MAX: usize = 128;
 /// Most bytes of a client's fields, names and values together.

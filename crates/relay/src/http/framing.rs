@@ -87,7 +87,7 @@ fn content_length(fields: &HeaderMap) -> Result<Option<u64>, BadHead> {
 }
 
 /// Digits and nothing else.
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+fn decimal(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
