@@ -11,6 +11,7 @@ mod command;
 mod fuzz;
 mod https;
 mod metadata;
+mod rows;
 mod stopwatch;
 mod test;
 mod tidy;
@@ -33,6 +34,9 @@ cargo xtask COMMAND
                 relay-far), or all (the default); a quick run of the relay's has fewer rounds
   soak [--minutes N]
                 everything at once through hub and agents for an hour, and whether memory stays flat
+  soak ROW… | list
+                end-to-end tests that take more than two minutes or more than CI has, by row
+                (row_16), and which there are
   fuzz [TARGET] [SECONDS]
                 runs one fuzz target or all, each for so many seconds (60); needs a C++ compiler
   help          this text
@@ -59,6 +63,10 @@ fn main() -> ExitCode {
         ["soak"] => bench::soak::run(bench::soak::MINUTES),
         ["soak", "--minutes", minutes] if minutes.parse::<u32>().is_ok() => {
             bench::soak::run(minutes.parse().unwrap_or(bench::soak::MINUTES))
+        }
+        ["soak", "list"] => rows::list(),
+        ["soak", chosen @ ..] if chosen.iter().all(|word| !word.starts_with('-')) => {
+            rows::run(chosen)
         }
         ["fuzz"] => fuzz::run(None, FUZZ_SECONDS),
         ["fuzz", target] => fuzz::run(Some(target), FUZZ_SECONDS),

@@ -13,8 +13,7 @@ use crate::{say, tidy, tools};
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
 
 /// The tests of the release binary.
-const END_TO_END: [&str; 7] =
-    ["test", "--release", "--package", "strait", "--features", "e2e", "--tests"];
+const END_TO_END: [&str; 6] = ["test", "--release", "--package", "strait", "--features", "e2e"];
 
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
@@ -36,8 +35,8 @@ const STEPS: [Step; 7] = [
     }),
     ("tests", || cargo_step(&["test", "--workspace"])),
     ("tools", || tools::all(&Metadata::read()?.target_directory).map(drop)),
-    ("release build", || cargo_step(&[&END_TO_END[..], &["--no-run"]].concat())),
-    ("end to end", end_to_end),
+    ("release build", || cargo_step(&[&END_TO_END[..], &["--tests", "--no-run"]].concat())),
+    ("end to end", || end_to_end(&["--tests"])),
 ];
 
 /// Runs all steps; the first that fails is the last.
@@ -62,9 +61,13 @@ fn cargo_step(arguments: &[&str]) -> Result<()> {
     run_command(&mut cargo(arguments))
 }
 
-fn end_to_end() -> Result<()> {
+/// Runs tests of the release binary with other people's programs.
+///
+/// # Errors
+/// Those programs cannot be got, the binary does not build, or a test fails.
+pub(crate) fn end_to_end(arguments: &[&str]) -> Result<()> {
     let tools = tools::all(&Metadata::read()?.target_directory)?;
-    run_command(cargo(&END_TO_END).env(TOOLS_VARIABLE, tools))
+    run_command(cargo(&END_TO_END).args(arguments).env(TOOLS_VARIABLE, tools))
 }
 
 /// The steps that ran with the time each took; those that did not run are named as such.

@@ -10,7 +10,7 @@ mod layers;
 mod licence;
 mod links;
 mod manifest;
-mod walk;
+pub(crate) mod walk;
 
 use std::fmt;
 use std::fs;

@@ -2,10 +2,13 @@
 //!
 //! `cargo xtask test` runs these; they need its `STRAIT_TOOLS`, and say so where it is missing.
 //! Every test starts what it needs on a directory and a port of its own, and ends it.
+//! `cargo xtask soak ROW` runs those that take longer than CI has, and shows the figures that
+//! they print.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests: a failure is a panic, and time is the machine's"
+    clippy::print_stdout,
+    reason = "tests: a failure is a panic, time is the machine's, and figures are printed"
 )]
 
 mod agent;

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod curl;
+mod events;
 mod git;
 mod grpc;
 mod heads;

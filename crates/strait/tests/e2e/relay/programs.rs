@@ -1,7 +1,5 @@
 //! Other people's programs, and protocols that are more than requests and answers.
 
-use std::time::{Duration, Instant};
-
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -10,9 +8,6 @@ use super::site::Site;
 use super::trust::{in_files, in_memory};
 use super::wire::Wire;
 use crate::harness::Process;
-
-/// Longer than anything on the way asks for, or waits for, with a minute's period.
-const SILENCE: Duration = Duration::from_secs(61);
 
 #[test]
 fn row_14_another_protocol_passes_both_ways_to_its_end() {
@@ -53,32 +48,6 @@ fn row_14_another_protocol_passes_both_ways_to_its_end() {
         "{said}"
     );
     assert_eq!(origin.count("GET", "/hidden"), 0);
-}
-
-#[test]
-fn row_16_events_come_when_they_happen_also_after_a_long_silence() {
-    let origin = Origin::start();
-    let site = Site::start(&origin.service());
-    let token = site.token("ci");
-    let open = |version| {
-        let mut curl = site.curl_command(&token);
-        let mut events =
-            Process::start(curl.args([version, "--no-buffer"]).arg(site.url("ci", "/events")));
-        events.wait_for_output(|line| line == "data: the first");
-        events
-    };
-    let streams = ["--http1.1", "--http2"].map(open);
-    let began = Instant::now();
-    while began.elapsed() < SILENCE {
-        std::thread::park_timeout(SILENCE);
-    }
-    for _ in &streams {
-        origin.go();
-    }
-    for mut events in streams {
-        events.wait_for_output(|line| line == "data: next");
-        events.finish().succeeded();
-    }
 }
 
 #[test]

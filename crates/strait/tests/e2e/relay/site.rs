@@ -96,6 +96,13 @@ impl Site {
         output.succeeded().trim().to_owned()
     }
 
+    /// The same that lives so long.
+    pub(super) fn token_for(&self, service: &str, life: Duration) -> String {
+        let (service, life) = (format!("smith/{service}"), format!("{}s", life.as_secs()));
+        let output = self.hub.strait(&["service", "token", &service, "--ttl", &life]);
+        output.succeeded().trim().to_owned()
+    }
+
     /// The hub's address.
     pub(super) fn address(&self) -> SocketAddr {
         self.hub.server().trim_start_matches("https://").parse().unwrap()
