@@ -181,8 +181,8 @@ impl Service {
             (1..=AUDIT_ID_MAX).contains(&id.len()) && printable
         });
         fit.cloned().unwrap_or_else(|| {
-            let id = Uid::from_random(random_16(&*self.entropy)).to_string();
-            HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+            let id = Uid::from_random(random_16(&*self.entropy)).text();
+            HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
         })
     }
 

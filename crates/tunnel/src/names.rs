@@ -84,31 +84,38 @@ const NAMES: [&str; 78] = [
     "x-spinnaker-user",
 ];
 
-/// Places in the table, in the order of the names there.
-const SORTED: [u8; NAMES.len()] = sorted();
-
-const fn sorted() -> [u8; NAMES.len()] {
-    let mut places = [0; NAMES.len()];
-    let mut place = 0;
-    while (place as usize) < NAMES.len() {
-        let mut at = place as usize;
-        while at > 0 && less(NAMES[place as usize], NAMES[places[at - 1] as usize]) {
-            places[at] = places[at - 1];
-            at -= 1;
+/// The longest of them, bytes.
+const LENGTH_MAX: usize = {
+    let (mut longest, mut place) = (0, 0);
+    while place < NAMES.len() {
+        if NAMES[place].len() > longest {
+            longest = NAMES[place].len();
         }
-        places[at] = place;
         place += 1;
     }
-    places
-}
+    longest
+};
 
-const fn less(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut at = 0;
-    while at < a.len() && at < b.len() && a[at] == b[at] {
-        at += 1;
+/// Places in the table, shorter names first; and for each length where its names begin there.
+const BY_LENGTH: ([u8; NAMES.len()], [u8; LENGTH_MAX + 2]) = by_length();
+
+const fn by_length() -> ([u8; NAMES.len()], [u8; LENGTH_MAX + 2]) {
+    let (mut places, mut starts) = ([0; NAMES.len()], [0; LENGTH_MAX + 2]);
+    let (mut length, mut at) = (0, 0);
+    while length <= LENGTH_MAX {
+        starts[length] = at;
+        let mut place = 0;
+        while (place as usize) < NAMES.len() {
+            if NAMES[place as usize].len() == length {
+                places[at as usize] = place;
+                at += 1;
+            }
+            place += 1;
+        }
+        length += 1;
     }
-    at < b.len() && (at == a.len() || a[at] < b[at])
+    starts[length] = at;
+    (places, starts)
 }
 
 /// The name at an index.
@@ -118,8 +125,15 @@ pub(crate) fn name(index: u8) -> Option<&'static str> {
 
 /// The index of a name.
 pub(crate) fn index(name: &str) -> Option<u8> {
-    let at = SORTED.binary_search_by(|place| NAMES[usize::from(*place)].cmp(name)).ok()?;
-    Some(SORTED[at] + 1)
+    let (places, starts) = &BY_LENGTH;
+    let bounds = starts.get(name.len()..name.len() + 2)?;
+    let alike = &places[usize::from(bounds[0])..usize::from(bounds[1])];
+    let first = name.as_bytes().first()?;
+    let is_it = |place: &&u8| {
+        let own = NAMES[usize::from(**place)];
+        own.as_bytes().first() == Some(first) && own == name
+    };
+    alike.iter().find(is_it).map(|place| place + 1)
 }
 
 #[cfg(test)]

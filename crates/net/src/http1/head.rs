@@ -10,6 +10,7 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use memchr::{memchr, memchr_iter};
 
 use super::Malformed;
 
@@ -190,7 +191,7 @@ struct Lines {
 
 /// Reads lines up to an empty one, behind which there is nothing; `lines` are a part of `all`.
 fn read_fields(all: &Bytes, mut lines: &[u8]) -> Result<Lines, Malformed> {
-    let count = lines.iter().filter(|byte| **byte == b'\n').count().saturating_sub(1);
+    let count = memchr_iter(b'\n', lines).count().saturating_sub(1);
     if count > FIELDS_MAX {
         return Err(Malformed::Size("256 fields"));
     }
@@ -204,7 +205,7 @@ fn read_fields(all: &Bytes, mut lines: &[u8]) -> Result<Lines, Malformed> {
         if matches!(line, [b' ' | b'\t', ..]) {
             return Err(Malformed::Framing("a folded field"));
         }
-        let colon = line.iter().position(|byte| *byte == b':');
+        let colon = memchr(b':', line);
         let (name, value) = line.split_at(colon.ok_or(Malformed::Framing("a field's line"))?);
         let name =
             HeaderName::from_bytes(name).map_err(|_| Malformed::Framing("a field's name"))?;
@@ -275,9 +276,9 @@ fn decimal(text: &[u8]) -> Option<u64> {
 /// The first line, without its end, and what follows it. Lines end with CR LF and hold neither.
 fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let wrong = Malformed::Framing("line ends");
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(wrong)?;
+    let end = memchr(b'\n', bytes).ok_or(wrong)?;
     let line = bytes[..end].strip_suffix(b"\r").ok_or(wrong)?;
-    if line.contains(&b'\r') { Err(wrong) } else { Ok((line, &bytes[end + 1..])) }
+    if memchr(b'\r', line).is_some() { Err(wrong) } else { Ok((line, &bytes[end + 1..])) }
 }
 
 /// Without the blanks around it, of which a control character is none.

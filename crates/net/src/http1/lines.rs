@@ -1,5 +1,7 @@
 //! Where lines end, in bytes that come piece by piece.
 
+use memchr::memchr;
+
 use super::Malformed;
 
 /// What was looked at already of the lines that come now, which stay at the beginning of the
@@ -57,7 +59,7 @@ impl Lines {
         most: usize,
         called: &'static str,
     ) -> Result<Option<usize>, Malformed> {
-        let found = bytes[self.searched..].iter().position(|byte| *byte == b'\n');
+        let found = memchr(b'\n', &bytes[self.searched..]);
         let end = found.map(|at| self.searched + at + 1);
         self.searched = end.unwrap_or(bytes.len());
         if self.searched > most {

@@ -113,13 +113,28 @@ fn read<'a>(rest: &mut Reader<'a>) -> Result<Field<'a>, HeadError> {
 
 /// A token (RFC 9110 §5.6.2) in lower case.
 fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name.bytes().all(|byte| is_token(byte) && !byte.is_ascii_uppercase())
+    (1..=MAX_NAME).contains(&name.len()) && all(name.as_bytes(), |byte| OF_NAMES[usize::from(byte)])
+}
+
+/// What names may hold.
+const OF_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = is_token(byte) && !byte.is_ascii_uppercase();
+        byte += 1;
+    }
+    table
+};
+
+/// Whether all bytes are so. Without a way out in the middle, several are looked at at once.
+pub(super) fn all(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is_so(*byte))
 }
 
 /// Visible characters, blanks, TAB and bytes over 127 (RFC 9110 §5.5).
 fn is_value(value: &[u8]) -> bool {
-    value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
+    all(value, |byte| (byte >= b' ' || byte == b'\t') && byte != 0x7f)
 }
 
 /// A character of a token (RFC 9110 §5.6.2).

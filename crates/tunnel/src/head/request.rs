@@ -114,6 +114,12 @@ pub struct Tlvs<'a> {
 
 impl<'a> Tlvs<'a> {
     fn put(&self, out: &mut BytesMut) -> Result<(), HeadError> {
+        // What is sent must be what the peer accepts.
+        let Self { service_type, service, upgrade, request_id, prefix, forwarded, .. } = self;
+        let texts = [service_type, service, upgrade, request_id, prefix, forwarded];
+        if !texts.into_iter().all(|text| is_visible(text)) {
+            return Err(HeadError::Extension);
+        }
         let deadline = self.deadline_ms.map(u32::to_be_bytes);
         let body = self.body_length.map(u64::to_be_bytes);
         let client = self.client.map(|client| client.to_string());
@@ -182,7 +188,12 @@ impl<'a> Tlvs<'a> {
 
 fn visible(value: &[u8]) -> Result<&str, ()> {
     let text = str::from_utf8(value).map_err(|_| ())?;
-    if text.chars().any(char::is_control) { Err(()) } else { Ok(text) }
+    if is_visible(text) { Ok(text) } else { Err(()) }
+}
+
+fn is_visible(text: &str) -> bool {
+    let plain = field::all(text.as_bytes(), |byte| matches!(byte, b' '..=b'~'));
+    plain || !text.chars().any(char::is_control)
 }
 
 /// The parts of a request's head, but for its fields.
@@ -225,8 +236,7 @@ impl Request {
             out.put_u16(u16::try_from(text.len()).map_err(|_| HeadError::TooLarge)?);
             out.put_slice(text.as_bytes());
         }
-        let tlvs = patched(&mut out, |out| parts.tlvs.put(out).map(|()| None))?;
-        visible_tlvs(&out[tlvs..])?;
+        patched(&mut out, |out| parts.tlvs.put(out).map(|()| None))?;
         let fields_at = patched(&mut out, |out| {
             let mut count = 0;
             for one in fields {
@@ -319,11 +329,6 @@ fn patched(
     Ok(start)
 }
 
-/// What is sent must be what the peer accepts.
-fn visible_tlvs(bytes: &[u8]) -> Result<(), HeadError> {
-    Tlvs::parse(bytes).map(|_| ())
-}
-
 fn read_parts<'a>(rest: &mut Reader<'a>) -> Result<RequestParts<'a>, HeadError> {
     let method = Method::read(rest)?;
     let mut slice = || {
@@ -340,7 +345,10 @@ fn read_parts<'a>(rest: &mut Reader<'a>) -> Result<RequestParts<'a>, HeadError> 
 }
 
 fn check_target(parts: &RequestParts<'_>) -> Result<(), HeadError> {
-    let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
+    let host = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
+    };
     if parts.authority.len() > MAX_AUTHORITY || parts.path.len() > MAX_PATH {
         return Err(HeadError::TooLarge);
     }
@@ -348,7 +356,7 @@ fn check_target(parts: &RequestParts<'_>) -> Result<(), HeadError> {
         return Err(HeadError::Authority);
     }
     let origin = parts.path.starts_with('/')
-        && parts.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        && field::all(parts.path.as_bytes(), |byte| byte.is_ascii_graphic() && byte != b'#');
     let asterisk = parts.path == "*" && parts.method.as_str() == "OPTIONS";
     if origin || asterisk { Ok(()) } else { Err(HeadError::Path) }
 }
