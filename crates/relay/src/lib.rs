@@ -31,6 +31,7 @@ mod limiter;
 pub mod link;
 pub mod message;
 mod places;
+mod recent;
 pub mod record;
 mod seen;
 pub mod serve;

@@ -11,6 +11,8 @@ use crate::fake_agent::{Acme, CI, FakeAgent, ask};
 use crate::harness::{Answer, PATIENCE, yaml};
 use crate::joining::AGENTS;
 use crate::services::offer;
+use crate::streams::READS;
+use crate::tenants::ROLE_BINDINGS;
 
 /// Asserts an answer of the hub's, in a service's place.
 #[track_caller]
@@ -57,6 +59,38 @@ async fn what_an_agent_may_do_holds_for_the_next_request() {
         acme.alice.merge(&smith, &yaml(&format!("{{spec: {undo}}}"))).await.expect(200);
     }
     drop(stays);
+}
+
+#[tokio::test]
+async fn what_a_person_may_do_holds_for_the_next_request() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let server = acme.hub.admin().within("root:acme");
+    let carol = acme.hub.client("carol", &[]).within("root:acme");
+    let (ci, binding) = (format!("{SERVICES}/ci.smith"), format!("{ROLE_BINDINGS}/reads"));
+    told(&carol.get(CI).await, 404, "NotFound");
+    server.grant("reads", "carol", READS).await;
+    for take in ["right", "exposure"] {
+        // What was allowed a moment ago is so again, and only what was.
+        for _ in 0..2 {
+            assert_eq!(ask(&carol, &mut agent).await.status, 200, "{take}");
+        }
+        let asked = carol.send(Method::POST, CI, None).await;
+        told(&asked, 403, "Forbidden");
+        match take {
+            "right" => server.delete(&binding).await.expect(200),
+            _ => {
+                acme.alice.merge(&ci, &yaml("{spec: {exposure: {path: false}}}")).await.expect(200)
+            }
+        };
+        told(&carol.get(CI).await, 404, "NotFound");
+        assert_eq!(agent.waiting(), 0, "{take}");
+        match take {
+            "right" => server.grant("again", "carol", READS).await,
+            _ => drop(acme.alice.merge(&ci, &yaml("{spec: {exposure: {path: true}}}")).await),
+        }
+        assert_eq!(ask(&carol, &mut agent).await.status, 200, "{take}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //!                                            Answer ◄── bytes ◄───────┘ was executed
 //! ```
 
+mod decided;
 mod drain;
 mod head;
 mod live;
@@ -46,12 +47,13 @@ use crate::record::Denial;
 pub use crate::record::{Recorded, Recorder};
 use crate::serve::{OF_PEOPLE, RULES};
 
+use decided::Decided;
 use head::Head;
 use live::Entry;
 pub use live::Live;
 pub use streams::STREAMS_PATH;
 pub use unstored::LivePath;
-use who::{Caller, Exposure};
+use who::{Caller, Exposure, Granted};
 
 /// Streams at once: of one credential, to one agent, of the hub.
 const STREAMS_MAX: [usize; 3] = [512, 4_096, 100_000];
@@ -77,6 +79,7 @@ pub struct Front {
     system: Arc<System>,
     services: ResourceId,
     exposures: Parsed<Exposure>,
+    decided: Decided<Granted>,
     credentials: Arc<Credentials>,
     tunnels: Arc<Tunnels>,
     live: Arc<Live>,
@@ -125,6 +128,7 @@ impl Front {
             system,
             services: ResourceId::new(RELAY_EXPORT, "services", &identity),
             exposures: Parsed::new(Exposure::of),
+            decided: Decided::new(),
             credentials,
             tunnels,
             live,

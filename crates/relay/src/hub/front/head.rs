@@ -87,11 +87,11 @@ impl Head {
         caller: &Caller,
         id: &str,
     ) -> Result<OpenHead, Failure> {
-        let identity = caller.identity(self.origin.client)?;
+        let identity = caller.identity(self.origin.client);
         let tlvs = Tlvs {
             service_type: &service.r#type,
             service: &service.name,
-            identity: &identity,
+            identity: identity.as_bytes(),
             client: Some(self.origin.peer),
             forwarded: self.origin.before.as_ref().and_then(|one| one.to_str().ok()).unwrap_or(""),
             request_id: id,

@@ -14,6 +14,7 @@ use strait_runtime::{Span, SpanKind};
 use strait_store::{Key, ObjectName};
 use strait_types::{ClusterName, Uid, WorkspacePath};
 
+use super::decided::Question;
 use super::head::Head;
 use super::{Certificate, Certified, Front};
 use crate::access::{Verb, administers, attributes};
@@ -37,7 +38,7 @@ pub(super) struct Caller {
     /// Says whether the certificate is still honoured; none for tokens.
     certified: Option<Certified>,
     bound: Option<Bound>,
-    target: Target,
+    granted: Granted,
 }
 
 /// What a token is for beside names, which other things can have later.
@@ -48,9 +49,18 @@ struct Bound {
 }
 
 /// What is asked for, as its objects say.
+#[derive(Clone, Debug)]
 struct Target {
     agent: Arc<AgentSpec>,
     service: Arc<Exposure>,
+}
+
+/// What is asked for and may be, and what its agent is told of who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Granted {
+    target: Target,
+    /// An [`Identity`], as JSON without its end: the address that is asked from.
+    told: Arc<str>,
 }
 
 /// What a credential proved.
@@ -75,18 +85,25 @@ struct Identity<'a> {
     cred: &'a str,
     /// When the credential was made, RFC 3339.
     issued: String,
-    ip: String,
+}
+
+impl Identity<'_> {
+    fn begun(&self) -> Result<Arc<str>, Failure> {
+        let mut json = serde_json::to_string(self).map_err(|_| Failure::Internal)?;
+        json.truncate(json.len() - 1);
+        Ok(json.into())
+    }
 }
 
 impl Caller {
     /// The Agent, as it was when this was decided.
     pub(super) fn agent(&self) -> &AgentSpec {
-        &self.target.agent
+        &self.granted.target.agent
     }
 
     /// The hub's limits of the service.
     pub(super) fn limits(&self) -> Limits {
-        self.target.service.limits
+        self.granted.target.service.limits
     }
 
     /// Whether the credential is for one service alone, whoever it is of.
@@ -99,23 +116,13 @@ impl Caller {
     }
 
     /// What the agent is told of them, who ask from this address: JSON.
-    pub(super) fn identity(&self, client: IpAddr) -> Result<Vec<u8>, Failure> {
-        let identity = Identity {
-            user: &self.user.name,
-            uid: &self.user.uid,
-            groups: self.user.groups.iter().map(|group| &**group).collect(),
-            ws: self.cluster.as_str(),
-            via: if self.certified.is_some() { "cert" } else { "token" },
-            cred: &self.subjects.credential,
-            issued: self.subjects.issued.to_string(),
-            ip: client.to_string(),
-        };
-        serde_json::to_vec(&identity).map_err(|_| Failure::Internal)
+    pub(super) fn identity(&self, client: IpAddr) -> String {
+        format!("{},\"ip\":\"{client}\"}}", self.granted.told)
     }
 
     /// What the choice of an instance goes by.
     pub(super) fn affinity(&self, head: &Head) -> Option<String> {
-        match &self.target.agent.affinity {
+        match &self.granted.target.agent.affinity {
             Affinity::None => None,
             Affinity::Client => Some(self.subjects.credential.to_string()),
             Affinity::Header(name) => {
@@ -143,18 +150,43 @@ impl Front {
         }
         let tracer = &self.context.tracer;
         *span = tracer.enter("hub.relay", SpanKind::Server, || traceparent(&head.message.fields));
-        let Proved { user, cluster, subjects, bound, until, certified } = proved;
-        self.may(&user, &cluster, name, verb)?;
         let raw = head.raw.is_some();
-        let target = self.target(&cluster, name, bound.as_ref(), raw)?;
+        let question = Question { subjects: proved.subjects.clone(), verb, raw };
+        let stored = self.system.tenancy.store().revision();
+        let grant = || self.grant(&proved, name, (verb, raw));
+        let granted = self.decided.of(question, &proved.user, stored, grant)?;
+        let Proved { user, cluster, subjects, bound, until, certified } = proved;
         if let BodyLength::Known(length) = head.message.length
-            && let Some(limit) = target.service.limits.max_body.filter(|limit| length > *limit)
+            && let Some(limit) =
+                granted.target.service.limits.max_body.filter(|limit| length > *limit)
         {
             return Err(Failure::TooLarge { length: Some(length), limit });
         }
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         let ends = Some(self.context.clock.monotonic().saturating_add(left));
-        Ok(Caller { user, cluster, subjects, ends, verb, raw, certified, bound, target })
+        Ok(Caller { user, cluster, subjects, ends, verb, raw, certified, bound, granted })
+    }
+
+    /// Decides as of what is stored.
+    fn grant(
+        &self,
+        proved: &Proved,
+        name: &ServiceName,
+        (verb, raw): (Verb, bool),
+    ) -> Result<Granted, Failure> {
+        let Proved { user, cluster, subjects, bound, certified, .. } = proved;
+        self.may(user, cluster, name, verb)?;
+        let target = self.target(cluster, name, bound.as_ref(), raw)?;
+        let identity = Identity {
+            user: &user.name,
+            uid: &user.uid,
+            groups: user.groups.iter().map(|group| &**group).collect(),
+            ws: cluster.as_str(),
+            via: if certified.is_some() { "cert" } else { "token" },
+            cred: &subjects.credential,
+            issued: subjects.issued.to_string(),
+        };
+        Ok(Granted { target, told: identity.begun()? })
     }
 
     /// What the credential of a request proves.
