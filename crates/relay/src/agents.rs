@@ -99,6 +99,9 @@ impl AgentSpec {
     /// Whether the hub takes an announcement of a service.
     #[must_use]
     pub fn may_offer(&self, kind: &str, name: &str) -> bool {
+        if self.offers.iter().any(|pattern| pattern == "*") {
+            return true;
+        }
         let full = format!("{kind}/{name}");
         self.offers.iter().any(|pattern| matches(pattern, &full))
     }

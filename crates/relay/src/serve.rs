@@ -61,13 +61,14 @@ pub use peer::Peer;
 
 use self::flow::Flow;
 pub(crate) use self::flow::Progress;
+use self::identity::Identities;
 pub(crate) use self::identity::OF_PEOPLE;
 use self::live::{Context, Live, Side};
 use self::seen::Seen;
 pub(crate) use self::seen::{NOT_OFFERED, RULES, clipped};
 use crate::link::{Acceptor, Canceller, Sender, Stream};
 use crate::record::Recorder;
-use crate::services::{self, AgentConfig, Change, DRAIN, Target, plan_reload};
+use crate::services::{self, AgentConfig, Change, DRAIN, plan_reload};
 
 /// Between two looks for connections that rest for too long.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -107,8 +108,7 @@ impl Serving {
         recorder: Recorder,
         tracer: Tracer,
     ) -> Self {
-        let (side, reached) = (Side::Agent(agent.into()), watch::Sender::default());
-        Self::at(config, Context { side, clock, tasks, metrics, recorder, tracer, reached })
+        Self::at(config, Side::Agent(agent.into()), clock, tasks, metrics, recorder, tracer)
     }
 
     /// Offers to agents what a configuration of the hub says; else as [`new`](Self::new).
@@ -121,11 +121,21 @@ impl Serving {
         recorder: Recorder,
         tracer: Tracer,
     ) -> Self {
-        let (side, reached) = (Side::Hub, watch::Sender::default());
-        Self::at(config, Context { side, clock, tasks, metrics, recorder, tracer, reached })
+        Self::at(config, Side::Hub, clock, tasks, metrics, recorder, tracer)
     }
 
-    fn at(config: AgentConfig, context: Context) -> Self {
+    fn at(
+        config: AgentConfig,
+        side: Side,
+        clock: Arc<dyn Clock>,
+        tasks: TaskSet,
+        metrics: ServingMetrics,
+        recorder: Recorder,
+        tracer: Tracer,
+    ) -> Self {
+        let (identities, reached) = (Arc::new(Identities::new()), watch::Sender::default());
+        let context =
+            Context { side, clock, tasks, metrics, recorder, tracer, identities, reached };
         let offered = config.services.iter();
         let services = offered
             .map(|(name, service)| {
@@ -250,10 +260,10 @@ impl Serving {
         stream.sender.reset(Directions::Both, Code::NoService, "");
         // Where there is nothing, nothing was refused.
         if let Ok(head) = peer.head(said)
-            && let Some((live, kind, tlvs)) = self.find(&head)
+            && let Some((live, tlvs)) = self.find(&head)
         {
             let flow = Flow::new(self.0.context.clock.clone());
-            Seen::new(&live, flow, kind, &tlvs).not_offered(&head);
+            Seen::new(&live, flow, &tlvs).not_offered(&head);
         }
     }
 
@@ -262,8 +272,8 @@ impl Serving {
         self.take(stream, head, |_| std::future::pending());
     }
 
-    /// The service that a stream is for, and what kind of stream that is.
-    fn find<'h>(&self, head: &'h OpenHead) -> Option<(Arc<Live>, &'static str, Tlvs<'h>)> {
+    /// The service that a stream is for.
+    fn find<'h>(&self, head: &'h OpenHead) -> Option<(Arc<Live>, Tlvs<'h>)> {
         let (kind, tlvs) = match head {
             OpenHead::Http(request) => ("http", request.parts().tlvs),
             OpenHead::Raw(raw) => ("raw", raw.tlvs()),
@@ -271,17 +281,16 @@ impl Serving {
         };
         let live = self.0.current.read().services.get(tlvs.service).cloned()?;
         // A service has one type and one kind of stream; another one is not on offer.
-        let own = &live.service;
-        let is_type = tlvs.service_type.is_empty() || tlvs.service_type == own.kind.as_str();
-        let is_kind = (kind == "raw") == matches!(own.target, Target::Tcp { .. });
-        (is_type && is_kind).then_some((live, kind, tlvs))
+        let own = live.service.kind.as_str();
+        let is_type = tlvs.service_type.is_empty() || tlvs.service_type == own;
+        (is_type && kind == live.kind).then_some((live, tlvs))
     }
 
     fn take<F>(&self, stream: Stream, head: OpenHead, enter: impl FnOnce(Progress) -> F)
     where
         F: Future<Output = (Code, &'static str)> + Send + 'static,
     {
-        let Some((live, kind, tlvs)) = self.find(&head) else {
+        let Some((live, tlvs)) = self.find(&head) else {
             stream.sender.reset(Directions::Both, Code::NoService, "");
             return;
         };
@@ -289,7 +298,7 @@ impl Serving {
         let flow = Flow::new(context.clock.clone());
         let away = enter(Progress(flow.clone()));
         // Boxed: futures would hold it at every level.
-        let seen = Box::new(Seen::new(&live, flow, kind, &tlvs));
+        let seen = Box::new(Seen::new(&live, flow, &tlvs));
         let withdrawn = live.kept.withdrawn.clone();
         let taken = Taken { canceller: stream.sender.canceller(), away };
         match head {

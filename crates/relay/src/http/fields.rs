@@ -1,6 +1,8 @@
 //! Fields that end at this hop, fields that only we may write, and the ones that we do.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{
     CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
@@ -99,10 +101,7 @@ pub fn remove_connection(fields: &mut HeaderMap) -> Connection {
         (Some(one), None) if named.iter().any(|name| name == "upgrade") => Some(one.clone()),
         _ => None,
     };
-    fields.remove(CONNECTION);
-    for name in OF_CONNECTION {
-        fields.remove(name);
-    }
+    remove(fields, |name| *name == CONNECTION || OF_CONNECTION.contains(name));
     for name in named {
         fields.remove(name.as_str());
     }
@@ -118,36 +117,45 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// Removes what only the hub may say of who asks, in any spelling that a service could take for
 /// it: gateways turn every character but letters and digits into one.
 pub fn remove_identity(fields: &mut HeaderMap) {
-    remove(fields, |name| {
+    remove_alike(fields, |name| {
         IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || IDENTITY.contains(&name)
     });
 }
 
 /// Removes from an answer what only we may say.
 pub fn remove_claims(fields: &mut HeaderMap) {
-    remove(fields, |name| name.starts_with("x-strait-") || name == REQUEST_ID.as_str());
+    remove_alike(fields, |name| name.starts_with("x-strait-") || name == REQUEST_ID.as_str());
 }
 
 /// Removes the fields by which a request asks to be taken for one of another method or path.
 /// Where a service's rules look at either, they decide about what is executed.
 pub fn remove_overrides(fields: &mut HeaderMap) {
-    remove(fields, |name| {
+    remove_alike(fields, |name| {
         ["x-http-method", "x-method-override", "x-original-", "x-rewrite-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
     });
 }
 
-fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
-    let meant: Vec<HeaderName> =
-        fields.keys().filter(|name| is_meant(&normal(name.as_str()))).cloned().collect();
+/// Removes what is meant. That is seldom anything, and to look costs less than to try each.
+fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let meant: Vec<HeaderName> = fields.keys().filter(|name| is_meant(name)).cloned().collect();
     for name in meant {
         fields.remove(name);
     }
 }
 
-/// A name as the least careful gateway could see it.
-fn normal(name: &str) -> String {
+/// The same by names as the least careful gateway could see them.
+fn remove_alike(fields: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
+    remove(fields, |name| is_meant(&normal(name.as_str())));
+}
+
+/// A name, which has no upper case, as the least careful gateway could see it.
+fn normal(name: &str) -> Cow<'_, str> {
+    let is_normal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    if name.bytes().all(is_normal) {
+        return Cow::Borrowed(name);
+    }
     let one = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     name.chars().map(one).collect()
 }
@@ -184,7 +192,7 @@ pub struct Added<'a> {
     /// The agent, for services that want its name.
     pub agent: Option<&'a str>,
     /// The agent that asks and its groups, for the hub's own services.
-    pub caller: Option<(&'a str, &'a [String])>,
+    pub caller: Option<(&'a str, &'a [Arc<str>])>,
 }
 
 impl Added<'_> {

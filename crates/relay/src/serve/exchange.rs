@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use super::answer::{self, Question};
 use super::dial::Io;
 use super::flow::{Flow, Incoming, Upload};
-use super::identity::Identity;
 use super::live::{Live, Way};
 use super::pool::{Inner, Lost, Pool, Said};
 use super::request::{Asked, Offer, decide, to_map};
@@ -166,7 +165,8 @@ async fn begin(
 ) -> Result<Begun, Stop> {
     let parts = head.parts();
     seen.asks(parts.method.as_str(), parts.path);
-    let identity = Identity::parse(parts.tlvs.identity).map_err(|_| Stop::Cut(Code::Identity))?;
+    let identity = live.context.identities.read(parts.tlvs.identity);
+    let identity = identity.map_err(|_| Stop::Cut(Code::Identity))?;
     seen.by(&identity);
     if heartbeat::is_one(parts.path) {
         seen.status = heartbeat::answer(sender)?.as_u16();
@@ -182,7 +182,7 @@ async fn begin(
         policy: &live.policy,
         now: live.context.clock.now(),
     };
-    let mut asked = decide(head, &identity, &offer)?;
+    let mut asked = decide(&parts, head.fields(), &identity, &offer)?;
     let (prefix, deadline_ms) = (offer.prefix(parts.tlvs.prefix), parts.tlvs.deadline_ms);
     let waits = live.wait(&identity).ok_or(Stop::Full)?;
     seen.turn = Some(until(sender, live.turn(&identity)).await?.ok_or(Stop::Full)?);

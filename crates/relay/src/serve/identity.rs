@@ -1,11 +1,13 @@
 //! Who asks, as the hub says it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::recent::Recent;
 use crate::services::{Policy, Service};
 
 /// Most bytes of an identity.
@@ -17,30 +19,63 @@ const GROUPS_MAX: usize = 256;
 pub(crate) const OF_PEOPLE: [&str; 3] =
     ["policy.requireIdentity", "allow.users", "policy.maxTokenAge"];
 
+/// Identities that are kept as they were read, of each of two generations: at 16 KiB each some
+/// 16 MiB, and at the few hundred bytes that they have a hundredth.
+const KEPT_MAX: usize = 512;
+
 /// Who asks. What else the hub says of them is not needed here.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct Identity {
     /// Their name.
-    #[serde(default)]
-    pub(super) user: String,
+    pub(super) user: Arc<str>,
     /// Their groups.
-    #[serde(default)]
-    pub(super) groups: Vec<String>,
+    pub(super) groups: Vec<Arc<str>>,
     /// The logical cluster that they ask in.
-    #[serde(default)]
-    pub(super) ws: String,
+    pub(super) ws: Arc<str>,
     /// How they proved it.
-    #[serde(default)]
     via: String,
     /// The credential's identifier.
-    #[serde(default)]
-    pub(super) cred: String,
-    /// When the credential was made, RFC 3339.
-    #[serde(default)]
-    issued: String,
+    pub(super) cred: Arc<str>,
+    /// When the credential was made, if that can be read.
+    issued: Option<Timestamp>,
     /// Where they ask from.
-    #[serde(default)]
     pub(super) ip: Option<IpAddr>,
+}
+
+/// The same as JSON; `issued` by RFC 3339.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    user: String,
+    groups: Vec<String>,
+    ws: String,
+    via: String,
+    cred: String,
+    issued: String,
+    ip: Option<IpAddr>,
+}
+
+/// Identities that were read lately: who asks once mostly asks again.
+#[derive(Debug)]
+pub(super) struct Identities(Recent<Box<[u8]>, Arc<Identity>>);
+
+impl Identities {
+    pub(super) fn new() -> Self {
+        Self(Recent::new(KEPT_MAX))
+    }
+
+    /// Reads one, or finds what was read.
+    ///
+    /// # Errors
+    /// As of [`Identity::parse`].
+    pub(super) fn read(&self, bytes: &[u8]) -> Result<Arc<Identity>, Malformed> {
+        if let Some(found) = self.0.find(bytes) {
+            return Ok(found);
+        }
+        let found = Arc::new(Identity::parse(bytes)?);
+        self.0.keep(bytes.into(), found.clone());
+        Ok(found)
+    }
 }
 
 /// An identity that is none.
@@ -56,11 +91,22 @@ impl Identity {
         if bytes.len() > LENGTH_MAX {
             return Err(Malformed);
         }
-        let found: Self = serde_json::from_slice(bytes).map_err(|_| Malformed)?;
+        let found: Told = serde_json::from_slice(bytes).map_err(|_| Malformed)?;
         let plain = |text: &str| text.len() <= 1024 && !text.chars().any(char::is_control);
         let groups = found.groups.len() <= GROUPS_MAX && found.groups.iter().all(|one| plain(one));
         let whole = groups && plain(&found.user) && plain(&found.cred) && plain(&found.ws);
-        if whole { Ok(found) } else { Err(Malformed) }
+        if !whole {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            user: found.user.into(),
+            groups: found.groups.into_iter().map(Arc::from).collect(),
+            ws: found.ws.into(),
+            via: found.via,
+            cred: found.cred.into(),
+            issued: found.issued.parse().ok(),
+            ip: found.ip,
+        })
     }
 
     /// The rule of the agent's that is against them, if one is.
@@ -90,7 +136,7 @@ impl Identity {
             let age = now.as_second().saturating_sub(made.as_second());
             u64::try_from(age).unwrap_or(0) <= limit.as_secs()
         };
-        !is_token || self.issued.parse().is_ok_and(young)
+        !is_token || self.issued.is_some_and(young)
     }
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::credentials::Current;
 use super::dial::{Dialer, Place};
-use super::identity::Identity;
-use super::metrics::ServingMetrics;
+use super::identity::{Identities, Identity};
+use super::metrics::{Series, ServingMetrics};
 use super::pool::Pool;
 use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
@@ -34,6 +34,7 @@ pub(super) struct Context {
     pub(super) metrics: ServingMetrics,
     pub(super) recorder: Recorder,
     pub(super) tracer: Tracer,
+    pub(super) identities: Arc<Identities>,
     /// Counts how often a service came within reach, or went out of it.
     pub(super) reached: watch::Sender<u64>,
 }
@@ -66,10 +67,10 @@ impl Side {
 
     /// Who shares a service with others: a workspace, beside the hub. Its agents are one, however
     /// many it makes. Behind an agent it is the hub that knows people apart.
-    const fn sharing<'w>(&self, who: &'w Identity) -> Option<&'w str> {
+    fn sharing<'w>(&self, who: &'w Identity) -> Option<&'w str> {
         match self {
             Self::Agent(_) => None,
-            Self::Hub => Some(who.ws.as_str()),
+            Self::Hub => Some(&who.ws),
         }
     }
 }
@@ -81,6 +82,9 @@ pub(super) struct Live {
     pub(super) policy: Policy,
     pub(super) context: Context,
     pub(super) kept: Arc<Kept>,
+    /// The one kind of stream that it has.
+    pub(super) kind: &'static str,
+    pub(super) series: Series,
     turns: Turns,
 }
 
@@ -148,8 +152,13 @@ impl Live {
     ) -> Self {
         let turns = usize::try_from(service.limits.concurrent).unwrap_or(usize::MAX);
         let turns = Turns::new(turns);
+        let kind = match &service.target {
+            Target::Http(_) => "http",
+            Target::Tcp { .. } => "raw",
+        };
+        let series = context.metrics.of(name, kind);
         let (service, context) = (service.clone(), context.clone());
-        Self { name: name.into(), service, policy, context, kept, turns }
+        Self { name: name.into(), service, policy, context, kept, kind, series, turns }
     }
 
     /// A place among the streams that are not accepted yet, for as long as it is held; none where

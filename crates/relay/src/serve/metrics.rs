@@ -4,6 +4,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use strait_runtime::Metrics;
+use strait_tunnel::Code;
 
 type Pair = [(&'static str, String); 2];
 type Three = [(&'static str, String); 3];
@@ -50,17 +51,17 @@ impl ServingMetrics {
         this
     }
 
-    pub(super) fn opened(&self, service: &str, kind: &str) -> Counted {
-        let gauge = self.open.get_or_create_owned(&pair(service, "kind", kind));
-        gauge.inc();
-        Counted(gauge)
-    }
-
-    pub(super) fn ended(&self, service: &str, kind: &str, code: &str, (up, down): (u64, u64)) {
-        let [service_label, kind_label] = pair(service, "kind", kind);
-        self.streams.get_or_create(&[service_label, kind_label, ("code", code.to_owned())]).inc();
-        self.bytes.get_or_create(&pair(service, "direction", "in")).inc_by(up);
-        self.bytes.get_or_create(&pair(service, "direction", "out")).inc_by(down);
+    /// The numbers of a service's streams, of which it has one kind.
+    pub(super) fn of(&self, service: &str, kind: &'static str) -> Series {
+        let bytes = |way| self.bytes.get_or_create_owned(&pair(service, "direction", way));
+        let labels = pair(service, "kind", kind);
+        Series {
+            open: self.open.get_or_create_owned(&labels),
+            answered: self.streams.get_or_create_owned(&ended(&labels, Code::None)),
+            bytes: ["in", "out"].map(bytes),
+            streams: self.streams.clone(),
+            labels,
+        }
     }
 
     pub(super) fn connection(&self, service: &str) -> Connected {
@@ -73,6 +74,41 @@ impl ServingMetrics {
 
 fn pair(service: &str, name: &'static str, value: &str) -> Pair {
     [("service", service.to_owned()), (name, value.to_owned())]
+}
+
+/// With the code that streams ended with.
+fn ended(labels: &Pair, code: Code) -> Three {
+    let [service, kind] = labels.clone();
+    [service, kind, ("code", code.as_str().to_owned())]
+}
+
+/// The numbers of a service's streams, found once.
+#[derive(Debug)]
+pub(super) struct Series {
+    open: Gauge,
+    /// Those that ended as they should.
+    answered: Counter,
+    /// To the service, and from it.
+    bytes: [Counter; 2],
+    /// By how they ended, for what is seldom.
+    streams: Family<Three, Counter>,
+    labels: Pair,
+}
+
+impl Series {
+    pub(super) fn opened(&self) -> Counted {
+        self.open.inc();
+        Counted(self.open.clone())
+    }
+
+    pub(super) fn ended(&self, code: Code, bytes: (u64, u64)) {
+        match code {
+            Code::None => self.answered.inc(),
+            _ => self.streams.get_or_create(&ended(&self.labels, code)).inc(),
+        };
+        self.bytes[0].inc_by(bytes.0);
+        self.bytes[1].inc_by(bytes.1);
+    }
 }
 
 /// Counts while it lives.

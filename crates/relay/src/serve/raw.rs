@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::dial::Io;
 use super::flow::Flow;
-use super::identity::Identity;
 use super::live::{Live, Way};
 use super::seen::{RULES, Seen};
 use super::trust::Offered;
@@ -59,7 +58,8 @@ async fn connect(
     head: &RawHead,
     seen: &mut Seen,
 ) -> Result<Io, Refusal> {
-    let identity = Identity::parse(head.tlvs().identity).map_err(|_| Code::Identity)?;
+    let identity =
+        live.context.identities.read(head.tlvs().identity).map_err(|_| Code::Identity)?;
     seen.by(&identity);
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {

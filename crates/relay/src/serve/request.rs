@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
-use strait_tunnel::{Fields, Request, Tlvs};
+use strait_tunnel::{Fields, RequestParts, Tlvs};
 
 use super::identity::Identity;
 use super::live::Side;
@@ -80,20 +80,20 @@ impl Asked {
     }
 }
 
-/// Decides about a request.
+/// Decides about a request of these parts.
 ///
 /// # Errors
 /// What the client is told.
 pub(super) fn decide(
-    head: &Request,
+    parts: &RequestParts<'_>,
+    fields: Fields<'_>,
     identity: &Identity,
     offer: &Offer<'_>,
 ) -> Result<Asked, Failure> {
-    let parts = head.parts();
     let method = Method::from_bytes(parts.method.as_str().as_bytes());
     let method = method.map_err(|_| BadHead::Method)?;
     check_method(&method)?;
-    let mut fields = to_map(head.fields());
+    let mut fields = to_map(fields);
     let connection = remove_connection(&mut fields);
     remove_identity(&mut fields);
     let target = Target::parse(parts.path)?;

@@ -32,7 +32,6 @@ pub(crate) const NOT_OFFERED: &str = "NotOffered";
 pub(super) struct Seen {
     live: Arc<Live>,
     pub(super) flow: Arc<Flow>,
-    kind: &'static str,
     began: Duration,
     span: Span,
     /// As far as it is known.
@@ -53,12 +52,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(
-        live: &Arc<Live>,
-        flow: Arc<Flow>,
-        kind: &'static str,
-        tlvs: &Tlvs<'_>,
-    ) -> Self {
+    pub(super) fn new(live: &Arc<Live>, flow: Arc<Flow>, tlvs: &Tlvs<'_>) -> Self {
         let recorded = Recorded {
             user: Arc::default(),
             groups: Vec::new(),
@@ -67,13 +61,12 @@ impl Seen {
             method: Method::CONNECT,
             path: String::new(),
             client: None,
-            kind: Kind::of(kind == Kind::Raw.as_str(), !tlvs.upgrade.is_empty()),
+            kind: Kind::of(live.kind == Kind::Raw.as_str(), !tlvs.upgrade.is_empty()),
             id: clipped(tlvs.request_id),
             trace: trace_id(tlvs.trace).to_owned(),
         };
         Self {
             live: live.clone(),
-            kind,
             began: flow.now(),
             flow,
             span: live.context.tracer.follow(
@@ -91,7 +84,7 @@ impl Seen {
             rule: ("", None),
             code: Code::Aborted,
             turn: None,
-            _open: live.context.metrics.opened(&live.name, kind),
+            _open: live.series.opened(),
         }
     }
 
@@ -106,7 +99,7 @@ impl Seen {
             OpenHead::Raw(raw) => raw.tlvs().identity,
             OpenHead::Control => return,
         };
-        if let Ok(identity) = Identity::parse(identity) {
+        if let Ok(identity) = self.live.context.identities.read(identity) {
             self.by(&identity);
         }
         (self.reason, self.code) = (NOT_OFFERED, Code::NoService);
@@ -148,7 +141,7 @@ impl Seen {
         let subjects = subjects(&self.live, identity);
         self.recorded.user = subjects.user.clone();
         self.recorded.client = identity.ip;
-        self.recorded.groups = identity.groups.iter().map(|group| group.as_str().into()).collect();
+        self.recorded.groups.clone_from(&identity.groups);
         self.recorded.subjects = Arc::new(subjects);
     }
 
@@ -165,10 +158,10 @@ impl Seen {
 
 fn subjects(live: &Live, identity: &Identity) -> Subjects {
     Subjects {
-        credential: identity.cred.as_str().into(),
+        credential: identity.cred.clone(),
         key: None,
-        user: identity.user.as_str().into(),
-        cluster: identity.ws.as_str().into(),
+        user: identity.user.clone(),
+        cluster: identity.ws.clone(),
         agent: live.context.side.shared_name(),
         service: live.name.clone(),
         issued: jiff::Timestamp::MIN,
@@ -192,8 +185,8 @@ impl Drop for Seen {
     fn drop(&mut self) {
         self.end_span();
         let (up, down) = self.flow.bytes();
-        let Self { live, kind, status, .. } = &*self;
-        live.context.metrics.ended(&live.name, kind, self.code.as_str(), (up, down));
+        let Self { live, status, .. } = &*self;
+        live.series.ended(self.code, (up, down));
         let took = self.flow.now().saturating_sub(self.began);
         let (recorder, recorded) = (&live.context.recorder, &self.recorded);
         if self.is_recorded {
