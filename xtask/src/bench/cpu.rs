@@ -43,6 +43,13 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u32> {
     status_kib(&status, "VmRSS:").context("/proc/PID/status has no VmRSS")
 }
 
+/// Memory of a process that is its own (`RssAnon`), in KiB: without the pages of files, its
+/// executable's first, which the kernel keeps as a cache and takes back as it likes.
+pub(crate) fn own_kib(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status_kib(&status, "RssAnon:").context("/proc/PID/status has no RssAnon")
+}
+
 /// The most memory of a process that ever was in RAM (`VmHWM`), in KiB.
 pub(crate) fn peak_kib(pid: u32) -> Result<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -84,7 +84,7 @@ async fn soak(ground: &Ground, minutes: u32) -> Result<()> {
         }
         let least = least.context("a minute without a look")?;
         if minute > WARM_UP.min(minutes / 2) {
-            let [hub, agent] = least.resident_mib;
+            let [hub, agent] = least.own_mib;
             for (trend, mib) in trends.iter_mut().zip([hub - least.history_mib, agent]) {
                 trend.add(f64::from(minute), mib);
             }

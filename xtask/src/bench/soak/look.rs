@@ -12,7 +12,7 @@ use crate::bench::hub::{HOST, Hub};
 use crate::https;
 
 /// What stands above lines.
-pub(super) const HEAD: &str = "          RSS MiB: hub, agent   history    open files    streams";
+pub(super) const HEAD: &str = "          own MiB: hub, agent   history    open files    streams";
 /// The hub's metric of streams that are open.
 const STREAMS: &str = "strait_relay_streams_open{";
 /// Its metric of what it keeps of revisions, which has a bound of its own.
@@ -21,8 +21,8 @@ const HISTORY: &str = "strait_store_history_bytes";
 /// What is held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
-    /// Of the hub, and of the agent.
-    pub(super) resident_mib: [f64; 2],
+    /// Memory of the hub, and of the agent, that is their own.
+    pub(super) own_mib: [f64; 2],
     pub(super) descriptors: [usize; 2],
     pub(super) streams: u64,
     /// Of the hub's memory, what it keeps of revisions.
@@ -34,10 +34,10 @@ pub(super) struct Look {
 /// # Errors
 /// One of the two has ended, or the hub does not answer.
 pub(super) async fn look(hub: &Hub, agent: u32) -> Result<Look> {
-    let (resident_mib, descriptors) = ([0.0; 2], [0; 2]);
-    let mut look = Look { resident_mib, descriptors, streams: 0, history_mib: 0.0 };
+    let (own_mib, descriptors) = ([0.0; 2], [0; 2]);
+    let mut look = Look { own_mib, descriptors, streams: 0, history_mib: 0.0 };
     for (at, pid) in [hub.pid(), agent].into_iter().enumerate() {
-        look.resident_mib[at] = f64::from(cpu::resident_kib(pid)?) / 1024.0;
+        look.own_mib[at] = f64::from(cpu::own_kib(pid)?) / 1024.0;
         look.descriptors[at] = fs::read_dir(format!("/proc/{pid}/fd"))?.count();
     }
     let (mut sender, driver) = hub.connect(hub.admin()?).await?;
@@ -59,14 +59,14 @@ fn sum(metrics: &str, name: &str) -> u64 {
 impl Look {
     /// The least memory of both looks, and the later one's other figures.
     pub(super) fn least(self, later: Self) -> Self {
-        let [hub, agent] = later.resident_mib;
-        let resident_mib = [self.resident_mib[0].min(hub), self.resident_mib[1].min(agent)];
-        Self { resident_mib, ..later }
+        let [hub, agent] = later.own_mib;
+        let own_mib = [self.own_mib[0].min(hub), self.own_mib[1].min(agent)];
+        Self { own_mib, ..later }
     }
 
     /// As a line.
     pub(super) fn line(&self, when: &str) -> String {
-        let ([hub, agent], [files, others]) = (self.resident_mib, self.descriptors);
+        let ([hub, agent], [files, others]) = (self.own_mib, self.descriptors);
         let Self { streams, history_mib, .. } = self;
         format!(
             "{when:>8}  {hub:>10.2} {agent:>9.2} {history_mib:>9.2} {files:>9} {others:>5} {streams:>9}"
