@@ -17,6 +17,7 @@
 mod answer;
 mod credentials;
 mod dial;
+mod events;
 mod exchange;
 mod flow;
 mod framing;

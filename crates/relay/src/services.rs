@@ -287,6 +287,9 @@ pub struct ServiceLimits {
     pub head: Option<Duration>,
     /// Without a byte either way; none for any time.
     pub idle: Option<Duration>,
+    /// The same of events and watches, which are silent for as long as nothing happens: none,
+    /// unless the service itself says how long.
+    pub events: Option<Duration>,
     /// Requests at once.
     pub concurrent: u32,
     /// Largest body of a request, bytes; none for any.

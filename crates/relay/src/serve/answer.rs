@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use strait_tunnel::{Field, HeadError, Response, Trailers};
 
+use super::events;
 use crate::http::answer::Public;
 use crate::http::fields::{HINT, remove_claims, remove_connection};
 use crate::http::trailers::clean_answer;
@@ -23,6 +24,8 @@ pub(super) struct Question {
     /// The public path of the service; none where it has a host of its own.
     pub(super) prefix: Option<String>,
     pub(super) bare: bool,
+    /// Whether it is a watch of a Kubernetes API.
+    pub(super) watches: bool,
 }
 
 impl Question {
@@ -35,6 +38,7 @@ impl Question {
             host: host.unwrap_or(HeaderValue::from_static("")),
             prefix: prefix.map(str::to_owned),
             bare: asked.bare,
+            watches: events::is_watch(&asked.method, asked.uri.query()),
         }
     }
 }

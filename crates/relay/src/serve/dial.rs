@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use strait_pki::UnknownAuthority;
 use strait_types::Report;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +20,10 @@ use crate::message::{ConnectError, Failure};
 
 /// Addresses of one host that are tried; more would only eat the time.
 const ADDRESSES_MAX: usize = 16;
+/// When a service's machine that says nothing is asked whether it is there, and how often then:
+/// nothing else limits the silence of events.
+const ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
 
 /// A connection, with TLS or without.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -97,8 +102,10 @@ impl Dialer {
         for address in found.take(ADDRESSES_MAX) {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    // Best effort: without it a request is only slower.
+                    // Best effort: without them a request is only slower, and one whose service
+                    // is gone without a word waits longer.
                     drop(stream.set_nodelay(true));
+                    drop(SockRef::from(&stream).set_tcp_keepalive(&ALIVE));
                     return Ok(stream);
                 }
                 Err(error) => failed = error,

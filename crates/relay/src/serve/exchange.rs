@@ -26,7 +26,7 @@ use super::pool::{Inner, Lost, Pool, Said};
 use super::request::{Asked, Offer, decide, to_map};
 use super::rest::{Rest, over};
 use super::seen::Seen;
-use super::{heartbeat, raw, until};
+use super::{events, heartbeat, raw, until};
 use crate::link::{Part, Receiver, Sender, Stream};
 use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
 use crate::services::{HttpTarget, ServiceLimits, Target};
@@ -424,6 +424,9 @@ impl Work<'_> {
     ) -> Result<bool, Talk> {
         let name = &*self.live.name;
         let said = (status, self.flow.now().saturating_sub(self.began));
+        if events::follow(self.question.watches, status, &fields) {
+            self.flow.expect_events();
+        }
         let (head, switched) = answer::head(self.question, self.http, name, version, said, fields)?;
         let empty = !switched && empty;
         sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;

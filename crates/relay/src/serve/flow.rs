@@ -40,6 +40,8 @@ pub(super) struct Flow {
     down: AtomicU64,
     upload: AtomicU8,
     answered: AtomicBool,
+    /// Whether events follow.
+    events: AtomicBool,
     /// Of the service's answer; 0 before there is one.
     status: AtomicU16,
     gate: AtomicWaker,
@@ -76,6 +78,7 @@ impl Flow {
             down: AtomicU64::new(0),
             upload: AtomicU8::new(Upload::Done as u8),
             answered: AtomicBool::new(false),
+            events: AtomicBool::new(false),
             status: AtomicU16::new(0),
             gate: AtomicWaker::new(),
         };
@@ -117,6 +120,11 @@ impl Flow {
         self.touch();
     }
 
+    /// Events follow the answer's head: silence is no mistake of theirs.
+    pub(super) fn expect_events(&self) {
+        self.events.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn upload(&self) -> Upload {
         match self.upload.load(Ordering::Acquire) {
             0 => Upload::Held,
@@ -152,7 +160,11 @@ impl Flow {
             let quiet = self.clock.monotonic().saturating_sub(moved);
             // What the service owes is an answer once it has the whole request.
             let owed = !self.answered.load(Ordering::Relaxed) && self.upload() == Upload::Done;
-            let limit = if owed { limits.head } else { limits.idle };
+            let limit = match self.events.load(Ordering::Relaxed) {
+                _ if owed => limits.head,
+                true => limits.events,
+                false => limits.idle,
+            };
             match limit {
                 Some(limit) if quiet >= limit && owed => return Failure::HeadTimeout(limit),
                 Some(limit) if quiet >= limit => return Failure::IdleTimeout(limit),

@@ -156,6 +156,7 @@ mod tests {
                 dial: Duration::from_secs(1),
                 head: None,
                 idle: None,
+                events: None,
                 concurrent: 1,
                 max_body: None,
             },

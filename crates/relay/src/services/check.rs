@@ -199,6 +199,7 @@ fn defaults(raw: &raw::Defaults, problems: &mut Problems<'_>) -> Option<ServiceL
         dial: dial?,
         head: head?,
         idle: idle?,
+        events: None,
         concurrent: raw.concurrent,
         max_body: None,
     })
@@ -283,6 +284,7 @@ fn limits(
         dial: dial.unwrap_or(Some(defaults.dial))?,
         head: head.unwrap_or(Some(defaults.head))?,
         idle: idle.unwrap_or(Some(defaults.idle))?,
+        events: idle.unwrap_or(Some(defaults.events))?,
         concurrent: raw.concurrent.unwrap_or(defaults.concurrent),
         max_body: match max_body {
             Some(limit) => Some(limit?),

@@ -229,6 +229,35 @@ async fn an_idle_stream_is_ended() {
 }
 
 #[tokio::test]
+async fn events_may_be_silent_for_longer() {
+    let (listener, url) = listen().await;
+    let text = "defaults: {idleTimeout: 50ms}\nservices:\n- {name: web, type: http, url: 'URL'}\n";
+    let rig = Rig::new(&text.replace("URL", &url)).await;
+    for (path, kind) in [("/events", "text/event-stream"), ("/pods?watch=1", "application/json")] {
+        let head = format!(
+            "HTTP/1.1 200 OK|Content-Type: {kind}|Connection: close|Transfer-Encoding: chunked||"
+        );
+        let mut quiet = rig.ask(&Ask { path, ..Ask::default() });
+        let (mut source, _) = listener.accept().await.unwrap();
+        write(&mut source, &format!("{head}6|first |")).await.unwrap();
+        // Whoever was silent since later than this one is ended.
+        let mut other = rig.ask(&Ask::default());
+        let (mut socket, _) = listener.accept().await.unwrap();
+        write(&mut socket, "HTTP/1.1 200 OK||data").await.unwrap();
+        assert_eq!(Answer::read(&mut other.receiver).await.code(), Code::Timeout);
+        write(&mut source, "6|second|0||").await.unwrap();
+        assert_eq!(Answer::read(&mut quiet.receiver).await.text(), "first second", "{path}");
+    }
+    // Where the service itself has a limit, it is for all that it says.
+    let text = format!("services:\n- {{name: web, type: http, url: {url}, idleTimeout: 50ms}}\n");
+    let rig = Rig::new(&text).await;
+    let mut stream = rig.ask(&Ask { path: "/events", ..Ask::default() });
+    let (mut socket, _) = listener.accept().await.unwrap();
+    write(&mut socket, "HTTP/1.1 200 OK|Content-Type: text/event-stream||first").await.unwrap();
+    assert_eq!(Answer::read(&mut stream.receiver).await.code(), Code::Timeout);
+}
+
+#[tokio::test]
 async fn a_request_ends_with_its_own_time() {
     let (listener, url) = listen().await;
     let rig = Rig::new(&format!("services:\n- {{name: web, type: http, url: {url}}}\n")).await;
