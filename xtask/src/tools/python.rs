@@ -1,4 +1,4 @@
-//! Python's packages of gRPC and WebSocket, with which the relay is tested.
+//! Python's packages of gRPC, WebSocket and HTTP/2, with which the relay is tested.
 //!
 //! pip gets them below the build directory, in the versions and with the hashes of
 //! `python.txt`; nothing is installed.

@@ -1,6 +1,7 @@
 //! Services behind agents as people use them: their own programs in front of the hub, real
 //! processes between, a service behind the agent that says what it got.
 
+mod aborts;
 mod bytes;
 mod curl;
 mod events;
@@ -8,15 +9,17 @@ mod git;
 mod grpc;
 mod heads;
 mod incoming;
+mod kubectl;
 mod manifest;
 mod mistakes;
 mod origin;
 mod people;
 mod postgres;
-mod programs;
 mod rolling;
 mod site;
+mod truncation;
 mod trust;
+mod upgrades;
 mod ways;
 mod websocket;
 mod wire;

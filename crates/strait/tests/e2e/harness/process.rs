@@ -20,6 +20,7 @@ pub(crate) struct Process {
     child: Child,
     lines: Receiver<Line>,
     output: Output,
+    patience: Duration,
 }
 
 /// What a process said, and how it ended.
@@ -58,7 +59,13 @@ impl Process {
         read(child.stdout.take().unwrap(), sender.clone(), Line::Out);
         read(child.stderr.take().unwrap(), sender, Line::Err);
         write(child.stdin.take().unwrap(), input.to_owned());
-        Self { name, child, lines, output: Output::default() }
+        Self { name, child, lines, output: Output::default(), patience: SILENCE_MAX }
+    }
+
+    /// Lets it say nothing for so long.
+    pub(crate) const fn patiently(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Waits until it says a line on standard output that fits, and returns that line.
@@ -132,11 +139,11 @@ impl Process {
 
     /// The next line it says; none when it has closed both outputs.
     fn next(&mut self) -> Option<Line> {
-        let line = match self.lines.recv_timeout(SILENCE_MAX) {
+        let line = match self.lines.recv_timeout(self.patience) {
             Ok(line) => line,
             Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                panic!("{} was silent for {SILENCE_MAX:?}: {:?}", self.name, self.output)
+                panic!("{} was silent for {:?}: {:?}", self.name, self.patience, self.output)
             }
         };
         match &line {

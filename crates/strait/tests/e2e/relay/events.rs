@@ -38,10 +38,7 @@ fn events_come_after(silence: Duration) {
         events
     };
     let streams = ["--http1.1", "--http2"].map(open);
-    let began = Instant::now();
-    while let left @ 1.. = silence.saturating_sub(began.elapsed()).as_millis() {
-        std::thread::park_timeout(Duration::from_millis(u64::try_from(left).unwrap()));
-    }
+    be_silent(silence);
     for _ in &streams {
         origin.go();
     }
@@ -49,5 +46,13 @@ fn events_come_after(silence: Duration) {
         events.wait_for_output(|line| line == "data: next");
         events.finish().succeeded();
     }
-    println!("events over HTTP/1.1 and HTTP/2 after a silence of {:?}", began.elapsed());
+    println!("events over HTTP/1.1 and HTTP/2 after a silence of {silence:?}");
+}
+
+/// Lets so much time pass: silence is what is tested.
+pub(super) fn be_silent(silence: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < silence {
+        std::thread::park_timeout(silence.saturating_sub(began.elapsed()));
+    }
 }

@@ -134,6 +134,17 @@ fn serve(mut stream: TcpStream, known: &Known) -> std::io::Result<()> {
                 wait(known);
                 stream.write_all(b"c\r\ndata: next\n\n\r\n0\r\n\r\n")?;
             }
+            "quiet" => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n7\r\ndata: 1\r\n")?;
+                // Until the connection ends.
+                std::io::copy(&mut reader, &mut std::io::sink())?;
+                return Ok(());
+            }
+            "early" => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n")?;
+                body(&mut reader, &head, &mut std::io::sink())?;
+                stream.write_all(b"0\r\n\r\n")?;
+            }
             "wait" => {
                 wait(known);
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")?;

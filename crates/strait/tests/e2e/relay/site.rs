@@ -203,7 +203,7 @@ impl Agent {
 
 /// A program of the machine, knowing nothing of who runs the test.
 pub(super) fn program(name: &str) -> Command {
-    let path = "/usr/local/bin:/usr/bin:/bin";
+    let path = "/usr/local/bin:/usr/bin:/bin:/usr/local/go/bin";
     let found = path.split(':').map(|directory| Path::new(directory).join(name));
     let found = found.into_iter().find(|path| path.is_file());
     let found = found.unwrap_or_else(|| panic!("the tests of the relay need {name} in {path}"));

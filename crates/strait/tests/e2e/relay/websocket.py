@@ -10,8 +10,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.server import serve as listen
 
 LARGE = 1 << 20
-MANY = 20_000
+UNANSWERED = 1000
 SECONDS = 40
+CODES = [1000, 1001, 1008, 1011, 3000, 4321]
 
 
 def echo(chat):
@@ -34,7 +35,7 @@ def serve():
         server.serve_forever()
 
 
-async def talk(url, authority, token):
+async def talk(url, authority, token, many):
     trust = ssl.create_default_context(cafile=authority)
 
     def open_one(token=token, **more):
@@ -63,24 +64,31 @@ async def talk(url, authority, token):
         await asyncio.wait_for(await chat.ping(b"here"), SECONDS)
         print("ping")
 
+        # What a pong has to wait for is bounded, as pings are given up after 20 s.
+        unanswered = asyncio.Semaphore(UNANSWERED)
+
         async def send():
-            for number in range(MANY):
+            for number in range(int(many)):
+                await unanswered.acquire()
                 await chat.send(str(number))
 
         sender = asyncio.create_task(send())
-        for number in range(MANY):
+        for number in range(int(many)):
             assert await asyncio.wait_for(chat.recv(), SECONDS) == str(number)
+            unanswered.release()
         await sender
         print("many")
-    async with open_one() as chat:
-        await chat.send("close 4321 enough of this")
-        try:
-            await asyncio.wait_for(chat.recv(), SECONDS)
-            raise AssertionError("it goes on")
-        except ConnectionClosed as closed:
-            assert (closed.rcvd.code, closed.rcvd.reason) == (4321, "enough of this"), closed
+    for code in CODES:
+        async with open_one() as chat:
+            await chat.send(f"close {code} enough of this")
+            try:
+                await asyncio.wait_for(chat.recv(), SECONDS)
+                raise AssertionError("it goes on")
+            except ConnectionClosed as closed:
+                assert (closed.rcvd.code, closed.rcvd.reason) == (code, "enough of this"), closed
     print("closed-by-service")
-    await (await open_one()).close(4001, "bye")
+    for code in CODES:
+        await (await open_one()).close(code, "bye")
     (await open_one()).transport.abort()
     print("closes")
     try:

@@ -17,12 +17,7 @@ pub(super) struct Wire(StreamOwned<ClientConnection, TcpStream>);
 impl Wire {
     /// Connects for HTTP/1.1.
     pub(super) fn connect(address: SocketAddr, authority: &Path) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider);
-        let config = config.with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let config = Arc::new(trust(authority));
         let name = ServerName::from(address.ip());
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -75,4 +70,14 @@ impl Wire {
         self.0.conn.send_close_notify();
         let _ = self.0.flush();
     }
+}
+
+/// What a client of the hub trusts.
+pub(super) fn trust(authority: &Path) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    config.with_root_certificates(roots).with_no_client_auth()
 }
