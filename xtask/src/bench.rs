@@ -36,7 +36,7 @@ use crate::{print, say};
 /// A measurement: its name on the command line, and what does it.
 type Measurement = (&'static str, fn(&Ground) -> Result<Vec<Row>>);
 
-const MEASUREMENTS: [Measurement; 17] = [
+const MEASUREMENTS: [Measurement; 18] = [
     ("hub-start", start::measure),
     ("rss", rss::measure),
     ("crossing", crossing::measure),
@@ -52,6 +52,7 @@ const MEASUREMENTS: [Measurement; 17] = [
     ("relay-bulk", relay::bulk),
     ("relay-memory", relay::memory),
     ("relay-neighbours", relay::neighbours),
+    ("relay-crowd", relay::crowd),
     ("relay-restart", relay::restart),
     ("relay-far", relay::far),
 ];

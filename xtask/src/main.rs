@@ -30,8 +30,8 @@ cargo xtask COMMAND
                 goals for speed and size beside measurements of the release build
                 WHAT: hub-start, rss, crossing, gets, creates, hooks (or one of
                 hooks-rates, hooks-bad-days, hooks-memory, hooks-slow, hooks-restart), relay (or one
-                of relay-small, relay-bulk, relay-memory, relay-neighbours, relay-restart,
-                relay-far), or all (the default); a quick run of the relay's has fewer rounds
+                of relay-small, relay-bulk, relay-memory, relay-neighbours, relay-crowd,
+                relay-restart, relay-far), or all (the default); a quick run of the relay's has fewer rounds
   soak [--minutes N]
                 everything at once through hub and agents for an hour, and whether memory stays flat
   soak ROW… | list

@@ -9,6 +9,7 @@
 mod bulk;
 pub(super) mod client;
 mod contest;
+mod crowd;
 mod far;
 mod link;
 mod load;
@@ -30,6 +31,7 @@ use anyhow::Result;
 use tokio::runtime::Runtime;
 
 pub(super) use bulk::measure as bulk;
+pub(super) use crowd::measure as crowd;
 pub(super) use far::measure as far;
 pub(super) use memory::measure as memory;
 pub(super) use neighbours::measure as neighbours;
