@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strait_relay::link::control::Announced;
 use strait_runtime::ManualClock;
 
 use crate::fake_agent::{Acme, CI, ask, end_of};
 use crate::harness::{PATIENCE, TestHub, yaml};
 use crate::joining::{AGENTS, make_agent};
+use crate::services::offer;
 use crate::streams::{READS, stay};
 
 #[tokio::test]
@@ -41,6 +43,32 @@ async fn who_gives_up_too_many_requests_waits_and_nobody_else_does() {
     assert_eq!(ask(&carol, &mut agent).await.status, 200);
     clock.advance(Duration::from_secs(2));
     assert_eq!(ask(alice, &mut agent).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_ends_with_its_agent_was_not_given_up_by_its_client() {
+    const MANY: usize = 100;
+    // No time passes: what counts is remembered.
+    let clock = Arc::new(ManualClock::new(Timestamp::now()));
+    let acme = Acme::on(TestHub::start_at(clock).await).await;
+    let mut agent = acme.smith().await;
+    agent.offer(&[Announced { retry: true, ..offer("ci", "h2") }]).await;
+    let mut asked = Vec::new();
+    for _ in 0..MANY {
+        let alice = acme.alice.clone();
+        asked.push((tokio::spawn(async move { alice.get(CI).await }), agent.next().await));
+    }
+    asked.iter().for_each(|(_, stream)| stream.sender.accept());
+    agent.leave().await;
+    for (asked, _) in asked {
+        let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
+        assert_eq!(answer.status, 503, "{}", answer.text());
+    }
+    let text = acme.hub.admin().below("").get("/metrics").await.text();
+    let lost = format!("resets_total{{code=\"LOST\",by=\"connection\"}} {MANY}");
+    assert!(text.contains(&lost) && !text.contains("code=\"CANCEL\""), "{text}");
+    let mut back = acme.smith().await;
+    assert_eq!(ask(&acme.alice, &mut back).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

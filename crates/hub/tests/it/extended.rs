@@ -155,6 +155,10 @@ async fn what_is_no_websocket_is_an_answer() {
         assert_eq!((answer.status().as_u16(), told.unwrap_or_default()), (expected, reason));
         assert!(answer.into_body().collect().await.is_ok());
     }
+    // No client gave any of them up.
+    let text = acme.hub.admin().below("").get("/metrics").await.text();
+    let broken = "resets_total{code=\"UPSTREAM_PROTOCOL\",by=\"hub\"} 3";
+    assert!(text.contains(broken) && !text.contains("code=\"CANCEL\""), "{text}");
     for (protocol, path, expected) in [
         ("connect-udp", &*path, 501),
         ("websocket", "/clusters/root:acme/services/relay/smith/none", 404),

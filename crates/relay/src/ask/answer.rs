@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Frame;
 use strait_net::{Body, OnUpgrade};
 use strait_runtime::TaskSet;
-use strait_tunnel::{Code, Fields};
+use strait_tunnel::{Code, End, EndedBy, Fields};
 
 use super::pump::tunnel;
 use super::{Message, Meter, Upload};
@@ -39,9 +39,40 @@ pub(crate) fn respond(
     on_upgrade: Option<OnUpgrade>,
     contain: impl FnOnce(&mut HeaderMap),
 ) -> Result<Response<Body>, Failure> {
+    let made = head_of(question, &head, contain).and_then(|made| {
+        let switch = || on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal);
+        let switched = (head.status() == 101).then(switch).transpose()?;
+        Ok((made, switched))
+    });
+    let (made, switched) = made.inspect_err(|_| {
+        // The client is told, and did not leave.
+        live.ended(Some(&End::broken(Code::UpstreamProtocol, EndedBy::Us)));
+    })?;
+    let (parts, ()) = made.into_parts();
+    if let Some((on_upgrade, sender)) = switched {
+        live.answered(StatusCode::SWITCHING_PROTOCOLS, head.took());
+        question.tasks.spawn("upgraded", tunnel(on_upgrade, receiver, sender, live));
+        return Ok(Response::from_parts(parts, Body::empty()));
+    }
+    live.answered(parts.status, head.took());
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|text| text.to_str().ok()?.parse().ok());
+    let bodiless = question.message.method == Method::HEAD
+        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let left = if bodiless { Some(0) } else { length };
+    let mut answer = Answer { receiver, upload, live, left, held: None, over: false };
+    answer.look_for_end();
+    Ok(Response::from_parts(parts, Body::stream(answer)))
+}
+
+/// The head of an answer, as the client gets it.
+fn head_of(
+    question: &Question<'_>,
+    head: &strait_tunnel::Response,
+    contain: impl FnOnce(&mut HeaderMap),
+) -> Result<Response<()>, Failure> {
     let message = question.message;
-    let status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
-    live.answered(status, head.took());
+    let mut status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
     let mut fields = fields_of(head.fields(), |value| head.bytes_of(value))?;
     // The other side did the same, and may be another tenant's.
     remove_connection(&mut fields);
@@ -54,45 +85,32 @@ pub(crate) fn respond(
     {
         fields.insert(HINT, hint);
     }
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
         let protocol = message.upgrade.as_ref().ok_or(Failure::UpstreamProtocol)?;
         if let Some(accept) = &message.accept {
             // The client cannot look whether a WebSocket was meant.
             if fields.remove(SEC_WEBSOCKET_ACCEPT).as_ref() != Some(accept) {
                 return Err(Failure::UpstreamProtocol);
             }
-            *response.status_mut() = StatusCode::OK;
+            status = StatusCode::OK;
         } else {
             fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             fields.insert(UPGRADE, protocol.value().clone());
         }
-        *response.headers_mut() = fields;
-        question.tasks.spawn("upgraded", tunnel(on_upgrade, receiver, sender, live));
-        return Ok(response);
-    }
-    if message.accept.is_some() && status.is_success() {
+    } else if message.accept.is_some() && status.is_success() {
         // Over HTTP/2 that would say that the service switched.
         return Err(Failure::UpgradeNotAllowed);
-    }
-    if message.upgrade.is_some() && message.accept.is_none() {
+    } else if message.upgrade.is_some() && message.accept.is_none() {
         // What the client sent behind its head is not a request that anybody decided about.
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if status == StatusCode::NO_CONTENT {
         fields.remove(CONTENT_LENGTH);
     }
-    let length = fields.get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
-    let bodiless = message.method == Method::HEAD
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    *response.headers_mut() = fields;
-    let left = if bodiless { Some(0) } else { length };
-    let mut answer = Answer { receiver, upload, live, left, held: None, over: false };
-    answer.look_for_end();
-    *response.body_mut() = Body::stream(answer);
-    Ok(response)
+    let mut made = Response::new(());
+    *made.status_mut() = status;
+    *made.headers_mut() = fields;
+    Ok(made)
 }
 
 /// Fields of a head or trailers, without copying their values.
@@ -177,11 +195,10 @@ impl<M: Meter> http_body::Body for Answer<M> {
                 }
                 Part::Trailers(trailers) => {
                     answer.over = true;
-                    answer.live.ended(None);
-                    match fields_of(trailers.fields(), |value| trailers.bytes_of(value)) {
-                        Ok(fields) => Some(Ok(Frame::trailers(fields))),
-                        Err(_) => Some(Err(BrokenOff(Code::UpstreamProtocol))),
-                    }
+                    let fields = fields_of(trailers.fields(), |value| trailers.bytes_of(value));
+                    let broken = End::broken(Code::UpstreamProtocol, EndedBy::Us);
+                    answer.live.ended(fields.is_err().then_some(&broken));
+                    Some(fields.map(Frame::trailers).map_err(|_| BrokenOff(broken.code)))
                 }
                 Part::End => {
                     answer.over = true;

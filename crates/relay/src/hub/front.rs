@@ -404,15 +404,14 @@ impl Crossing<'_> {
             earlier,
             since: now.saturating_sub(self.began),
         };
+        // It counts, unless another try is begun.
+        entry.ended(Some(&end));
         match decide(&attempt) {
             Decision::Again => {
                 self.front.tunnels.metrics().retried(end.code.as_str());
                 Ok(())
             }
-            Decision::Tell => {
-                entry.ended(Some(&end));
-                Err(self.failure_of(&end, chosen))
-            }
+            Decision::Tell => Err(self.failure_of(&end, chosen)),
         }
     }
 }

@@ -118,8 +118,9 @@ impl Called {
         self.span = span;
     }
 
-    /// A connection takes the stream.
+    /// A connection takes the stream: how a try before this one ended does not count any more.
     pub(super) fn taken(&self, sender: &Sender) {
+        *self.code.lock() = None;
         self.listener.taken(self.place, sender.canceller());
     }
 

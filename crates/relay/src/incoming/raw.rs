@@ -132,10 +132,10 @@ async fn connect(called: &Called) -> Result<(Receiver, Sender), Failure> {
                 }
             }
         };
+        called.ended(Some(&end));
         let failure = failure_of(&end);
         let may_repeat = Ending::of(&end) == Ending::Unexecuted && failure != Failure::NotOffered;
         if !may_repeat || tried.len() > RETRIES_MAX as usize {
-            called.ended(Some(&end));
             return Err(failure);
         }
     }

@@ -102,11 +102,11 @@ impl Listener {
                 }
             };
             called.took(upload.sent());
+            called.ended(Some(&end));
             let failure = failure_of(&end);
             let again = failure != Failure::NotOffered
                 && is_repeatable(&message, &upload, Ending::of(&end), (&called, &tried));
             if !again {
-                called.ended(Some(&end));
                 return Err(failure);
             }
         }

@@ -29,6 +29,9 @@ use crate::record::{Ended, Kind, Recorded};
 /// bears ten times that on a connection.
 const CANCELS_PER_SECOND: u32 = 50;
 
+/// A stream that its client ends sooner has been of no use to it, answered or not.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// All streams of this hub.
 pub struct Live {
     limits: [usize; 3],
@@ -313,7 +316,7 @@ impl Entry {
         self.span = span;
     }
 
-    /// A connection takes the stream.
+    /// A connection takes the stream: how a try before this one ended does not count any more.
     ///
     /// # Errors
     /// It was cut meanwhile.
@@ -324,6 +327,7 @@ impl Entry {
         }
         way.taken = Some((chosen.instance.clone(), sender.canceller()));
         drop(way);
+        *self.end.lock() = None;
         self.open.series.get_or_init(|| {
             chosen.series.opened(self.open.recorded.kind);
             chosen.series.clone()
@@ -386,14 +390,14 @@ impl Drop for Entry {
             }
             None => self.end.lock().unwrap_or((Code::Cancel, By::Client)),
         };
+        let took = now.saturating_sub(self.open.since);
+        let (status, bytes) = (self.open.status(), self.open.bytes());
         let is_sent = self.open.series.get().is_some();
-        let given_up = (is_sent && matches!((code, by), (Code::Cancel, By::Client))).then_some(now);
-        self.front.live.leave(self.id, &self.open, given_up);
+        let given_up = is_sent && is_given_up((code, by), status, took);
+        self.front.live.leave(self.id, &self.open, given_up.then_some(now));
         if !*self.opened.get_mut() {
             return;
         }
-        let took = now.saturating_sub(self.open.since);
-        let (status, bytes) = (self.open.status(), self.open.bytes());
         let broken = if code == Code::None { "" } else { code.as_str() };
         conclude(&mut self.span, FAILS_SERVER, status, broken);
         if let Some(series) = self.open.series.get() {
@@ -404,6 +408,12 @@ impl Drop for Entry {
         let ended = Ended { code, status, bytes, took, instance };
         self.front.recorder.ended(&self.open.recorded, ended);
     }
+}
+
+/// Whether a client that ended a stream so gave it up, rather than that it had what it wanted: it
+/// left before an answer, or at once behind its head.
+fn is_given_up(end: (Code, By), status: u16, took: Duration) -> bool {
+    end == (Code::Cancel, By::Client) && (status == 0 || took < AT_ONCE)
 }
 
 /// What the other side is told of a cut.
@@ -421,5 +431,29 @@ fn millis(time: Duration) -> u64 {
 impl Crossing<'_> {
     pub(super) fn recorded(&self) -> Recorded {
         self.caller.recorded(&self.head, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_given_up_by_who_leaves_before_it_was_of_use() {
+        let (cancel, ms) = ((Code::Cancel, By::Client), Duration::from_millis);
+        for (end, status, took, expected) in [
+            (cancel, 0, ms(1), true),
+            (cancel, 0, ms(600_000), true),
+            (cancel, 200, ms(999), true),
+            // A watch that its client needs no longer.
+            (cancel, 200, ms(1_000), false),
+            (cancel, 101, ms(600_000), false),
+            ((Code::None, By::Agent), 200, ms(1), false),
+            ((Code::Cancel, By::Agent), 0, ms(1), false),
+            ((Code::Lost, By::Connection), 0, ms(1), false),
+            ((Code::Revoked, By::Hub), 0, ms(1), false),
+        ] {
+            assert_eq!(is_given_up(end, status, took), expected, "{end:?} {status} {took:?}");
+        }
     }
 }
