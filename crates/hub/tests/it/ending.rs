@@ -151,6 +151,28 @@ async fn an_answer_that_is_cut_does_not_look_whole() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_nothing_is_not_waited_for() {
+    let ending = Ending { grace: SECOND, hard: SECOND };
+    let acme = Acme::on(TestHub::ending(ending).await).await;
+    let mut agent = acme.smith().await;
+    let Acme { mut hub, alice } = acme;
+    let mut client = alice.connect().await;
+    let request = format!("GET /clusters/root:acme{CI} HTTP/1.1\r\nHost: hub\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (_receiver, mut sender) = agent.answer(200).await.split();
+    // As much as there is room for on the way.
+    let piece = bytes::Bytes::from(vec![0; 64 << 10]);
+    let fills = async { while sender.write(piece.clone()).await.is_ok() {} };
+    tokio::time::timeout(SECOND, fills).await.expect_err("it is full");
+    let began = Instant::now();
+    in_time(hub.stop()).await;
+    // Notice, grace, farewell, and what the last tasks have: a second for each round of looks.
+    let most = SECOND + ending.hard + Duration::from_secs(5 + 3) + SECOND;
+    assert!(began.elapsed() < most, "{:?}", began.elapsed());
+    drop(client);
+}
+
+#[tokio::test]
 async fn a_second_demand_ends_a_hub_at_once() {
     let shutdown = Shutdown::new();
     let hub = TestHub::ending_by(Ending::default(), shutdown.clone()).await;

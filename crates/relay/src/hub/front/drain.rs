@@ -9,12 +9,14 @@ use crate::message::{Aborter, Failure};
 /// How often it is looked whether anything is left.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What agents have for the last of their connections to be seen to end.
+const SEEN: Duration = Duration::from_secs(1);
+
 impl Front {
     /// Waits until all that is carried has ended, and cuts what does not in its time. Nothing new
     /// is taken meanwhile: the shutdown was asked for.
     pub async fn drain(&self) {
-        let limit = self.tunnels.ending().of_connections() + FAREWELL;
-        // A client that reads nothing is not waited for.
+        let limit = self.tunnels.ending().of_connections() + SEEN;
         drop(tokio::time::timeout(limit, self.until_idle()).await);
     }
 
@@ -32,8 +34,12 @@ impl Front {
         }
     }
 
+    /// A client that reads nothing is not waited for: its stream is there until it does.
     fn is_idle(&self) -> bool {
-        self.live.count() == 0 && self.tunnels.count() == 0 && self.tunnels.calls().is_empty()
+        let cut_before = self.context.clock.monotonic().saturating_sub(FAREWELL);
+        self.live.are_cut(cut_before)
+            && self.tunnels.count() == 0
+            && self.tunnels.calls().is_empty()
     }
 
     /// Cuts the streams whose time is over, so long after the end began.

@@ -201,6 +201,12 @@ impl Live {
         self.state.lock().streams.get(&id).cloned()
     }
 
+    /// Whether there are none but those that were cut before then.
+    pub(super) fn are_cut(&self, then: Duration) -> bool {
+        let state = self.state.lock();
+        state.streams.values().all(|open| open.cut_since().is_some_and(|since| since <= then))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
