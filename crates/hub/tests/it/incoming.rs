@@ -370,3 +370,25 @@ async fn what_the_hub_offers_changes_with_its_file() {
     tokio::time::timeout(PATIENCE, rejected).await.expect("it is looked at");
     assert_eq!(status(&mut ask(&agent, "/")).await, Ok(200));
 }
+
+#[tokio::test]
+async fn what_a_rule_of_the_hubs_says_is_for_no_agent() {
+    let service = Beside::start().await;
+    let hub = TestHub::offering(&format!(
+        "services:\n\
+         - {{name: store, type: front50, url: '{}', allow: {{users: ['*'], denyPaths: ['/canary-*']}}}}\n",
+        service.url
+    ))
+    .await;
+    let (workspace, mut agent) = smith(&hub, "root:acme").await;
+    grant(&workspace, &mut agent, NAMED, &["store"]).await;
+    let mut stream = ask(&agent, "/canary-7");
+    let Part::Head(head) = stream.receiver.next().await else { panic!("it is answered") };
+    assert_eq!((head.status(), head.rule()), (403, None));
+    let Part::Data(text) = stream.receiver.next().await else { panic!("it is told why") };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.contains("allow.denyPaths") && !text.contains("canary-*"), "{text}");
+    // Who runs the hub finds it in the log.
+    denied(&hub, "AgentRule allow.denyPaths /canary-*").await;
+    assert_eq!(service.asked(), 0);
+}

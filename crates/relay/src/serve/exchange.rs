@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::answer::{self, Question};
 use super::dial::Io;
 use super::flow::{Flow, Incoming, Upload};
-use super::live::{Live, Way};
+use super::live::{Live, Side, Way};
 use super::pool::{Inner, Lost, Pool, Said};
 use super::request::{Asked, Offer, decide, to_map};
 use super::rest::{Rest, over};
@@ -445,7 +445,9 @@ async fn tell(live: &Live, sender: &mut Sender, head: &Request, failure: &Failur
         Reader { request_id: parts.tlvs.request_id, json: prefers_json(&to_map(head.fields())) };
     let (told, body) = failure.respond(&name, &reader).into_parts();
     let empty = parts.method.as_str() == "HEAD";
-    let head = match failure.detail() {
+    // Who asks a hub is a tenant's agent, and no administrator of its rules.
+    let is_hubs = matches!(live.context.side, Side::Hub);
+    let head = match failure.detail().filter(|_| !is_hubs) {
         Some(rule) => answer::refused(told.status, &told.headers, rule),
         None => answer::response(told.status, &told.headers),
     };
