@@ -156,9 +156,10 @@ impl Hub {
         tasks.spawn_daemon("agent-presence", watch_presence(agents.clone(), last.clone()));
         let memory = Memory::shared(RELAY_MEMORY);
         tasks.spawn_daemon("tunnel-memory", memory.clone().watch());
-        let tunnels = Tunnels::new(context.clone(), memory, config.relay_ending, told.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(last.clone()));
+        let (ending, hears) = (config.relay_ending, told.clone());
+        let tunnels = Tunnels::new(context.clone(), memory, ending, hears, recorder.clone());
         if let Some(own) = config.relay_services.clone() {
             tunnels.offer(own.offer(recorder.clone(), &context));
         }
@@ -167,7 +168,7 @@ impl Hub {
             &agents,
             credentials.clone(),
             tunnels.clone(),
-            recorder.clone(),
+            recorder,
             config.relay_trusted_proxies.clone(),
         );
         tasks.spawn_daemon("streams", front.clone().watch_streams(last.clone()));
@@ -192,7 +193,6 @@ impl Hub {
             credentials,
             front,
             tunnels,
-            recorder,
             metrics: metrics.clone(),
             entropy,
             tracer,

@@ -19,11 +19,10 @@ use strait_machinery::status::Status;
 use strait_net::{Body, BodyError, Connection, Incoming, Inside, Io, read_body};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
-    Accepted, Answer, Certified, Credentials, Front, JoinRequest, Joining, LivePath, Recorder,
-    RenewRequest, Tunnels,
+    Accepted, Answer, Certified, Credentials, Front, JoinRequest, Joining, LivePath, RenewRequest,
+    Tunnels,
 };
 use strait_relay::link::Carriage;
-use strait_relay::record::Event;
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
 use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, Span, TaskSet, Tracer, random_16};
 use strait_types::Uid;
@@ -56,7 +55,6 @@ pub(crate) struct Service {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) front: Arc<Front>,
     pub(crate) tunnels: Arc<Tunnels>,
-    pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tracer: Tracer,
@@ -145,33 +143,12 @@ impl Service {
             tracing::info!(%peer, "a tunnel without an agent's certificate");
             return;
         };
-        let (member, user) = (identity.clone(), identity.user());
         let accepted = Accepted { identity, not_after, peer, carriage };
         let (service, asked) = (self.clone(), connection.clone());
         let honoured = Arc::new(move || {
             service.authenticator.user(&asked).map(drop).map_err(|error| error.to_string())
         });
-        // Who is not honoured is told so, and causes no line however often it comes.
-        let event = |what: String| Event {
-            user: &user,
-            cluster: member.cluster().as_str(),
-            agent: member.name(),
-            instance: member.instance().as_str(),
-            what,
-        };
-        let connects = event(format!("relay.agent.connect from {}", peer.ip()));
-        let is_honoured = honoured().is_ok();
-        if is_honoured && self.recorder.allows(connects).await.is_err() {
-            tracing::error!(
-                agent = member.name(),
-                "a tunnel cannot be recorded, so it is not served"
-            );
-            return;
-        }
         self.tunnels.clone().serve(accepted, honoured, io).await;
-        if is_honoured {
-            self.recorder.notes(event(format!("relay.agent.disconnect from {}", peer.ip())));
-        }
     }
 
     fn audit_id(&self, request: &Request<Incoming>) -> HeaderValue {

@@ -4,7 +4,8 @@
 //! What can change something is recorded before it is sent, each time. Reads are recorded before
 //! the first of each kind, and then by their number, once a minute; denials likewise.
 
-mod denials;
+mod event;
+mod few;
 mod kind;
 
 use std::collections::HashMap;
@@ -23,13 +24,29 @@ use strait_tunnel::Code;
 use crate::credential::Subjects;
 use crate::message::Failure;
 use crate::services::is_safe;
-use denials::{Counted, Denials};
+pub use event::Event;
+use few::{Counted, Few, Limits};
 pub use kind::Kind;
 
 /// How often the numbers of reads are written.
 const EVERY: Duration = Duration::from_secs(60);
 /// Kinds of reads whose numbers are kept; at the limit all are written.
 const KINDS_MAX: usize = 16_384;
+
+/// Of denials: who by which credential, where, for what, and why not.
+type Denied = (Arc<str>, Arc<str>, String, Why);
+
+/// A reason, and the rule behind it.
+type Why = (&'static str, &'static str);
+
+const DENIALS: Limits = Limits { first: 3, kinds: [32, 512] };
+
+/// Of connections: the logical cluster, the agent, its installation.
+type Connects = (Arc<str>, String, String);
+
+/// As many as an installation keeps; all installations that a workspace may have come back at once
+/// where a hub starts.
+const CONNECTS: Limits = Limits { first: 8, kinds: [8_000, 16_384] };
 
 /// What is recorded of a crossing.
 #[derive(Clone, Debug)]
@@ -101,6 +118,22 @@ impl Recorded {
         format!("{}.{}", self.subjects.service, self.subjects.agent)
     }
 
+    /// What is said of all that are counted together: nothing of one of them alone, which could be
+    /// long, but the identifier of the first.
+    fn of_kind(&self) -> Self {
+        Self {
+            user: self.user.clone(),
+            groups: self.groups.clone(),
+            subjects: self.subjects.clone(),
+            client: None,
+            method: self.method.clone(),
+            path: String::new(),
+            kind: self.kind,
+            id: self.id.clone(),
+            trace: String::new(),
+        }
+    }
+
     /// All reads that are counted together.
     fn read(&self) -> Read {
         (self.subjects.credential.clone(), self.subjects.cluster.clone(), self.of_agent())
@@ -156,7 +189,8 @@ pub struct Recorder {
     tasks: TaskSet,
     reads: Arc<Mutex<HashMap<Read, (Recorded, u64)>>>,
     counted: Counter,
-    denials: Arc<Mutex<Denials>>,
+    denials: Arc<Mutex<Few<Denied, Recorded>>>,
+    connects: Arc<Mutex<Few<Connects, Record>>>,
 }
 
 impl Recorder {
@@ -164,7 +198,9 @@ impl Recorder {
     #[must_use]
     pub fn new(audit: AuditLog, tasks: TaskSet) -> Self {
         let counted = Counter::default();
-        Self { audit, tasks, reads: Arc::default(), counted, denials: Arc::default() }
+        let denials = Arc::new(Mutex::new(Few::new(DENIALS)));
+        let connects = Arc::new(Mutex::new(Few::new(CONNECTS)));
+        Self { audit, tasks, reads: Arc::default(), counted, denials, connects }
     }
 
     /// Counts the reads that are recorded, one by one or by their number.
@@ -194,7 +230,8 @@ impl Recorder {
         if recorded.is_read() {
             let full = {
                 let mut reads = self.reads.lock();
-                reads.insert(recorded.read(), (recorded.clone(), 0));
+                // Another first one may have been counted since.
+                reads.entry(recorded.read()).or_insert_with(|| (recorded.of_kind(), 0));
                 reads.len() >= KINDS_MAX
             };
             if full {
@@ -228,7 +265,14 @@ impl Recorder {
 
     /// Records that somebody was refused, and why, or that it happened once more.
     pub(crate) fn denies(&self, recorded: &Recorded, why: Denial<'_>) {
-        if self.denials.lock().note(recorded, (why.reason, why.rule)) {
+        let subjects = &recorded.subjects;
+        let kind = (
+            subjects.credential.clone(),
+            subjects.cluster.clone(),
+            recorded.of_agent(),
+            (why.reason, why.rule),
+        );
+        if self.denials.lock().note(kind, &subjects.cluster, || recorded.of_kind()) {
             let mut rule = why.to_string();
             clip(&mut rule);
             let record = Record { rule, ..recorded.record(Stage::Decided, recorded.event("deny")) };
@@ -261,13 +305,20 @@ impl Recorder {
         self.write_later("event", event.record());
     }
 
-    /// The same before it happens. Afterwards, and not before, it may.
+    /// Records that an installation of an agent is about to connect, or counts that it does so once
+    /// more in this minute; whether it is a line of its own. Afterwards, and not before, it may.
     ///
     /// # Errors
     /// It cannot be recorded.
-    pub async fn allows(&self, event: Event<'_>) -> Result<(), Failure> {
-        let written = self.audit.append(vec![event.record()]).await;
-        written.map(drop).map_err(|_| Failure::AuditUnavailable)
+    pub(crate) async fn connects(&self, event: Event<'_>) -> Result<bool, Failure> {
+        let cluster: Arc<str> = event.cluster.into();
+        let kind = (cluster.clone(), event.agent.to_owned(), event.instance.to_owned());
+        let record = event.record();
+        if !self.connects.lock().note(kind, &cluster, || record.clone()) {
+            return Ok(false);
+        }
+        let written = self.audit.append(vec![record]).await;
+        written.map(|_| true).map_err(|_| Failure::AuditUnavailable)
     }
 
     fn write_later(&self, task: &'static str, record: Record) {
@@ -278,7 +329,7 @@ impl Recorder {
         });
     }
 
-    /// Writes the numbers of reads and denials once a minute, and at the end.
+    /// Writes the numbers of reads, denials and connections once a minute, and at the end.
     pub async fn count_reads(self, stop: Shutdown) {
         loop {
             let stopped = tokio::select! {
@@ -287,6 +338,7 @@ impl Recorder {
             };
             self.write_reads().await;
             self.write_denials().await;
+            self.write_connects().await;
             if stopped {
                 return;
             }
@@ -309,25 +361,28 @@ impl Recorder {
         let Counted { kinds, others } = self.denials.lock().count();
         let mut records: Vec<_> = kinds
             .into_iter()
-            .map(|(recorded, why, count)| {
+            .map(|((.., why), recorded, count)| {
                 let what = format!("relay.stream.deny {count} more");
                 let why = Denial { reason: why.0, rule: why.1, detail: None };
                 Record { rule: why.to_string(), ..recorded.record(Stage::Decided, what) }
             })
             .collect();
         if others > 0 {
-            records.push(Record {
-                crossing: String::new(),
-                stage: Stage::Decided,
-                actor: Actor { user: String::new(), groups: Vec::new() },
-                object: Object {
-                    group: "relay.strait.dev".into(),
-                    resource: "services".into(),
-                    ..Object::default()
-                },
-                rule: String::new(),
-                outcome: format!("relay.stream.deny {others} of other kinds"),
-            });
+            let what = format!("relay.stream.deny {others} of other kinds");
+            records.push(of_nobody(Stage::Decided, "services", what));
+        }
+        self.write_all(&records).await;
+    }
+
+    async fn write_connects(&self) {
+        let Counted { kinds, others } = self.connects.lock().count();
+        let more = |count| format!("relay.agent.connect {count} more");
+        let kinds = kinds.into_iter();
+        let mut records: Vec<_> =
+            kinds.map(|(_, record, count)| Record { outcome: more(count), ..record }).collect();
+        if others > 0 {
+            let what = format!("relay.agent.connect {others} of other instances");
+            records.push(of_nobody(Stage::Started, "agents", what));
         }
         self.write_all(&records).await;
     }
@@ -335,46 +390,26 @@ impl Recorder {
     async fn write_all(&self, records: &[Record]) {
         for batch in records.chunks(256) {
             if self.audit.append(batch.to_vec()).await.is_err() {
-                tracing::error!("the numbers of reads and denials cannot be recorded");
+                tracing::error!("the numbers of reads, denials and connections cannot be recorded");
                 return;
             }
         }
     }
 }
 
-/// What happened to an agent, or to what one goes by.
-#[derive(Clone, Debug)]
-pub struct Event<'a> {
-    /// Who did it.
-    pub user: &'a str,
-    /// The logical cluster; empty for none.
-    pub cluster: &'a str,
-    /// The agent, or who offers services.
-    pub agent: &'a str,
-    /// Its installation; empty where it is about none.
-    pub instance: &'a str,
-    /// The event's name and what else there is to it. Nothing secret.
-    pub what: String,
-}
-
-impl Event<'_> {
-    fn record(self) -> Record {
-        let Self { user, cluster, agent, instance, mut what } = self;
-        clip(&mut what);
-        Record {
-            crossing: instance.to_owned(),
-            stage: Stage::Started,
-            actor: Actor { user: user.to_owned(), groups: Vec::new() },
-            object: Object {
-                cluster: cluster.to_owned(),
-                group: "relay.strait.dev".into(),
-                resource: "agents".into(),
-                name: agent.to_owned(),
-                ..Object::default()
-            },
-            rule: String::new(),
-            outcome: what,
-        }
+/// A number of what many did.
+fn of_nobody(stage: Stage, resource: &str, outcome: String) -> Record {
+    Record {
+        crossing: String::new(),
+        stage,
+        actor: Actor { user: String::new(), groups: Vec::new() },
+        object: Object {
+            group: "relay.strait.dev".into(),
+            resource: resource.into(),
+            ..Object::default()
+        },
+        rule: String::new(),
+        outcome,
     }
 }
 
@@ -398,10 +433,13 @@ pub(crate) fn clip(text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use strait_audit::{FileMirror, Options};
+    use strait_runtime::{Metrics, SystemClock};
+
     use super::*;
 
     /// What user alice does by a credential at smith/ci.
-    pub(super) fn recorded(method: Method, credential: &str) -> Recorded {
+    fn recorded(method: Method, credential: &str) -> Recorded {
         let subjects = Subjects {
             credential: credential.into(),
             key: None,
@@ -422,5 +460,28 @@ mod tests {
             id: "r1".into(),
             trace: String::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn reads_that_begin_together_are_all_counted() {
+        let (directory, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
+        let options = Options::new(directory.path().join("audit"), "smith-1".into());
+        let mirror = Box::new(FileMirror(directory.path().join("mirror")));
+        let audit = AuditLog::open(options, mirror, Arc::new(SystemClock), &metrics).unwrap();
+        let recorder = Recorder::new(audit, TaskSet::new(&metrics));
+        let long = Recorded { path: "/x".repeat(8_000), ..recorded(Method::GET, "t1") };
+        let begin = || Box::pin(recorder.opens(&long, ""));
+        let (mut first, mut second) = (begin(), begin());
+        // Both are the first of their kind, as far as either can see.
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        first.await.unwrap();
+        for _ in 0..5 {
+            begin().await.unwrap();
+        }
+        second.await.unwrap();
+        let reads = recorder.reads.lock();
+        let [(kept, count)] = reads.values().collect::<Vec<_>>()[..] else { panic!("{reads:?}") };
+        assert_eq!((*count, &*kept.path), (5, ""));
     }
 }

@@ -9,7 +9,7 @@ use strait_tunnel::{Code, Directions, OpenHead, Response};
 use crate::credentials::SERVICES;
 use crate::fake_agent::{Acme, CI, FakeAgent, ask};
 use crate::harness::{Answer, PATIENCE, yaml};
-use crate::joining::AGENTS;
+use crate::joining::{AGENTS, Installation, make_agent, token};
 use crate::services::offer;
 use crate::streams::READS;
 use crate::tenants::ROLE_BINDINGS;
@@ -320,5 +320,40 @@ async fn a_trace_crosses_as_it_came_if_it_is_one() {
         let mut fields = head.fields();
         let own = fields.find(|field| field.name == "traceparent").unwrap();
         assert_eq!(own.value, said.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_not_avoided_for_what_another_agents_of_its_name_did() {
+    let acme = Acme::new().await;
+    make_agent(&acme.alice, "jones", "{}").await;
+    let instance = Installation::new().instance;
+    let connect = async |agent: &str| {
+        let token = token(&acme.alice, agent, "{}").await;
+        let one = Installation { instance: instance.clone(), ..Installation::new() };
+        FakeAgent::connect(&one.join(&acme.hub, &token).await, &[offer("ci", "h1")]).await
+    };
+    let (mut same, mut jones) = (connect("smith").await, connect("jones").await);
+    let mut other = acme.smith().await;
+    acme.alice.wait(SERVICES, "ci.jones", |_| true).await;
+    for _ in 0..5 {
+        let fails = async {
+            let stream = jones.next().await;
+            stream.sender.reset(Directions::Both, Code::ConnectFailed, "");
+            stream
+        };
+        let asked = acme.alice.get("/services/relay/jones/ci/job");
+        told(&tokio::join!(asked, fails).0, 502, "ConnectFailed");
+    }
+    // Of two requests each of smith's gets one.
+    let asks = [(); 2].map(|()| {
+        let alice = acme.alice.clone();
+        tokio::spawn(async move { alice.get(CI).await.status })
+    });
+    for agent in [&mut same, &mut other] {
+        agent.answer(200).await.sender.finish().unwrap();
+    }
+    for asked in asks {
+        assert_eq!(asked.await.unwrap(), 200);
     }
 }

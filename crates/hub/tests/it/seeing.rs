@@ -3,6 +3,7 @@
 use strait_audit::{Filter, list};
 use strait_machinery::json::Value;
 use strait_pki::AgentIdentity;
+use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::hub::{Presence as _, STREAMS_PATH};
 use strait_relay::services::{Rejected, Why};
 use strait_tunnel::{Field, Response};
@@ -77,6 +78,31 @@ async fn a_crossing_is_recorded_with_where_it_came_from_and_went() {
         stream
     };
     let empty = Value::object();
+#[tokio::test]
+async fn an_installation_that_comes_again_and_again_is_counted() {
+    let acme = Acme::new().await;
+    let installation = acme.install().await;
+    // Who does not say HELLO has not come.
+    drop(installation.connect_as(&[TUNNEL_PROTOCOL]).await);
+    let mut agents = Vec::new();
+    for _ in 0..16 {
+        agents.push(FakeAgent::connect(&installation, &[]).await);
+    }
+    // Nor who is one too many: it is cut before it can offer anything.
+    let more = tokio::spawn(async move { FakeAgent::connect(&installation, &[]).await });
+    assert!(tokio::time::timeout(PATIENCE, more).await.unwrap().is_err());
+    for agent in agents {
+        agent.leave().await;
+    }
+    let Acme { mut hub, .. } = acme;
+    hub.stop().await;
+    let lines = list(&hub.directory().join("audit"), Filter::default()).unwrap();
+    let lines: Vec<_> = lines.map(|line| line.unwrap().record.outcome).collect();
+    let count = |begins: &str| lines.iter().filter(|line| line.starts_with(begins)).count();
+    let of = ["relay.agent.connect from ", "relay.agent.disconnect ", "relay.agent.connect 8 more"];
+    assert_eq!(of.map(count), [8, 8, 1], "{lines:?}");
+}
+
     let (answer, _stream) = tokio::join!(acme.alice.post(CI, &empty), answers);
     assert_eq!(answer.status, 204);
     let opened = line(&acme, "alice ci.smith relay.stream.open POST /job from 127.0.0.1 at ").await;

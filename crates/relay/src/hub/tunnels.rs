@@ -24,11 +24,15 @@ use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
 use crate::link::{Carriage, Link, Memory, Share};
+use crate::record::Recorder;
 use crate::serve::Serving;
 use crate::services::Rejected;
 
 /// How long an agent that left is remembered, for what people are told.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// How often those are looked for that left so long ago, as agents come and go.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// Over what time agents spread their reconnections when the hub ends.
 const DRAIN_SPREAD: Duration = Duration::from_secs(10);
@@ -103,16 +107,21 @@ pub struct Tunnels {
     changed: watch::Sender<u64>,
     calls: Arc<Calls>,
     own: OnceLock<Serving>,
+    recorder: Recorder,
 }
 
 #[derive(Default)]
 struct State {
     serial: u64,
     agents: HashMap<AgentKey, Agent>,
-    ejections: Ejections<(String, String)>,
+    /// When those that left long ago were last forgotten.
+    forgot: Option<Timestamp>,
 }
 
 type AgentKey = (ClusterName, String);
+
+/// An instance and a service.
+type Ejection = (String, String);
 
 /// What is known of an agent's connections.
 #[derive(Default)]
@@ -122,6 +131,8 @@ struct Agent {
     seen: Option<(Timestamp, IpAddr)>,
     /// Services that were offered and are not any more.
     withdrawn: HashMap<String, Timestamp>,
+    /// Its own: who joins says what an instance is called.
+    ejections: Ejections<Ejection>,
 }
 
 struct Connection {
@@ -176,6 +187,8 @@ pub(super) struct Carrying {
 /// A connection that takes a stream for a service.
 #[derive(Clone, Debug)]
 pub struct Chosen {
+    /// The agent.
+    agent: AgentKey,
     /// The connection.
     pub link: Link,
     /// Whose it is.
@@ -209,6 +222,7 @@ impl Tunnels {
         memory: Arc<Memory>,
         ending: Ending,
         presence: Arc<dyn Presence>,
+        recorder: Recorder,
     ) -> Arc<Self> {
         let instance = random_16(&*context.entropy);
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
@@ -226,6 +240,7 @@ impl Tunnels {
             changed,
             calls,
             own,
+            recorder,
         });
         let (tunnels, clock) = (Arc::downgrade(&new), new.context.clock.clone());
         registry.register_collector(Scraped { tunnels, clock });
@@ -368,7 +383,7 @@ impl Tunnels {
                 here: true,
                 avoided: !offered.said.ready
                     || !one.link.has_room(&offered.share)
-                    || state.ejections.is_ejected(&ejection(one, service), now),
+                    || known.ejections.is_ejected(&ejection(one, service), now),
                 open: u32::try_from(one.link.open_streams()).unwrap_or(u32::MAX),
                 weight: 1,
             })
@@ -384,13 +399,11 @@ impl Tunnels {
         });
         let quietest = own.min_by_key(|(one, _)| one.link.traffic());
         let (one, offered) = quietest.unwrap_or(chosen);
-        Ok(Chosen {
-            link: one.link.clone(),
-            instance: one.instance.clone(),
-            service: offered.said.clone(),
-            series: offered.series.clone(),
-            share: offered.share.clone(),
-        })
+        let (link, instance) = (one.link.clone(), one.instance.clone());
+        let (series, share) = (offered.series.clone(), offered.share.clone());
+        let service = offered.said.clone();
+        drop(state);
+        Ok(Chosen { agent: key, link, instance, service, series, share })
     }
 
     /// Notes how a stream ended, as far as that tells whether the instance reaches the service.
@@ -400,7 +413,9 @@ impl Tunnels {
         }
         let now = self.context.clock.monotonic();
         let key = (chosen.instance.clone(), chosen.service.name.clone());
-        self.state.lock().ejections.ended(key, outcome, now);
+        if let Some(agent) = self.state.lock().agents.get_mut(&chosen.agent) {
+            agent.ejections.ended(key, outcome, now);
+        }
     }
 
     /// The number of the newest connection whose instance announces a service, and may.
@@ -425,7 +440,27 @@ impl Tunnels {
     }
 }
 
+impl State {
+    /// Forgets, now and then, agents that left long ago.
+    fn forget(&mut self, now: Timestamp) {
+        let is_past = |at: Timestamp, time| now.duration_since(at).unsigned_abs() > time;
+        if self.forgot.is_some_and(|at| !is_past(at, FORGET_EVERY)) {
+            return;
+        }
+        self.forgot = Some(now);
+        self.agents.retain(|_, agent| {
+            let is_old = agent.seen.is_none_or(|(at, _)| is_past(at, REMEMBERED));
+            !agent.connections.is_empty() || !is_old
+        });
+    }
+}
+
 impl Agent {
+    /// How many connections an instance has.
+    fn of(&self, instance: &str) -> usize {
+        self.connections.iter().filter(|one| one.instance == instance).count()
+    }
+
     /// Its numbers, if it has a connection.
     fn connected(&self, (cluster, name): &AgentKey) -> Option<ConnectedAgent> {
         let connections = &self.connections;
@@ -449,7 +484,7 @@ impl Agent {
     }
 }
 
-fn ejection(connection: &Connection, service: &str) -> (String, String) {
+fn ejection(connection: &Connection, service: &str) -> Ejection {
     (connection.instance.clone(), service.to_owned())
 }
 

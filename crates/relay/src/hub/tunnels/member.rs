@@ -11,11 +11,10 @@ use strait_tunnel::{Class, Code, OpenHead, Peer, Side};
 use tokio::sync::mpsc;
 
 use super::offered::Offered;
-use super::{
-    Accepted, AgentKey, Connected, Connection, Heard, Honoured, Offer, REMEMBERED, Tunnels,
-};
+use super::{Accepted, AgentKey, Connected, Connection, Heard, Honoured, Offer, Tunnels};
 use crate::link::control::{self, Announced, Listener, Lists, Message, Refused, Speaker, Taken};
 use crate::link::{Link, Share, Stream};
+use crate::record::Event;
 
 /// Connections of one installation: as many as it may want, while each is being replaced.
 const CONNECTIONS_MAX: usize = 16;
@@ -53,10 +52,35 @@ pub(super) async fn serve(
         tracing::info!(agent, %peer, why, "a tunnel is refused");
         return link.cut(Code::Auth, &why);
     }
-    let Some(serial) = tunnels.enter(accepted, &link, &said) else {
+    let refuse = || {
         tunnels.metrics.not_shaken(Code::Refused);
         tracing::warn!(agent, %peer, limit = CONNECTIONS_MAX, "a tunnel too many is refused");
-        return link.cut(Code::Refused, "this installation has as many connections as it may");
+        link.cut(Code::Refused, "this installation has as many connections as it may");
+    };
+    if tunnels.is_full(&identity) {
+        return refuse();
+    }
+    // Who is not let in causes no line, however often it comes.
+    let user = identity.user();
+    let event = |what: &str| Event {
+        user: &user,
+        cluster: identity.cluster().as_str(),
+        agent,
+        instance: identity.instance().as_str(),
+        what: format!("relay.agent.{what} from {}", peer.ip()),
+    };
+    let Ok(is_told) = tunnels.recorder.connects(event("connect")).await else {
+        tracing::error!(agent, "a tunnel cannot be recorded, so it is not served");
+        return link.cut(Code::Refused, "the hub cannot record that");
+    };
+    let leaves = || {
+        if is_told {
+            tunnels.recorder.notes(event("disconnect"));
+        }
+    };
+    let Some(serial) = tunnels.enter(accepted, &link, &said) else {
+        leaves();
+        return refuse();
     };
     let drained = async {
         if link.draining().await.is_some() {
@@ -87,6 +111,7 @@ pub(super) async fn serve(
     }
     let close = link.closed().await;
     tunnels.leave(&identity, serial, peer);
+    leaves();
     tracing::info!(agent, %peer, code = %close.code, why = %close.text, "a tunnel ended");
 }
 
@@ -191,6 +216,13 @@ async fn converse(
 }
 
 impl Tunnels {
+    /// Whether an installation has as many connections as it may.
+    fn is_full(&self, identity: &AgentIdentity) -> bool {
+        let state = self.state.lock();
+        let agent = state.agents.get(&key(identity));
+        agent.is_some_and(|agent| agent.of(identity.instance().as_str()) >= CONNECTIONS_MAX)
+    }
+
     /// A member's connection is there; the number that it has. None where it has too many.
     fn enter(&self, accepted: Accepted, link: &Link, said: &Peer) -> Option<u64> {
         let Accepted { identity, peer, .. } = accepted.clone();
@@ -198,12 +230,11 @@ impl Tunnels {
         let mut state = self.state.lock();
         state.serial += 1;
         let serial = state.serial;
+        state.forget(since);
         let instance = identity.instance().to_string();
         let agent = state.agents.entry(key(&identity)).or_default();
         agent.seen = Some((since, peer.ip()));
-        if agent.connections.iter().filter(|one| one.instance == instance).count()
-            >= CONNECTIONS_MAX
-        {
+        if agent.of(&instance) >= CONNECTIONS_MAX {
             return None;
         }
         agent.connections.push(Connection {
@@ -215,7 +246,7 @@ impl Tunnels {
             link: link.clone(),
             services: std::collections::HashMap::new(),
         });
-        let count = agent.connections.iter().filter(|one| one.instance == instance).count();
+        let count = agent.of(&instance);
         let version = control::shown(version(&said.software));
         let host = control::shown(&said.label);
         tracing::info!(agent = identity.name(), %peer, version, host, "a tunnel is there");
@@ -232,15 +263,11 @@ impl Tunnels {
         let Some(agent) = state.agents.get_mut(&key(identity)) else { return };
         agent.connections.retain(|one| one.serial != serial);
         agent.seen = Some((now, peer.ip()));
-        let left = agent.connections.iter().filter(|one| one.instance == instance).count();
-        state.agents.retain(|_, agent| {
-            let old =
-                agent.seen.is_none_or(|(at, _)| now.duration_since(at).unsigned_abs() > REMEMBERED);
-            !agent.connections.is_empty() || !old
-        });
+        let left = agent.of(&instance);
         if left == 0 {
-            state.ejections.retain(|(own, _)| *own != instance);
+            agent.ejections.retain(|(own, _)| *own != instance);
         }
+        state.forget(now);
         self.presence.disconnected(identity, left);
         drop(state);
     }
