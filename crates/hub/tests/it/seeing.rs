@@ -52,6 +52,16 @@ async fn an_agents_coming_and_going_and_what_is_done_to_it_is_recorded() {
     for (path, patch, expected) in [
         (&ci, "{spec: {exposure: {raw: true}}}", "ci.smith relay.service.expose {"),
         (&ci, "{spec: {limits: {concurrent: 3}}}", "ci.smith relay.service.change limits {"),
+        (
+            &smith,
+            "{spec: {joinPolicy: approve, services: {allow: ['*/*']}}}",
+            "smith relay.agent.change joinPolicy \"approve\", relay.agent.change services {",
+        ),
+        (
+            &smith,
+            "{spec: {incoming: [{type: tcp, name: db}]}}",
+            "smith relay.agent.change incoming [{",
+        ),
         (&smith, "{spec: {drain: true}}", "smith relay.agent.drain drain true"),
         (&smith, "{spec: {suspended: true}}", "smith relay.agent.suspend suspended true"),
         (
@@ -68,16 +78,6 @@ async fn an_agents_coming_and_going_and_what_is_done_to_it_is_recorded() {
     line(&acme, "alice smith relay.agent.revoke deleted").await;
 }
 
-#[tokio::test]
-async fn a_crossing_is_recorded_with_where_it_came_from_and_went() {
-    let acme = Acme::new().await;
-    let mut agent = acme.smith().await;
-    let answers = async {
-        let stream = agent.answer(204).await;
-        stream.sender.finish().unwrap();
-        stream
-    };
-    let empty = Value::object();
 #[tokio::test]
 async fn an_installation_that_comes_again_and_again_is_counted() {
     let acme = Acme::new().await;
@@ -103,6 +103,16 @@ async fn an_installation_that_comes_again_and_again_is_counted() {
     assert_eq!(of.map(count), [8, 8, 1], "{lines:?}");
 }
 
+#[tokio::test]
+async fn a_crossing_is_recorded_with_where_it_came_from_and_went() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let answers = async {
+        let stream = agent.answer(204).await;
+        stream.sender.finish().unwrap();
+        stream
+    };
+    let empty = Value::object();
     let (answer, _stream) = tokio::join!(acme.alice.post(CI, &empty), answers);
     assert_eq!(answer.status, 204);
     let opened = line(&acme, "alice ci.smith relay.stream.open POST /job from 127.0.0.1 at ").await;

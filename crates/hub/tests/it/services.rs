@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use strait_audit::{Filter, list};
 use strait_machinery::json::Value;
 use strait_pki::AgentIdentity;
 use strait_relay::hub::{Connected, Presence as _};
@@ -183,6 +184,38 @@ async fn a_service_ends_with_its_agent_and_so_do_its_credentials() {
     acme.wait(SERVICES, "ci.smith", |_| true).await;
     assert_eq!(refusal(&hub, &old).await.0, "CredentialScope");
     assert_eq!(refusal(&hub, &token(&acme, "ci.smith").await).await.0, "AgentOffline");
+}
+
+#[tokio::test]
+async fn what_people_closed_is_not_opened_by_a_deletion() {
+    let hub = TestHub::start().await;
+    let (acme, cluster) = smith(&hub, "{}").await;
+    let (told, one) = (hub.hub().told(), any_member(&hub, &cluster));
+    told.offers(&one, vec![offer("ci", "h1")]);
+    acme.wait(SERVICES, "ci.smith", |_| true).await;
+    let ci = format!("{SERVICES}/ci.smith");
+    for (closed, open) in [
+        ("{spec: {exposure: {path: false}}}", "{spec: {exposure: {path: true}}}"),
+        ("{spec: {limits: {concurrent: 1}}}", "{spec: {limits: {concurrent: 0}}}"),
+    ] {
+        acme.merge(&ci, &yaml(closed)).await.expect(200);
+        let why = acme.delete(&ci).await.refused(403, "Forbidden");
+        assert!(why.contains("set spec.exposure.path to true and spec.limits to 0 first"), "{why}");
+        acme.delete(SERVICES).await.refused(403, "Forbidden");
+        acme.get(&ci).await.expect(200);
+        acme.merge(&ci, &yaml(open)).await.expect(200);
+    }
+    acme.delete(&ci).await.expect(200);
+    acme.wait(SERVICES, "ci.smith", |_| true).await;
+    let lines = list(&hub.directory().join("audit"), Filter::default()).unwrap();
+    let deleted = lines
+        .map(|line| line.unwrap().record)
+        .find(|line| line.object.name == "ci.smith" && line.outcome.ends_with("deleted"));
+    assert_eq!(deleted.unwrap().outcome, "relay.service.change deleted");
+    // With its Agent it goes whatever people said.
+    acme.merge(&ci, &yaml("{spec: {exposure: {path: false}}}")).await.expect(200);
+    acme.delete(&format!("{AGENTS}/smith")).await.expect(200);
+    acme.gone(SERVICES, "ci.smith").await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use strait_api::kinds::RELAY_LIVE;
 use strait_apiserver::behaviour::{Admission, Behaviour};
 use strait_machinery::field::FieldError;
 use strait_machinery::json::{Path, Value};
+use strait_machinery::object::Object;
 use strait_machinery::status::Status;
 use strait_store::{Key, ObjectName};
 use strait_types::{GroupResource, is_dns1123_label};
@@ -15,11 +16,13 @@ use strait_workspaces::{Beside, Extras, agents};
 
 use super::events;
 use super::presence::LAST_SEEN;
+use super::services::is_restricted;
 use super::{Credentials, Joining};
 use crate::seen::may_stay;
 use crate::services::HUB;
 
-/// Agents of a workspace.
+/// Agents of a workspace. They are counted before one is written: those that are made at once may be
+/// a few more.
 const AGENTS_MAX: usize = 1_000;
 
 /// Subresources of agents.
@@ -196,6 +199,18 @@ impl Behaviour for ServiceKind {
             return Ok(());
         }
         let why = "services are what agents announce; only exposure and limits can be changed";
+        Err(Status::forbidden(&admission.resource.group_resource(), name, why))
+    }
+
+    /// The hub makes it again where an agent offers it, and that has nothing of what people said.
+    fn admit_delete(&self, admission: &Admission<'_>, old: &Object) -> Result<(), Status> {
+        let old = old.to_value();
+        if !is_restricted(&old) {
+            return Ok(());
+        }
+        let name = old.str_at(&["metadata", "name"]).unwrap_or_default();
+        let why = "people closed or limited it, which would be forgotten with it: set \
+                   spec.exposure.path to true and spec.limits to 0 first";
         Err(Status::forbidden(&admission.resource.group_resource(), name, why))
     }
 

@@ -4,12 +4,16 @@ use strait_machinery::json::Value;
 
 use crate::record::clip;
 
-/// What of an Agent's spec says whether it is honoured, and what that is called.
-const OF_AGENT: [(&str, &str); 4] = [
+/// What of an Agent's spec says whether it is honoured, who joins, what it may offer and call; and
+/// what a change of that is called.
+const OF_AGENT: [(&str, &str); 7] = [
     ("revokedBefore", "relay.agent.revoke"),
     ("revokedSerials", "relay.agent.revoke"),
     ("suspended", "relay.agent.suspend"),
     ("drain", "relay.agent.drain"),
+    ("joinPolicy", "relay.agent.change"),
+    ("services", "relay.agent.change"),
+    ("incoming", "relay.agent.change"),
 ];
 
 /// Of a change of an Agent, or of its deletion, which ends what its certificates are worth.
@@ -22,9 +26,9 @@ pub(super) fn of_agent(old: &Value, new: Option<&Value>) -> Option<String> {
     joined(changes)
 }
 
-/// Of a change of a Service by a person.
+/// Of a change of a Service by a person, or of its deletion: with it goes what people said of it.
 pub(super) fn of_service(old: &Value, new: Option<&Value>) -> Option<String> {
-    let new = new?;
+    let Some(new) = new else { return Some("relay.service.change deleted".to_owned()) };
     let exposed = changed(old, new, "exposure").map(|now| format!("relay.service.expose {now}"));
     let limits =
         changed(old, new, "limits").map(|now| format!("relay.service.change limits {now}"));
@@ -66,6 +70,18 @@ mod tests {
                 Some(with("revokedSerials", vec!["0a".into()].into())),
                 Some("relay.agent.revoke revokedSerials [\"0a\"]"),
             ),
+            (
+                Some(with("joinPolicy", "token".into())),
+                Some("relay.agent.change joinPolicy \"token\""),
+            ),
+            (
+                Some(with("services", object! {"allow": vec!["*".into()]})),
+                Some("relay.agent.change services {\"allow\":[\"*\"]}"),
+            ),
+            (
+                Some(with("incoming", vec![object! {"type": "tcp", "name": "db"}].into())),
+                Some("relay.agent.change incoming [{\"type\":\"tcp\",\"name\":\"db\"}]"),
+            ),
             (None, Some("relay.agent.revoke deleted")),
         ] {
             assert_eq!(of_agent(&old, new.as_ref()).as_deref(), expected);
@@ -80,7 +96,7 @@ mod tests {
                 Some("relay.service.change limits {\"maxBody\":1}"),
             ),
             (Some(old.clone()), None),
-            (None, None),
+            (None, Some("relay.service.change deleted")),
         ] {
             assert_eq!(of_service(&old, new.as_ref()).as_deref(), expected);
         }

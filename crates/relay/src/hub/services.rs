@@ -13,6 +13,7 @@ mod plan;
 mod write;
 
 pub use plan::KEPT_FOR;
+pub(super) use plan::is_restricted;
 pub use write::WRITE_EVERY;
 
 use std::collections::HashMap;

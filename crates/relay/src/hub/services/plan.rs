@@ -11,7 +11,7 @@ use strait_machinery::object;
 use crate::agents::set_condition;
 use crate::link::control::{Announced, Unreached};
 
-/// How long a service that nobody offers any more is kept.
+/// How long a service that nobody offers any more is kept, if people did not close or limit it.
 pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Label with a service's type.
@@ -103,6 +103,15 @@ pub(super) fn plan(seen: &Seen<'_>, existing: &BTreeMap<String, Value>) -> Vec<W
 pub(super) fn owner_of(service: &Value) -> Option<&str> {
     let owners = service.array_at(&["metadata", "ownerReferences"]);
     owners.iter().find(|own| own.str_at(&["kind"]) == Some("Agent"))?.str_at(&["uid"])
+}
+
+/// Whether people closed an agent's service, or limited it: made anew it would be open.
+pub(in crate::hub) fn is_restricted(service: &Value) -> bool {
+    let limits = ["concurrent", "requestsPerSecond", "maxBody"];
+    let is_limited =
+        |limit| service.at(&["spec", "limits", limit]).is_some_and(|own| *own != 0.into());
+    let is_closed = service.at(&["spec", "exposure", "path"]) == Some(&false.into());
+    owner_of(service).is_some() && (is_closed || limits.into_iter().any(is_limited))
 }
 
 fn new_service(service: &str, owner: Owner<'_>) -> Value {
@@ -211,6 +220,9 @@ fn withdraw(name: &str, old: &Value, owner: Owner<'_>, seen: &Seen<'_>) -> Optio
 
 /// Whether a service that nobody offers is still kept.
 fn is_kept(service: &Value, now: Timestamp) -> bool {
+    if is_restricted(service) {
+        return true;
+    }
     let conditions = service.array_at(&["status", "conditions"]).iter();
     let mut announced = conditions.filter(|own| own.str_at(&["type"]) == Some("Announced"));
     let Some(announced) = announced.next() else { return true };
@@ -389,6 +401,16 @@ mod tests {
             (Seen { owner: anew, ..seen(vec![one("i1", 1, |_| ())]) }, made(), &delete),
         ] {
             assert_eq!(plan(&seen, &stored(old)), expected);
+        }
+        // What people closed or limited would be open once it is offered again.
+        for (field, said) in [("exposure", "path"), ("limits", "concurrent"), ("limits", "maxBody")]
+        {
+            let mut old = written(&plan(&seen(Vec::new()), &stored(made())));
+            assert!(!is_restricted(&old));
+            let value: Value = if field == "exposure" { false.into() } else { 1.into() };
+            old.set(&["spec", field, said], value);
+            assert_eq!(plan(&day("2027-01-01T00:00:00Z"), &stored(old.clone())), [], "{said}");
+            assert_eq!(plan(&Seen { owner: None, ..nobody() }, &stored(old)), delete);
         }
         // The hub's own services belong to no agent.
         let mut own = made();
