@@ -5,13 +5,11 @@
 //! people see since when. An agent with which nothing is wrong has none of them.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use strait_machinery::json::Value;
-use strait_runtime::units::parse_duration;
 
-use crate::agents::{TTL_DEFAULT, set_condition};
+use crate::agents::set_condition;
 use crate::services::Rejected;
 
 /// Releases of this hub's minor version, this many above or below, work with it.
@@ -19,7 +17,7 @@ const MINORS: u64 = 1;
 
 /// A certificate is renewed when a third of its life is left; with less than this part something
 /// is wrong.
-const LEFT: u32 = 6;
+const LEFT: i32 = 6;
 
 /// Says what can be seen of an object itself. Returns whether that changed it.
 pub(super) fn observe(agent: &mut Value, now: Timestamp) -> bool {
@@ -95,13 +93,13 @@ fn drains(agent: &Value) -> Why {
 }
 
 fn expires(agent: &Value, now: Timestamp) -> Why {
-    let ttl = agent.str_at(&["spec", "certificateTTL"]);
-    let ttl = ttl.and_then(|text| parse_duration(text).ok()).unwrap_or(TTL_DEFAULT);
     let is_due = |one: &&Value| {
-        let end = one.str_at(&["certificate", "notAfter"]);
-        let end = end.and_then(|text| text.parse::<Timestamp>().ok());
-        let left = |end: Timestamp| Duration::try_from(end.duration_since(now)).unwrap_or_default();
-        end.is_some_and(|end| left(end) < ttl / LEFT)
+        let at = |key| one.str_at(&["certificate", key])?.parse::<Timestamp>().ok();
+        let (begin, end) = (at("notBefore"), at("notAfter"));
+        let due = |(begin, end): (Timestamp, Timestamp)| {
+            end.duration_since(now) < end.duration_since(begin) / LEFT
+        };
+        begin.zip(end).is_some_and(due)
     };
     let what = "the certificate ends soon and was not renewed";
     Some(("NotRenewed", named(present(agent).filter(is_due), what)?))
@@ -139,7 +137,7 @@ mod tests {
     }
 
     fn agent(state: &str, not_after: &str, version: &str) -> Value {
-        let certificate = object! {"notAfter": not_after};
+        let certificate = object! {"notBefore": "2025-12-31T12:00:00Z", "notAfter": not_after};
         let gone = object! {"id": "gone", "state": "Lost", "version": "9.9.9"};
         let one = object! {
             "id": "a", "state": state, "version": version, "certificate": certificate,
@@ -150,7 +148,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_an_agent_shows_and_that_it_is_over() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let (later, soon) = ("2026-01-01T12:00:00Z", "2026-01-01T03:59:59Z");
+        // Of a day's life half is left, of a shorter one's not quite a sixth.
+        let (later, soon) = ("2026-01-01T12:00:00Z", "2026-01-01T02:23:59Z");
         let own = env!("CARGO_PKG_VERSION");
         for (mut agent, expected) in [
             (agent("Ready", later, own), None),
@@ -169,6 +168,10 @@ mod tests {
             assert_eq!(conditions(&agent), Vec::from_iter(expected), "{agent}");
             assert!(!observe(&mut agent, now), "said once");
         }
+        // Its own life counts, whatever the Agent asks for.
+        let mut long = agent("Ready", later, own);
+        long.set(&["spec", "certificateTTL"], "90d");
+        assert!(!observe(&mut long, now), "{long}");
         let mut drained = agent("Ready", later, own);
         drained.set(&["spec", "drain"], true);
         assert!(observe(&mut drained, now));

@@ -66,8 +66,8 @@ struct Seen {
     version: String,
     host: String,
     round_trip: Option<Duration>,
-    /// What of its configuration it does not take, if so.
-    rejected: Option<Rejected>,
+    /// Whether it goes by its newest configuration, once it has said so.
+    config: Option<Result<(), Rejected>>,
 }
 
 impl Connections {
@@ -88,7 +88,7 @@ impl Connections {
                 version: connection.version.clone(),
                 host: connection.host.clone(),
                 round_trip: before.and_then(|seen| seen.round_trip),
-                rejected: before.and_then(|seen| seen.rejected.clone()),
+                config: before.and_then(|seen| seen.config.clone()),
             };
             known.instances.insert(member.instance().to_string(), seen);
         });
@@ -124,9 +124,10 @@ impl Connections {
     /// An instance says whether it goes by its configuration. Does not block.
     pub(super) fn rejects(&self, member: &AgentIdentity, rejected: Option<Rejected>) {
         let rejected = rejected.map(|own| Rejected { file: shown(&own.file), ..own });
+        let config = rejected.map_or(Ok(()), Err);
         self.change(member.cluster(), member.name(), |known| {
             if let Some(seen) = known.instances.get_mut(member.instance().as_str()) {
-                seen.rejected = rejected;
+                seen.config = Some(config);
             }
         });
     }
@@ -293,8 +294,16 @@ fn show(agent: &mut Value, known: &Known, seen: &LastSeen, (hub, now): (&str, Ti
         agent.set(&["status", "observedServices"], services);
     }
     show_connected(agent, &stored, &text);
-    let said = known.instances.iter().map(|(id, own)| (&**id, own.rejected.as_ref()));
-    show_rejected(agent, said.filter_map(|(id, own)| Some((id, own?))), &text);
+    let rejected = known.instances.iter().filter_map(|(id, own)| {
+        let why = own.config.as_ref()?.as_ref().err()?;
+        Some((&**id, why))
+    });
+    let mut rejected = rejected.peekable();
+    // Of one that is not connected, or says nothing yet, nobody knows that it is over.
+    let all_say = known.instances.values().all(|own| own.config.is_some());
+    if rejected.peek().is_some() || (all_say && !known.instances.is_empty()) {
+        show_rejected(agent, rejected, &text);
+    }
 }
 
 /// The condition changes where an instance did: other agents report over HTTPS alone.
@@ -340,7 +349,7 @@ mod tests {
             version: "0.3.0".into(),
             host: String::new(),
             round_trip: Some(Duration::from_millis(18)),
-            rejected: None,
+            config: Some(Ok(())),
         };
         let all = instances.iter().map(|(id, count)| ((*id).to_owned(), seen(*count)));
         Known { instances: all.collect(), services: Some(3) }
@@ -445,6 +454,41 @@ mod tests {
             assert_eq!(shown(&agent), expected);
             let a = &agent.array_at(&["status", "instances"])[0];
             assert_eq!(a.str_at(&["lastSeen"]), Some(at));
+        }
+    }
+
+    #[test]
+    fn a_rejected_configuration_is_over_once_somebody_says_so() {
+        use crate::services::Why;
+
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let says = |of: &[(&str, Option<Result<(), Rejected>>)]| {
+            let mut known = known(&of.iter().map(|(id, _)| (*id, 1)).collect::<Vec<_>>());
+            for (id, config) in of {
+                known.instances.get_mut(*id).unwrap().config = config.clone();
+            }
+            known
+        };
+        let rejects = || Some(Err(Rejected::elsewhere(Why::Listen, 1)));
+        let taken = Some(Ok(()));
+        let mut agent = Value::object();
+        for (known, expected) in [
+            (says(&[("a", taken.clone())]), None),
+            (says(&[("a", rejects())]), Some("True")),
+            // It is gone, or this process has just begun.
+            (says(&[]), Some("True")),
+            // It is back, and has said nothing.
+            (says(&[("a", None)]), Some("True")),
+            (says(&[("a", None), ("b", taken.clone())]), Some("True")),
+            (says(&[("a", taken.clone()), ("b", taken.clone())]), Some("False")),
+            (says(&[("a", None), ("b", rejects())]), Some("True")),
+            (says(&[("b", taken)]), Some("False")),
+        ] {
+            show(&mut agent, &known, &LastSeen::default(), ("h1", now));
+            let conditions = agent.array_at(&["status", "conditions"]).iter();
+            let mut own = conditions.filter(|own| own.str_at(&["type"]) == Some("ConfigRejected"));
+            let shown = own.next().and_then(|own| own.str_at(&["status"]));
+            assert_eq!(shown, expected, "{known:?}");
         }
     }
 

@@ -369,6 +369,7 @@ impl Joining {
             "certificate",
             object! {
                 "serial": certificate.serial(),
+                "notBefore": certificate.not_before().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                 "notAfter": certificate.not_after().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             },
         )];
