@@ -87,8 +87,8 @@ impl Memory {
         let number = state.number(owner);
         state.links.push((number, Arc::downgrade(link)));
         let brake = state.brakes.get(&number).copied().unwrap_or(Brake::Free);
-        drop(state);
         if brake > Brake::Free {
+            // Under the lock, in the order of a look: one that frees the owner finds this one braked.
             link.brake(brake, 0);
         }
     }
