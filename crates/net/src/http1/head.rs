@@ -94,8 +94,11 @@ pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
     let uri = target.map_err(|_| Malformed::Framing("the request target"))?;
     let lines = read_fields(head, rest)?;
     let length = lines.length(version)?;
-    if lines.hosts > 1 {
-        return Err(Malformed::Framing("more than one Host"));
+    // RFC 9112 §3.2.
+    match lines.hosts {
+        0 if version == Version::HTTP_11 => return Err(Malformed::Framing("no Host")),
+        0 | 1 => {}
+        _ => return Err(Malformed::Framing("more than one Host")),
     }
     if lines.lengths > 1 {
         return Err(Malformed::Framing("more than one Content-Length"));

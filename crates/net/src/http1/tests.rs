@@ -118,6 +118,22 @@ fn a_head_says_what_its_request_wants() {
 }
 
 #[test]
+fn a_request_names_its_host_once() {
+    for (version, fields, expected) in [
+        ("1.1", "Host: h\r\n", Ok(())),
+        ("1.1", "host:\r\n", Ok(())),
+        ("1.1", "X: y\r\n", Err("no Host")),
+        ("1.1", "Host: h\r\nHost: h\r\n", Err("more than one Host")),
+        ("1.0", "X: y\r\n", Ok(())),
+        ("1.0", "Host: h\r\nHost: h\r\n", Err("more than one Host")),
+    ] {
+        let head = format!("GET / HTTP/{version}\r\n{fields}\r\n");
+        let read = read_request(&head.into()).map(drop);
+        assert_eq!(read, expected.map_err(Malformed::Framing), "{version} {fields:?}");
+    }
+}
+
+#[test]
 fn first_lines_of_requests_have_one_form() {
     for line in [
         "CONNECT a:1 HTTP/1.1",
@@ -133,7 +149,7 @@ fn first_lines_of_requests_have_one_form() {
         "GET\t/ HTTP/1.1",
         "",
     ] {
-        let head = format!("{line}\r\n\r\n");
+        let head = format!("{line}\r\nHost: h\r\n\r\n");
         assert!(read_request(&head.into()).is_err(), "{line:?}");
     }
 }

@@ -64,8 +64,9 @@ async fn requests_are_answered_one_behind_the_other() {
         format!("HTTP/1.1 200 OK|content-length: {}|connection: close||{text}", text.len())
     };
     let get = "GET / HTTP/1.1|Host: a||";
-    let trailers =
-        |line: &str| format!("POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|0|{line}||{get}");
+    let trailers = |line: &str| {
+        format!("POST / HTTP/1.1|Host: h|Transfer-Encoding: chunked||2|hi|0|{line}||{get}")
+    };
     let bad = |text: &str| {
         let kind = "content-type: text/plain; charset=utf-8";
         let length = text.len() + 1;
@@ -76,29 +77,35 @@ async fn requests_are_answered_one_behind_the_other() {
     for (sent, expected) in [
         (get.to_owned(), ok("")),
         (get.repeat(3), ok("").repeat(3)),
-        ("POST / HTTP/1.1|Content-Length: 2||hi||".to_owned() + get, ok("hi") + &ok("")),
+        ("POST / HTTP/1.1|Host: h|Content-Length: 2||hi||".to_owned() + get, ok("hi") + &ok("")),
         (
-            "POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|1|!|0|||".to_owned() + get,
+            "POST / HTTP/1.1|Host: h|Transfer-Encoding: chunked||2|hi|1|!|0|||".to_owned() + get,
             ok("hi!") + &ok(""),
         ),
-        ("GET / HTTP/1.1|Connection: close||".to_owned() + get, last("")),
+        ("GET / HTTP/1.1|Host: h|Connection: close||".to_owned() + get, last("")),
         ("GET / HTTP/1.0||".to_owned() + get, last("").replace("1.1", "1.0")),
         (
             "GET / HTTP/1.0|Connection: keep-alive||".to_owned() + get,
             "HTTP/1.0 200 OK|content-length: 0|connection: keep-alive||".to_owned() + &ok(""),
         ),
         // What little nobody reads is no matter.
-        ("POST /unread HTTP/1.1|Content-Length: 2||hi".to_owned() + get, ok("").repeat(2)),
-        ("POST /unread HTTP/1.1|Content-Length: 999999||hi".to_owned() + get, last("")),
-        ("POST /unread HTTP/1.1|Transfer-Encoding: chunked||2|hi|0||".to_owned() + get, last("")),
+        ("POST /unread HTTP/1.1|Host: h|Content-Length: 2||hi".to_owned() + get, ok("").repeat(2)),
+        ("POST /unread HTTP/1.1|Host: h|Content-Length: 999999||hi".to_owned() + get, last("")),
+        (
+            "POST /unread HTTP/1.1|Host: h|Transfer-Encoding: chunked||2|hi|0||".to_owned() + get,
+            last(""),
+        ),
         // What does not read the same everywhere ends it.
-        ("GET / HTTP/1.1|A: b\n|".to_owned() + get, bad("the framing is ambiguous: line ends")),
+        (
+            "GET / HTTP/1.1|Host: h|A: b\n|".to_owned() + get,
+            bad("the framing is ambiguous: line ends"),
+        ),
         (
             get.to_owned() + "GET / HTTP/1.2||" + get,
             ok("") + &bad("the framing is ambiguous: the version"),
         ),
         (
-            "POST / HTTP/1.1|Transfer-Encoding: chunked||2|hi|x|".to_owned() + get,
+            "POST / HTTP/1.1|Host: h|Transfer-Encoding: chunked||2|hi|x|".to_owned() + get,
             last("hi[the framing is ambiguous: the size of a chunk]"),
         ),
         (
@@ -109,7 +116,7 @@ async fn requests_are_answered_one_behind_the_other() {
         (trailers("X: a| folded"), last("hi[the framing is ambiguous: a folded field]")),
         (trailers("X Y: z"), last("hi[the framing is ambiguous: a field's name]")),
         (
-            "GET / HTTP/1.1|Host: a|Host: a||".to_owned() + get,
+            "GET / HTTP/1.1|Host: h|Host: a|Host: a||".to_owned() + get,
             bad("the framing is ambiguous: more than one Host"),
         ),
     ] {
@@ -122,8 +129,9 @@ async fn who_waits_for_100_is_told_once_its_body_is_wanted() {
     let scene = Scene::new();
     for (path, said) in [("/", true), ("/unread", false)] {
         let (mut client, served) = connect(&scene, Limits::default(), echo());
-        let head =
-            format!("POST {path} HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        );
         client.write_all(head.as_bytes()).await.unwrap();
         if said {
             read_until(&mut client, "HTTP/1.1 100 Continue\r\n\r\n", 1).await;
@@ -162,7 +170,7 @@ async fn a_body_is_read_on_behind_its_answer() {
         let (came, mut comes) = mpsc::channel(8);
         let handler = streams_on(scene.tasks.clone(), came);
         let (mut client, served) = connect(&scene, Limits::default(), handler);
-        let head = b"POST / HTTP/1.1\r\nContent-Length: 50006\r\n\r\none";
+        let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50006\r\n\r\none";
         client.write_all(head).await.unwrap();
         read_until(&mut client, "\r\n\r\nearly", 1).await;
         assert_eq!(comes.recv().await.unwrap().unwrap(), "one");
@@ -173,7 +181,7 @@ async fn a_body_is_read_on_behind_its_answer() {
             left -= comes.recv().await.unwrap().unwrap().len();
         }
         if whole {
-            client.write_all(b"endGET / HTTP/1.1\r\n\r\n").await.unwrap();
+            client.write_all(b"endGET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
             assert_eq!(comes.recv().await.unwrap().unwrap(), "end");
             read_until(&mut client, "\r\n\r\nearly", 1).await;
         } else {
@@ -205,10 +213,10 @@ async fn whoever_gives_up_a_body_while_waiting_for_it_lets_its_connection_go() {
         }
     });
     let (mut client, served) = connect(&scene, Limits::default(), handler);
-    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n").await.unwrap();
     read_until(&mut client, "\r\n\r\nearly", 1).await;
     gives_up.recv().await.unwrap();
-    client.write_all(b"hiPOST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+    client.write_all(b"hiPOST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n").await.unwrap();
     read_until(&mut client, "\r\n\r\nearly", 1).await;
     gives_up.recv().await.unwrap();
     drop(client);
@@ -223,7 +231,7 @@ async fn a_client_that_was_too_slow_gets_no_more_time() {
         Response::new(Body::from("too slow"))
     });
     let (mut client, served) = connect(&scene, Limits::default(), cuts);
-    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhi").await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhi").await.unwrap();
     let said = tokio::time::timeout(LINGER_TIME / 2, read_to_end(&mut client)).await.unwrap();
     assert!(said.contains("connection: close\r\n") && said.ends_with("too slow"), "{said}");
     served.await.unwrap().unwrap();
@@ -262,12 +270,12 @@ async fn an_answer_is_whole_or_does_not_look_so() {
         (Some(4), &[Some("hi"), None], "", format!("{sized}hi")),
         (Some(4), &[Some("hi"), Some("hoho")], "", format!("{sized}hi")),
     ] {
-        let said = say(says(length, pieces), &format!("GET / HTTP/1.1|{te}|")).await;
+        let said = say(says(length, pieces), &format!("GET / HTTP/1.1|Host: h|{te}|")).await;
         assert_eq!(said, expected);
     }
     let old = say(says(None, &[Some("hi")]), "GET / HTTP/1.0||").await;
     assert_eq!(old, "HTTP/1.0 200 OK|connection: close||hi");
-    let head = say(says(Some(4), &[Some("hiho")]), "HEAD / HTTP/1.1||").await;
+    let head = say(says(Some(4), &[Some("hiho")]), "HEAD / HTTP/1.1|Host: h||").await;
     assert_eq!(head, sized);
 }
 
@@ -292,7 +300,7 @@ async fn an_answer_goes_no_faster_than_its_reader() {
         ..Limits::default()
     };
     let (mut client, served) = connect(&scene, limits, endless);
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     // Who takes nothing for too long is dropped.
     let _ = served.await.unwrap();
     let made = made.load(Ordering::Relaxed);
@@ -313,7 +321,7 @@ async fn an_answer_that_waits_whole_does_not_wait_for_ever() {
         });
         let limits = Limits { buffer: 2 << 20, ..Limits::default() };
         let (mut client, served) = connect(&scene, limits, large);
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
         served.await.unwrap().unwrap();
         drop(client);
     }
@@ -335,7 +343,7 @@ async fn a_request_ends_with_its_client() {
     drop(dropped);
     let (mut client, served) = connect(&scene, Limits::default(), hangs);
     // What came behind it does not hide that.
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n\r\nG").await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n\r\nG").await.unwrap();
     drop(client);
     served.await.unwrap().unwrap();
     assert_eq!(drops.recv().await, None);
@@ -354,7 +362,7 @@ async fn a_request_under_way_is_the_last_when_the_server_is_to_end() {
         }
     });
     let (mut client, served) = connect(&scene, Limits::default(), slow);
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     scene.shutdown.ask();
     go.send(()).unwrap();
     let said = read_to_end(&mut client).await;
@@ -371,10 +379,10 @@ async fn nothing_becomes_what_nobody_asked_for() {
             answer
         });
         for asked in [
-            "GET / HTTP/1.1||",
-            "GET / HTTP/1.1|Upgrade: x||",
+            "GET / HTTP/1.1|Host: h||",
+            "GET / HTTP/1.1|Host: h|Upgrade: x||",
             "GET / HTTP/1.0|Upgrade: x|Connection: upgrade||",
-            "GET / HTTP/1.1|Upgrade: x|Connection: upgrade|Content-Length: 9||hi",
+            "GET / HTTP/1.1|Host: h|Upgrade: x|Connection: upgrade|Content-Length: 9||hi",
         ] {
             let said = say(wrong.clone(), asked).await;
             assert!(said.starts_with("HTTP/1.") && said[8..].starts_with(" 500 "), "{said}");
