@@ -65,7 +65,8 @@ impl Body {
         }
         out.push(b'}');
         let splice = splice.ok_or(Malformed::NoUid(None))?;
-        Ok(Self { bytes: out.into(), splice })
+        // Kept for long, many times: without what the buffer had to spare.
+        Ok(Self { bytes: out.into_boxed_slice().into(), splice })
     }
 
     /// Takes bytes that [`Body::encode`] wrote, with the header that they hold.
@@ -311,6 +312,17 @@ mod tests {
         expected.set(&["metadata", "resourceVersion"], "42");
         assert_eq!(body.at(Revision(42)), expected.to_bytes());
         assert_eq!(body.to_value(Revision(42)), expected);
+    }
+
+    #[test]
+    fn a_body_holds_no_more_than_its_bytes() {
+        let mut value = sample();
+        value.set(&["data", "long"], "x".repeat(1_000));
+        let body = Body::encode(&value).unwrap();
+        let length = body.bytes.len();
+        // Bytes that are alone give their buffer back as it is.
+        let buffer = Vec::from(body.bytes);
+        assert_eq!((buffer.len(), buffer.capacity()), (length, length));
     }
 
     #[test]

@@ -39,8 +39,10 @@ pub(crate) struct Index {
     /// Resources and weights of retained events, oldest first.
     retained: Mutex<Retained>,
     pub(crate) budget: usize,
-    /// For metrics: what `retained` weighs.
+    /// For metrics: what `retained` weighs, with encodings.
     pub(crate) retained_bytes: AtomicUsize,
+    /// Bytes of what was made of events for those who watch.
+    encoded: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -104,6 +106,7 @@ impl Index {
             retained: Mutex::default(),
             budget,
             retained_bytes: AtomicUsize::new(0),
+            encoded: Arc::default(),
         }
     }
 
@@ -153,7 +156,7 @@ impl Index {
         for change in changes {
             let resource = self.resource(&change.key.resource);
             let (cluster, name) = (change.key.cluster.clone(), change.key.name.clone());
-            let weight = resource.apply(change);
+            let weight = resource.apply(change, &self.encoded);
             if let Some((weight, revision)) = weight {
                 resource.interests.mark(&cluster, &name, revision, &mut woken);
                 self.retain(resource, weight);
@@ -169,14 +172,15 @@ impl Index {
         let mut retained = self.retained.lock();
         retained.bytes += weight;
         retained.order.push_back((resource, weight));
-        while retained.bytes > self.budget {
+        let weighs = |bytes: usize| bytes + self.encoded.load(Ordering::Relaxed);
+        while weighs(retained.bytes) > self.budget {
             let Some((resource, weight)) = retained.order.pop_front() else {
                 break;
             };
             retained.bytes -= weight;
             resource.forget_oldest();
         }
-        self.retained_bytes.store(retained.bytes, Ordering::Relaxed);
+        self.retained_bytes.store(weighs(retained.bytes), Ordering::Relaxed);
     }
 
     /// What is stored now.
@@ -215,7 +219,7 @@ impl ResourceIndex {
 
     /// Applies one change; returns the weight of its event, or nothing where a deletion met
     /// nothing to delete.
-    fn apply(&self, change: Change) -> Option<(usize, Revision)> {
+    fn apply(&self, change: Change, encoded: &Arc<AtomicUsize>) -> Option<(usize, Revision)> {
         let Change { revision, key, object } = change;
         let mut root = self.current.load().root.clone();
         let previous = match &object {
@@ -232,7 +236,8 @@ impl ResourceIndex {
                 Some(previous)
             }
         };
-        let event = Event::new(revision, (key.cluster, key.name), object, previous);
+        let which = (key.cluster, key.name);
+        let event = Event::new(revision, which, object, previous, encoded.clone());
         let weight = event.weight() + ROOT_BYTES;
         let root = Arc::new(RootAt { revision, root });
         self.history.write().entries.push_back(Entry { event, root: root.clone() });

@@ -179,7 +179,9 @@ impl Drop for Watch {
 fn event_of(row: Row) -> Result<Arc<Event>, EngineError> {
     let object = row.body.map(|body| decode(row.revision, body)).transpose()?;
     let previous = row.previous.map(|(revision, body)| decode(revision, body)).transpose()?;
-    Ok(Event::new(row.revision, (row.key.cluster, row.key.name), object, previous))
+    // In no history.
+    let counted = Arc::default();
+    Ok(Event::new(row.revision, (row.key.cluster, row.key.name), object, previous, counted))
 }
 
 /// An object out of stored bytes.

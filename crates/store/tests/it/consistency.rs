@@ -115,6 +115,28 @@ async fn exact_revisions_are_readable_until_the_budget_is_spent() {
 }
 
 #[tokio::test]
+async fn what_is_made_of_events_for_those_who_watch_spends_the_budget_too() {
+    let a = key("c", "a");
+    let store = memory(Options { history_bytes: 100_000, ..patient() });
+    let mut watch = store.watch(&things(), Scope::All, Revision::ZERO).unwrap();
+    for number in 0..10 {
+        commit(&store, write(&a, &number.to_string())).await;
+    }
+    let is_kept = |revision| store.snapshot_at(&things(), Revision(revision)).is_ok();
+    assert!(is_kept(1));
+    let mut events = Vec::new();
+    while events.len() < 10 {
+        events.extend(watch.next().await.unwrap());
+    }
+    for event in events {
+        event.encoded("json", || vec![0; 20_000].into());
+    }
+    commit(&store, write(&a, "last")).await;
+    // Of 200,000 bytes half is too much: the newest stay.
+    assert!(!is_kept(5) && is_kept(8));
+}
+
+#[tokio::test]
 async fn one_transaction_is_one_revision_in_every_resource() {
     let store = memory(patient());
     let a = key("c", "a");
