@@ -15,8 +15,8 @@ use crate::relay::Environment;
 pub struct Config {
     /// The data directory.
     pub data_dir: PathBuf,
-    /// What to join with; not looked at once joined.
-    pub token: Option<JoinToken>,
+    /// What to join with, or what is wrong with that; not looked at once joined.
+    pub token: Option<Result<JoinToken, String>>,
     /// What its identity is kept in, if not in the data directory.
     pub state: Option<State>,
     /// Whether the data directory goes with this installation, as that of a pod does.

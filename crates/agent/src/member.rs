@@ -47,7 +47,7 @@ impl Member {
     /// answers; `None` if the agent is to end first.
     pub(crate) async fn join(
         kept: Kept,
-        token: Option<&JoinToken>,
+        token: Option<&Result<JoinToken, String>>,
         front_door: FrontDoor,
         (ways, hub): (Ways, HubConfig),
         facts: &Facts,
@@ -65,7 +65,7 @@ impl Member {
                         Some(renewed)
                     }
                     Ok(None) => return Ok(None),
-                    Err(error) if token.is_some() => {
+                    Err(error) if token.is_some_and(Result::is_ok) => {
                         tracing::warn!(err = %Report(&error), "the membership has ended, joining again");
                         None
                     }
@@ -76,7 +76,8 @@ impl Member {
         };
         let membership = match (known, token) {
             (Some(known), _) => known,
-            (None, Some(token)) => {
+            (None, Some(Err(mistake))) => return Err(AgentError::Config(mistake.clone())),
+            (None, Some(Ok(token))) => {
                 let Some(key) = kept.join_key(context).await? else { return Ok(None) };
                 let attempt = || front_door.join(token, &key, facts, (&ways, &hub));
                 let waits = |request: &str| {

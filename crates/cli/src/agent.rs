@@ -101,7 +101,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "STRAIT_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
 
-    /// File with the token to join with; not needed once joined
+    /// File with the token to join with; once joined it is not needed and may be gone
     #[arg(long, env = "STRAIT_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<String>,
 

@@ -31,7 +31,8 @@ pub(crate) struct Site {
     pub(crate) hub: TestHub,
     pub(crate) service: Service,
     pub(crate) home: TempDir,
-    token: String,
+    /// What it joins with.
+    pub(crate) token: String,
 }
 
 impl Site {
@@ -134,7 +135,7 @@ impl Site {
         let files = Files { paths: vec![self.file()], allow_insecure: false };
         let config = Config {
             data_dir: self.home.path().join("agent"),
-            token: Some(self.token.parse().unwrap()),
+            token: Some(self.token.parse().map_err(|_| "--token-file: no token".to_owned())),
             state: None,
             ephemeral: false,
             front_door: FrontDoor::default(),
@@ -204,7 +205,7 @@ spec:
 
 /// A running agent.
 pub(crate) struct Agent {
-    task: JoinHandle<()>,
+    pub(crate) task: JoinHandle<()>,
     shutdown: Shutdown,
 }
 

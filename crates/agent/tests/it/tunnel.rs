@@ -31,6 +31,21 @@ async fn an_agent_with_services_is_connected_and_leaves() {
 }
 
 #[tokio::test]
+async fn who_has_joined_needs_no_token_any_more() {
+    let mut site = Site::new().await;
+    let token = std::mem::replace(&mut site.token, "none".into());
+    // To join it takes one.
+    let (agent, _) = site.start("", context());
+    let why = agent.task.await.unwrap_err().into_panic();
+    let why = why.downcast::<String>().unwrap();
+    assert!(why.contains("--token-file: no token"), "{why}");
+    site.token = token;
+    site.agent_with("").await.stop().await;
+    site.token = "none".into();
+    site.agent_with("").await.stop().await;
+}
+
+#[tokio::test]
 async fn services_that_come_later_are_connected_for() {
     let site = Site::new().await;
     let agent = site.agent_with("").await;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use strait_agent::{Config, Environment, Files, FrontDoor, NoProxy, State};
 use strait_pki::TrustBundle;
+use strait_relay::token::JoinToken;
 use strait_types::{Report, is_dns1123_subdomain};
 
 use super::RunArgs;
@@ -37,7 +38,7 @@ pub(crate) fn read(args: &RunArgs) -> Result<Config, Failure> {
                 .into(),
         );
     }
-    let token = args.token_file.as_deref().and_then(|path| token(path, &mut mistakes));
+    let token = args.token_file.as_deref().map(token);
     let address = args.hub.as_deref().and_then(|url| address(url, &mut mistakes));
     let ca = args.ca.as_deref().and_then(|path| authority(path, &mut mistakes));
     let paths = args.config.iter().map(PathBuf::from).collect();
@@ -64,15 +65,12 @@ pub(crate) fn read(args: &RunArgs) -> Result<Config, Failure> {
     }
 }
 
-fn token(path: &str, mistakes: &mut Vec<String>) -> Option<strait_relay::token::JoinToken> {
-    let text = read_file(path, FILE_MAX)
-        .map_err(|why| mistakes.push(format!("--token-file: {why}")))
-        .ok()?;
-    let token = text.parse();
-    if token.is_err() {
-        mistakes.push(format!("--token-file: {path} holds no join token (sj1.…); make one with `strait agent token create NAME`"));
-    }
-    token.ok()
+/// Who has joined may have thrown it away: a mistake is one once a token is needed.
+fn token(path: &str) -> Result<JoinToken, String> {
+    let text = read_file(path, FILE_MAX).map_err(|why| format!("--token-file: {why}"))?;
+    text.parse().map_err(|_| {
+        format!("--token-file: {path} holds no join token (sj1.…); make one with `strait agent token create NAME`")
+    })
 }
 
 /// The proxy that other programs of this machine use, too: no flag of ours names it.
@@ -162,34 +160,29 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path.to_str().unwrap().to_owned()
         };
-        let token = file("token", "hello");
         let ca = file("ca.crt", "hello");
         let config = file(
             "agent.yaml",
             "apiVersion: requests.strait.dev/v1alpha1\nkind: RequestClasss\nmetadata: {name: x}\n",
         );
-        let flags = [
-            "--health",
-            "0.0.0.0:1",
-            "--token-file",
-            &token,
-            "--ca",
-            &ca,
-            "--hub",
-            "http://h",
-            "--config",
-            &config,
-        ];
+        let flags =
+            ["--health", "0.0.0.0:1", "--ca", &ca, "--hub", "http://h", "--config", &config];
         let lines = read_args(&flags).unwrap_err().lines.join("\n");
-        for expected in [
-            "--health: must be",
-            "holds no join token",
-            "--ca: ",
-            "--hub: \"http://h\"",
-            "agent.yaml:2",
-        ] {
+        for expected in ["--health: must be", "--ca: ", "--hub: \"http://h\"", "agent.yaml:2"] {
             assert!(lines.contains(expected), "{expected} in\n{lines}");
         }
+    }
+
+    #[test]
+    fn a_token_may_be_gone_or_wrong_until_it_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let flags = ["--token-file", path.to_str().unwrap()];
+        let mistake = || read_args(&flags).unwrap().token.unwrap().unwrap_err();
+        assert!(mistake().starts_with("--token-file: "), "{}", mistake());
+        std::fs::write(&path, "hello").unwrap();
+        assert!(mistake().contains("holds no join token"), "{}", mistake());
+        assert!(read_args(&[]).unwrap().token.is_none());
     }
 
     #[test]
