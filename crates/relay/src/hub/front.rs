@@ -221,7 +221,7 @@ impl Front {
         };
         // Who may not know a service learns nothing of it from a trace either.
         let names = [&*name.agent, &name.service, caller.cluster.as_str()];
-        about(span, names, &head.message.method);
+        about(span, names, &head.message.method, id);
         let began = self.context.clock.monotonic();
         let crossing = Crossing { front: self, head, caller, name, id, began };
         let entry = self.live.enter(&crossing).inspect_err(|failure| {

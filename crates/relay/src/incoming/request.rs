@@ -65,7 +65,7 @@ impl Listener {
             return Err(Failure::CrossSite);
         }
         name_parent(&mut message.fields, span);
-        about(span, [HUB, &to.service, self.setup.cluster.as_str()], &message.method);
+        about(span, [HUB, &to.service, self.setup.cluster.as_str()], &message.method, id);
         let asked = (&message.method, message.path(), message.upgrade.is_some());
         let trace = trace_id(traceparent(&message.fields));
         let mut called = Called::new(self, to, (id, trace), asked);

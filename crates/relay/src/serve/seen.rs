@@ -170,9 +170,9 @@ fn subjects(live: &Live, identity: &Identity) -> Subjects {
 
 impl Seen {
     fn end_span(&mut self) {
-        let Recorded { subjects, method, .. } = &self.recorded;
+        let Recorded { subjects, method, id, .. } = &self.recorded;
         let names = [&*subjects.agent, &subjects.service, &subjects.cluster];
-        about(&mut self.span, names, method);
+        about(&mut self.span, names, method, id);
         let broken = if self.code == Code::None { "" } else { self.code.as_str() };
         let why = if self.reason.is_empty() { broken } else { self.reason };
         conclude(&mut self.span, FAILS_CLIENT, self.status, why);
