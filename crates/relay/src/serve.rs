@@ -291,11 +291,11 @@ impl Serving {
     where
         F: Future<Output = (Code, &'static str)> + Send + 'static,
     {
+        let context = &self.0.context;
         let Some((live, tlvs)) = self.find(&head) else {
             stream.sender.reset(Directions::Both, Code::NoService, "");
-            return;
+            return seen::unknown(context, &head);
         };
-        let context = &self.0.context;
         let flow = Flow::new(context.clock.clone());
         let away = enter(Progress(flow.clone()));
         // Boxed: futures would hold it at every level.

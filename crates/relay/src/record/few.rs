@@ -49,8 +49,13 @@ impl<K: Eq + Hash, V> Few<K, V> {
             return *count <= self.limits.first;
         }
         let [of_cluster, all] = self.limits.kinds;
+        // Who is refused may say which cluster it is.
+        if self.kinds.len() >= all {
+            self.others += 1;
+            return false;
+        }
         let known = self.by_cluster.entry(cluster.clone()).or_default();
-        if self.kinds.len() >= all || *known >= of_cluster {
+        if *known >= of_cluster {
             self.others += 1;
             return false;
         }
@@ -94,12 +99,16 @@ mod tests {
     #[test]
     fn a_flood_of_kinds_is_bounded_and_hides_nothing_elsewhere() {
         let mut few = few();
-        let mut flood = |of: u32| {
+        let flood = |few: &mut Few<Kind, ()>, of: u32, times: u32| {
             let cluster: Arc<str> = format!("c{of}").into();
-            (0..1_000).filter(|at| few.note((of * 1_000 + at, ""), &cluster, || ())).count()
+            (0..times).filter(|at| few.note((of * 1_000 + at, ""), &cluster, || ())).count()
         };
-        assert_eq!((flood(1), flood(2)), (32, 32));
-        assert_eq!((3..100).map(&mut flood).sum::<usize>(), 512 - 64);
-        assert_eq!(few.count().others, 99_000 - 512);
+        assert_eq!((flood(&mut few, 1, 1_000), flood(&mut few, 2, 1_000)), (32, 32));
+        let all: usize = (3..100).map(|of| flood(&mut few, of, 1_000)).sum();
+        assert_eq!(all, 512 - 64);
+        let more: usize = (100..2_100).map(|of| flood(&mut few, of, 1)).sum();
+        let kept = few.by_cluster.len();
+        assert_eq!((more, kept), (0, 16), "nothing is kept of clusters without kinds");
+        assert_eq!(few.count().others, 99_000 + 2_000 - 512);
     }
 }

@@ -165,9 +165,7 @@ async fn begin(
 ) -> Result<Begun, Stop> {
     let parts = head.parts();
     seen.asks(parts.method.as_str(), parts.path);
-    let identity = live.context.identities.read(parts.tlvs.identity);
-    let identity = identity.map_err(|_| Stop::Cut(Code::Identity))?;
-    seen.by(&identity);
+    let identity = seen.by(parts.tlvs.identity)?;
     if heartbeat::is_one(parts.path) {
         seen.status = heartbeat::answer(sender)?.as_u16();
         return Ok(Begun::Whole);
@@ -183,6 +181,9 @@ async fn begin(
         now: live.context.clock.now(),
     };
     let mut asked = decide(&parts, head.fields(), &identity, &offer)?;
+    if asked.claimed {
+        seen.claimed();
+    }
     let (prefix, deadline_ms) = (offer.prefix(parts.tlvs.prefix), parts.tlvs.deadline_ms);
     let waits = live.wait(&identity).ok_or(Stop::Full)?;
     seen.turn = Some(until(sender, live.turn(&identity)).await?.ok_or(Stop::Full)?);

@@ -227,6 +227,7 @@ mod tests {
             expects: false,
             length,
             bare: false,
+            claimed: false,
         }
     }
 

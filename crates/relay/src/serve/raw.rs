@@ -58,9 +58,7 @@ async fn connect(
     head: &RawHead,
     seen: &mut Seen,
 ) -> Result<Io, Refusal> {
-    let identity =
-        live.context.identities.read(head.tlvs().identity).map_err(|_| Code::Identity)?;
-    seen.by(&identity);
+    let identity = seen.by(head.tlvs().identity)?;
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
         (seen.reason, seen.rule) = (RULES[0], (rule, None));

@@ -58,6 +58,8 @@ pub(super) struct Asked {
     pub(super) length: Option<u64>,
     /// Whether the path was the public prefix itself.
     pub(super) bare: bool,
+    /// Whether it said itself who asks, which was removed.
+    pub(super) claimed: bool,
 }
 
 impl Asked {
@@ -95,7 +97,7 @@ pub(super) fn decide(
     check_method(&method)?;
     let mut fields = to_map(fields);
     let connection = remove_connection(&mut fields);
-    remove_identity(&mut fields);
+    let claimed = remove_identity(&mut fields);
     let target = Target::parse(parts.path)?;
     let refuse = |rule, detail| Failure::AgentRule {
         method: method.as_str().to_owned(),
@@ -131,6 +133,7 @@ pub(super) fn decide(
     Ok(Asked {
         uri: offer.http.url.uri(&target)?,
         bare: target.path() == "/",
+        claimed,
         expects: parts.tlvs.expects && upgrade.is_none(),
         method,
         fields,

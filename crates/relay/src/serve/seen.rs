@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::flow::Flow;
 use super::identity::Identity;
-use super::live::{Live, Side};
+use super::live::{Context, Live, Side};
 use super::metrics::Counted;
 use super::turns::Turn;
 use crate::credential::Subjects;
@@ -23,10 +23,17 @@ use crate::record::{Denial, Ended, Kind, Recorded, said};
 const PATH_MAX: usize = 1024;
 
 /// Reasons of refusals by rules of the agent's own.
-pub(crate) const RULES: [&str; 3] = ["AgentRule", "IdentityUnmapped", NOT_OFFERED];
+pub(crate) const RULES: [&str; 4] = ["AgentRule", "IdentityUnmapped", NOT_OFFERED, "BadTarget"];
 
-/// The reason of a refusal of what the hub does not offer to an agent.
+/// The reason of a refusal of what is not offered.
 pub(crate) const NOT_OFFERED: &str = "NotOffered";
+
+/// The reason where what a peer says of who asks is no identity.
+const MALFORMED: &str = "IdentityMalformed";
+
+/// The reason why fields were removed by which a request says itself who asks: no honest peer passes
+/// them on.
+const CLAIMED: &str = "IdentityField";
 
 /// One stream, told when it is dropped: however its work ends, it is told once.
 pub(super) struct Seen {
@@ -53,18 +60,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(live: &Arc<Live>, flow: Arc<Flow>, tlvs: &Tlvs<'_>) -> Self {
-        let recorded = Recorded {
-            user: Arc::default(),
-            groups: Vec::new(),
-            subjects: Arc::new(subjects(live, &Identity::default())),
-            // Bytes both ways, until a request says otherwise.
-            method: Method::CONNECT,
-            path: String::new(),
-            client: None,
-            kind: Kind::of(live.kind == Kind::Raw.as_str(), !tlvs.upgrade.is_empty()),
-            id: clipped(tlvs.request_id),
-            trace: trace_id(tlvs.trace).to_owned(),
-        };
+        let recorded = recorded(&live.context, live.name.clone(), live.kind, tlvs);
         Self {
             live: live.clone(),
             began: flow.now(),
@@ -90,25 +86,13 @@ impl Seen {
 
     /// It was for somebody to whom this is not offered.
     pub(super) fn not_offered(mut self, head: &OpenHead) {
-        let identity = match head {
-            OpenHead::Http(request) => {
-                let parts = request.parts();
-                self.asks(parts.method.as_str(), parts.path);
-                parts.tlvs.identity
-            }
-            OpenHead::Raw(raw) => raw.tlvs().identity,
-            OpenHead::Control => return,
-        };
-        if let Ok(identity) = self.live.context.identities.read(identity) {
-            self.by(&identity);
-        }
+        describe(&mut self.recorded, &self.live.context, head);
         (self.reason, self.code) = (NOT_OFFERED, Code::NoService);
     }
 
     /// What was asked for.
     pub(super) fn asks(&mut self, method: &str, path: &str) {
-        self.recorded.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
-        self.recorded.path = clipped(path.split('?').next().unwrap_or_default());
+        asks(&mut self.recorded, method, path);
     }
 
     /// Makes a connection for it: what is logged of that says for which request, and it is a part
@@ -136,13 +120,22 @@ impl Seen {
         name_parent(fields, &self.span);
     }
 
-    /// Who asks.
-    pub(super) fn by(&mut self, identity: &Identity) {
-        let subjects = subjects(&self.live, identity);
-        self.recorded.user = subjects.user.clone();
-        self.recorded.client = identity.ip;
-        self.recorded.groups.clone_from(&identity.groups);
-        self.recorded.subjects = Arc::new(subjects);
+    /// Who asks, as the peer says it.
+    ///
+    /// # Errors
+    /// That is no identity.
+    pub(super) fn by(&mut self, said: &[u8]) -> Result<Arc<Identity>, Code> {
+        let Ok(identity) = self.live.context.identities.read(said) else {
+            self.reason = MALFORMED;
+            return Err(Code::Identity);
+        };
+        by(&mut self.recorded, &identity);
+        Ok(identity)
+    }
+
+    /// Writes down that the request itself said who asks, which was removed.
+    pub(super) fn claimed(&self) {
+        self.live.context.recorder.denies(&self.recorded, Denial::of(CLAIMED));
     }
 
     /// Writes down that something is about to go in.
@@ -156,16 +149,79 @@ impl Seen {
     }
 }
 
-fn subjects(live: &Live, identity: &Identity) -> Subjects {
-    Subjects {
+/// Writes down that a peer asked for what there is not.
+pub(super) fn unknown(context: &Context, head: &OpenHead) {
+    let (kind, tlvs) = match head {
+        OpenHead::Http(request) => (Kind::Http, request.parts().tlvs),
+        OpenHead::Raw(raw) => (Kind::Raw, raw.tlvs()),
+        OpenHead::Control => return,
+    };
+    let mut recorded = recorded(context, clipped(tlvs.service).into(), kind.as_str(), &tlvs);
+    describe(&mut recorded, context, head);
+    context.recorder.denies(&recorded, Denial::of(NOT_OFFERED));
+}
+
+/// A stream of which nothing else is known yet.
+fn recorded(context: &Context, service: Arc<str>, kind: &str, tlvs: &Tlvs<'_>) -> Recorded {
+    let subjects = Subjects {
+        credential: Arc::default(),
+        key: None,
+        user: Arc::default(),
+        cluster: Arc::default(),
+        agent: context.side.shared_name(),
+        service,
+        issued: jiff::Timestamp::MIN,
+    };
+    Recorded {
+        user: Arc::default(),
+        groups: Vec::new(),
+        subjects: Arc::new(subjects),
+        // Bytes both ways, until a request says otherwise.
+        method: Method::CONNECT,
+        path: String::new(),
+        client: None,
+        kind: Kind::of(kind == Kind::Raw.as_str(), !tlvs.upgrade.is_empty()),
+        id: clipped(tlvs.request_id),
+        trace: trace_id(tlvs.trace).to_owned(),
+    }
+}
+
+/// What was asked for and by whom, as far as it can be understood.
+fn describe(recorded: &mut Recorded, context: &Context, head: &OpenHead) {
+    let identity = match head {
+        OpenHead::Http(request) => {
+            let parts = request.parts();
+            asks(recorded, parts.method.as_str(), parts.path);
+            parts.tlvs.identity
+        }
+        OpenHead::Raw(raw) => raw.tlvs().identity,
+        OpenHead::Control => return,
+    };
+    if let Ok(identity) = context.identities.read(identity) {
+        by(recorded, &identity);
+    }
+}
+
+fn asks(recorded: &mut Recorded, method: &str, path: &str) {
+    recorded.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+    recorded.path = clipped(path.split('?').next().unwrap_or_default());
+}
+
+fn by(recorded: &mut Recorded, identity: &Identity) {
+    let Subjects { agent, service, .. } = &*recorded.subjects;
+    let subjects = Subjects {
         credential: identity.cred.clone(),
         key: None,
         user: identity.user.clone(),
         cluster: identity.ws.clone(),
-        agent: live.context.side.shared_name(),
-        service: live.name.clone(),
+        agent: agent.clone(),
+        service: service.clone(),
         issued: jiff::Timestamp::MIN,
-    }
+    };
+    recorded.user = subjects.user.clone();
+    recorded.client = identity.ip;
+    recorded.groups.clone_from(&identity.groups);
+    recorded.subjects = Arc::new(subjects);
 }
 
 impl Seen {
@@ -193,7 +249,7 @@ impl Drop for Seen {
             let (code, status, bytes) = (self.code, self.status, [up, down]);
             return recorder.ended(recorded, Ended { code, status, bytes, took, instance: "" });
         }
-        if RULES.contains(&self.reason) {
+        if self.reason == MALFORMED || RULES.contains(&self.reason) {
             let (rule, detail) = (self.rule.0, self.rule.1.as_deref());
             recorder.denies(recorded, Denial { reason: self.reason, rule, detail });
         }

@@ -6,3 +6,4 @@ mod lives;
 mod plain;
 mod rig;
 mod rules;
+mod taken;

@@ -362,6 +362,7 @@ async fn a_connection_becomes_one_of_another_protocol() {
     assert_eq!(stream.receiver.next().await, Part::End);
 }
 
+/// Row 41: CVE-2018-1002105, CVE-2020-8559.
 #[tokio::test]
 async fn a_refused_upgrade_is_an_ordinary_answer_over_a_connection_used_once() {
     let (rig, listener) = one(", upgrade: true").await;

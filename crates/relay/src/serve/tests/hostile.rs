@@ -274,13 +274,15 @@ async fn ten_thousand_aborted_exchanges_leave_nothing() {
 }
 
 /// What the audit log says, without what chains it.
-fn lines(rig: &Rig) -> Vec<String> {
+pub(super) fn lines(rig: &Rig) -> Vec<String> {
     let mut all = Vec::new();
     for segment in std::fs::read_dir(rig.path("audit")).unwrap() {
         let path = segment.unwrap().path();
         if path.extension().is_some_and(|kind| kind == "jsonl") {
             let text = std::fs::read_to_string(path).unwrap();
-            all.extend(text.lines().map(|line| {
+            // The last one may be half there.
+            let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+            all.extend(whole.lines().map(|line| {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap();
                 let text = |path: &str| line.pointer(path).unwrap().as_str().unwrap().to_owned();
                 format!(

@@ -24,7 +24,7 @@ use crate::serve::{Serving, ServingMetrics};
 use crate::services::{AgentConfig, Disk, read};
 
 /// Longer than anything here takes.
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
 /// Who asks where a test does not care.
 pub(super) const ALICE: &[u8] = br#"{"user":"alice","via":"cert"}"#;
