@@ -467,6 +467,7 @@ mod tests {
         }
     }
 
+    /// Row 27.
     #[test]
     fn a_quiet_stream_is_small() {
         assert!(size_of::<Stream>() <= 448, "{}", size_of::<Stream>());

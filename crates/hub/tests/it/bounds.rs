@@ -13,6 +13,7 @@ use crate::joining::{AGENTS, make_agent};
 use crate::services::offer;
 use crate::streams::{READS, stay};
 
+/// Row 41: CVE-2023-44487.
 #[tokio::test]
 async fn who_gives_up_too_many_requests_waits_and_nobody_else_does() {
     const MANY: usize = 150;

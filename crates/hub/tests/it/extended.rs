@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use strait_relay::link::control::Announced;
 use strait_relay::link::{Part, Stream};
@@ -177,21 +178,34 @@ async fn what_is_no_websocket_is_an_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_bytes_of_a_service_pass_in_one_too() {
     let site = Site::start().await;
+    let mut pipe = dial(&site, "echo").await;
+    pipe.write_all(b"ping").await.unwrap();
+    pipe.flush().await.unwrap();
+    let mut four = [0; 4];
+    tokio::time::timeout(PATIENCE, pipe.read_exact(&mut four)).await.unwrap().unwrap();
+    assert_eq!(&four, b"ping");
+}
+
+/// Row 41: a stream that became another protocol keeps to the flow control of HTTP/2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_nothing_of_one_is_sent_a_bounded_amount() {
+    let mut site = Site::start().await;
+    let pipe = dial(&site, "source").await;
+    site.holds_little(pipe).await;
+}
+
+/// The bytes of a service, in a WebSocket in HTTP/2.
+async fn dial(site: &Site, service: &str) -> Pipe<TokioIo<Upgraded>> {
     let client = site.hub.anonymous();
     let mut sender = connect(&client).await;
-    let mut asked = request(&client, "/services/relay/smith/echo", "websocket");
-    let token = format!("Bearer {}", site.token("echo").await);
+    let path = format!("/services/relay/smith/{service}");
+    let mut asked = request(&client, &path, "websocket");
+    let token = format!("Bearer {}", site.token(service).await);
     asked.headers_mut().insert(AUTHORIZATION, token.parse().unwrap());
     let raw = HeaderValue::from_static(Subprotocol::Raw.as_str());
     asked.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, raw.clone());
     let mut answer = send(&mut sender, asked).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()[SEC_WEBSOCKET_PROTOCOL], raw);
-    let io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
-    let mut pipe = Pipe::new(io, Role::Client).await;
-    pipe.write_all(b"ping").await.unwrap();
-    pipe.flush().await.unwrap();
-    let mut four = [0; 4];
-    tokio::time::timeout(PATIENCE, pipe.read_exact(&mut four)).await.unwrap().unwrap();
-    assert_eq!(&four, b"ping");
+    Pipe::new(TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap()), Role::Client).await
 }

@@ -22,6 +22,7 @@ mod ending;
 mod exports;
 mod extended;
 mod fake_agent;
+mod floods;
 mod harness;
 mod hooks;
 mod incoming;

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use strait_machinery::object;
 use strait_relay::websocket::{Closed, Pipe};
 use strait_tunnel::Code;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::credentials::{SERVICES, make, token};
 use crate::harness::{Client, PATIENCE, TestHub, yaml};
@@ -54,6 +54,27 @@ impl Site {
     pub(crate) async fn dial(&self, service: &str) -> Pipe<Io> {
         let token = self.token(service).await;
         dial(&self.hub.anonymous(), service, &token).await.unwrap()
+    }
+}
+
+impl Site {
+    /// Of a `source` that nobody reads little is on the way, and all of that arrives.
+    pub(crate) async fn holds_little(&mut self, mut pipe: impl AsyncRead + Unpin) {
+        // What was written stands still once every buffer on the way is full.
+        let counted = &mut self.agent.counted;
+        in_time("the first bytes", counted.changed()).await.unwrap();
+        while tokio::time::timeout(QUIET, counted.changed()).await.is_ok() {}
+        let full = *counted.borrow();
+        // Most of it is the kernel's: 6 MiB to send and 6 MiB received, at its defaults.
+        assert!(full < 24 << 20, "{full}");
+        let (mut taken, mut some) = (0, vec![0; 64 << 10]);
+        while taken <= full {
+            let count = in_time("a read", pipe.read(&mut some)).await.unwrap();
+            assert_ne!(count, 0);
+            taken += count as u64;
+        }
+        drop(pipe);
+        assert_eq!(in_time("the end", self.agent.ends.recv()).await, Some(Code::Cancel));
     }
 }
 
@@ -214,22 +235,8 @@ async fn pings_are_answered_also_behind_the_end_of_what_a_client_says() {
 #[tokio::test]
 async fn who_reads_nothing_is_sent_a_bounded_amount() {
     let mut site = Site::start().await;
-    let mut pipe = site.dial("source").await;
-    // What was written stands still once every buffer on the way is full.
-    let counted = &mut site.agent.counted;
-    in_time("the first bytes", counted.changed()).await.unwrap();
-    while tokio::time::timeout(QUIET, counted.changed()).await.is_ok() {}
-    let full = *counted.borrow();
-    // Most of it is the kernel's: 6 MiB to send and 6 MiB received, at its defaults.
-    assert!(full < 24 << 20, "{full}");
-    let mut taken = 0;
-    while taken <= full {
-        let count = in_time("a read", pipe.read(&mut [0; 64 << 10])).await.unwrap();
-        assert_ne!(count, 0);
-        taken += count as u64;
-    }
-    drop(pipe);
-    assert_eq!(in_time("the end", site.agent.ends.recv()).await, Some(Code::Cancel));
+    let pipe = site.dial("source").await;
+    site.holds_little(pipe).await;
 }
 
 #[tokio::test]

@@ -467,6 +467,7 @@ fn becomes_another(tasks: TaskSet) -> Handler {
     })
 }
 
+/// Row 41: CVE-2018-1002105.
 #[tokio::test]
 async fn bytes_behind_a_wish_for_another_protocol_are_what_its_answer_says() {
     let asks = |path| {

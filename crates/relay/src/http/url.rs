@@ -235,6 +235,7 @@ mod tests {
 
     proptest! {
         /// Whatever a client asks for, scheme, authority and prefix are the configuration's.
+        /// Row 41: CVE-2022-3294.
         #[test]
         fn scheme_and_authority_are_always_the_configurations(
             text in "[/@:?%a-c.\\\\\\[\\]|\"{}~é=&;*+-]{0,40}",

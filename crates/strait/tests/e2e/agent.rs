@@ -73,6 +73,7 @@ fn a_token_is_good_for_one_agent() {
     assert!(!refused.stderr.contains(std::fs::read_to_string(&token).unwrap().trim()));
 }
 
+/// Row 41: CVE-2024-22030.
 #[test]
 fn a_hub_other_than_the_tokens_is_not_trusted() {
     let (ours, other, home) = (Up::start(), Up::start(), TempDir::new().unwrap());

@@ -93,6 +93,7 @@ fn mistakes_end_the_connection_with_their_code() {
 }
 
 /// M2: a first frame that is longer than all the credit there is.
+/// Row 41: CVE-2026-32314.
 #[test]
 fn m2_a_first_frame_beyond_the_first_credit() {
     let limits = Limits { frame: 65_528, ..Limits::default() };
@@ -231,6 +232,7 @@ fn m4_open_floods_are_refused() {
 
 /// M4: OPEN and RESET in a row. The application still works for the streams that it was told of:
 /// they count until it says that it is done.
+/// Row 41: CVE-2023-44487.
 #[test]
 fn m4_resets_do_not_free_the_places_of_work_that_runs() {
     let limits = Limits { streams: 16, ..Limits::default() };
@@ -277,6 +279,7 @@ fn m4_frantic_floods_end_the_connection() {
 }
 
 /// M5: parts without end.
+/// Row 41: CVE-2024-27316, CVE-2023-45288.
 #[test]
 fn m5_a_block_has_few_parts_and_a_length() {
     let mut raw = Raw::ready(Side::Acceptor);

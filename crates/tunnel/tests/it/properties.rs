@@ -349,6 +349,7 @@ fn p5_no_ready_stream_starves() {
 }
 
 /// P9: credit is absolute. Repeated, falling and absurd grants change nothing but upwards.
+/// Row 41: CVE-2026-31814.
 #[test]
 fn p9_credit_only_grows() {
     let mut raw = Raw::ready(Side::Dialler);

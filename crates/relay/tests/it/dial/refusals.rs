@@ -7,6 +7,7 @@ use super::agent::{Agent, route, ways};
 use super::hub::{Hub, Manner, authority};
 use super::wire::proxy;
 
+/// Row 41: CVE-2024-22030.
 #[tokio::test]
 async fn another_authority_is_named_with_the_one_that_is_expected() {
     let hub = Hub::start(Manner::default()).await;
