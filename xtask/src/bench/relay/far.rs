@@ -1,10 +1,11 @@
-//! A service that is far away: 40 ms there and back, at 1 Gbit/s, with and without losses, and a
-//! line that is cut. The way through the relay is compared with a connection over the same line.
+//! A service that is far away: 40 and 100 ms there and back, at 1 Gbit/s, with and without losses,
+//! and a line that is cut. The way through the relay is compared with a connection over the same line.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use tokio::task::JoinSet;
 
 use super::client::{Client, Target};
 use super::contest::median;
@@ -17,11 +18,14 @@ use crate::bench::Ground;
 use crate::bench::report::{Goal, Row, number};
 use crate::stopwatch::Stopwatch;
 
-const ROUND_TRIP: Duration = Duration::from_millis(40);
-const LINE: Line = Line { megabits: 1000, round_trip: ROUND_TRIP, loss: 0.0 };
+const LINE: Line = Line { megabits: 1000, round_trip: Duration::from_millis(40), loss: 0.0 };
 const LOSSY: Line = Line { loss: 0.01, ..LINE };
 /// One that a body fills with certainty, so that what waits does so before the line.
 const NARROW: Line = Line { megabits: 100, ..LINE };
+/// Where one stream's window does not fill the line, and some together do.
+const FARTHER: Line = Line { round_trip: Duration::from_millis(100), ..LINE };
+const NARROW_FARTHER: Line = Line { round_trip: FARTHER.round_trip, ..NARROW };
+const TOGETHER: usize = 4;
 /// Bytes of a body, over the good line and over the one that loses.
 const BYTES: u64 = 256 << 20;
 const LOSSY_BYTES: u64 = 4 << 20;
@@ -45,16 +49,28 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
 async fn far(ground: &Ground, link: Link) -> Result<Vec<Row>> {
     raise_descriptor_limit()?;
     let site = Site::start(ground, &link).await?;
-    let mut rows = vec![rate("relay: download over 40 ms, 1 Gbit/s", &site, BYTES, 0.9).await?];
+    let name = "relay: download over 40 ms, 1 Gbit/s";
+    let mut rows = vec![rate(name, &site, (1, BYTES), 0.9).await?];
     rows.extend(cut(&site, &link).await?);
     drop((site, link));
     let link = Link::lay(LOSSY)?;
     let site = Site::start(ground, &link).await?;
-    rows.push(rate("relay: the same, one packet of 100 lost", &site, LOSSY_BYTES, 0.9).await?);
+    let name = "relay: the same, one packet of 100 lost";
+    rows.push(rate(name, &site, (1, LOSSY_BYTES), 0.9).await?);
     drop((site, link));
-    let link = Link::lay(NARROW)?;
+    let link = Link::lay(FARTHER)?;
     let site = Site::start(ground, &link).await?;
-    rows.push(beside(&site).await?);
+    let name = "relay: four downloads over 100 ms, 1 Gbit/s";
+    rows.push(rate(name, &site, (TOGETHER, BYTES), 0.9).await?);
+    drop((site, link));
+    for (line, name) in [
+        (NARROW, "relay: p99 that a download adds to small requests, 40 ms, 100 Mbit/s"),
+        (NARROW_FARTHER, "relay: the same, 100 ms"),
+    ] {
+        let link = Link::lay(line)?;
+        let site = Site::start(ground, &link).await?;
+        rows.push(beside(name, &site, line.round_trip).await?);
+    }
     Ok(rows)
 }
 
@@ -78,22 +94,33 @@ impl Site {
     }
 }
 
-/// Megabytes a second of one body.
-async fn download(target: &Target, bytes: u64) -> Result<f64> {
-    let mut client = Client::open(target).await?;
-    client.exchange(&target.request(0, "GET", "/small", 0)).await?;
-    let request = target.request(0, "GET", &format!("/bulk/{bytes}"), 0);
+/// Megabytes a second of so many bodies at once, of so many bytes together.
+async fn download(target: &Target, (streams, bytes): (usize, u64)) -> Result<f64> {
+    let mut clients = Vec::new();
+    for _ in 0..streams {
+        let mut client = Client::open(target).await?;
+        client.exchange(&target.request(0, "GET", "/small", 0)).await?;
+        clients.push(client);
+    }
+    let path = format!("/bulk/{}", bytes / streams as u64);
+    let request = target.request(0, "GET", &path, 0);
     let stopwatch = Stopwatch::start();
+    let mut all = JoinSet::new();
+    for mut client in clients {
+        let request = request.clone();
+        all.spawn(async move { client.download(&request).await });
+    }
     let late = "a body takes too long";
-    tokio::time::timeout(PATIENCE, client.download(&request)).await.context(late)??;
+    let done = tokio::time::timeout(PATIENCE, all.join_all()).await.context(late)?;
+    done.into_iter().collect::<Result<()>>()?;
     Ok(bytes as f64 / 1e6 / stopwatch.elapsed().as_secs_f64())
 }
 
-async fn rate(name: &'static str, site: &Site, bytes: u64, goal: f64) -> Result<Row> {
+async fn rate(name: &'static str, site: &Site, bodies: (usize, u64), goal: f64) -> Result<Row> {
     let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let direct = download(&site.direct, bytes).await?;
-        let ours = download(&site.ours, bytes).await?;
+        let direct = download(&site.direct, bodies).await?;
+        let ours = download(&site.ours, bodies).await?;
         ratios.push(ours / direct);
         rates.push((ours, direct));
     }
@@ -108,11 +135,11 @@ async fn rate(name: &'static str, site: &Site, bytes: u64, goal: f64) -> Result<
 }
 
 /// Small requests while a body fills the line.
-async fn beside(site: &Site) -> Result<Row> {
+async fn beside(name: &'static str, site: &Site, round_trip: Duration) -> Result<Row> {
     let [ours, directly] = [added(&site.ours).await?, added(&site.direct).await?];
     Ok(Row {
-        name: "relay: p99 that a download adds to small requests, 40 ms, 100 Mbit/s",
-        goal: Some(Goal::AtMost(2.0 * ROUND_TRIP.as_secs_f64() * 1e3 + 5.0)),
+        name,
+        goal: Some(Goal::AtMost(2.0 * round_trip.as_secs_f64() * 1e3 + 5.0)),
         measured: ours,
         unit: "ms",
         details: format!("directly, beside a direct download, {} ms", number(directly)),
@@ -123,7 +150,7 @@ async fn beside(site: &Site) -> Result<Row> {
 async fn added(target: &Target) -> Result<f64> {
     let mut clients = Clients::open(target, 8).await?;
     let alone = clients.paced(BESIDE, BESIDE_TIME / 2).await?;
-    let filling = async { while download(target, BYTES).await.is_ok() {} };
+    let filling = async { while download(target, (1, BYTES)).await.is_ok() {} };
     let disturbed = tokio::select! {
         disturbed = clients.paced(BESIDE, BESIDE_TIME) => disturbed?,
         () = filling => bail!("a body broke off"),
