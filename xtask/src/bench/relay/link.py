@@ -1,6 +1,7 @@
 """Carries packets between two network devices as a long line does: at a rate, late, and not all.
 
-ARGUMENTS: the two devices, megabits a second, milliseconds one way, the share of packets lost.
+ARGUMENTS: the two devices, megabits a second, milliseconds one way, the share of packets lost, and
+seconds' worth of bytes that wait for the line before more are dropped, as in a router (0.1).
 SIGUSR1 cuts the line, and joins it again.
 """
 
@@ -17,8 +18,6 @@ import time
 TUNSETIFF = 0x400454CA
 IFF_TUN_NO_PI = 0x1001
 PACKET_MAX = 1 << 16
-# Bytes that wait for the line, as in a router: a tenth of a second of it.
-QUEUE_SECONDS = 0.1
 
 
 def device(name):
@@ -28,8 +27,9 @@ def device(name):
 
 
 class Direction:
-    def __init__(self, source, sink, rate, delay, loss):
-        self.source, self.sink, self.rate, self.delay, self.loss = source, sink, rate, delay, loss
+    def __init__(self, source, sink, rate, delay, loss, queue):
+        self.source, self.sink, self.rate, self.delay = source, sink, rate, delay
+        self.loss, self.queue = loss, queue
         self.free = 0.0
         self.under_way = collections.deque()
         self.luck = random.Random(source)
@@ -42,7 +42,7 @@ class Direction:
                 return
             now = time.monotonic()
             begin = max(now, self.free)
-            if cut or begin - now > QUEUE_SECONDS or self.luck.random() < self.loss:
+            if cut or begin - now > self.queue or self.luck.random() < self.loss:
                 continue
             self.free = begin + len(packet) / self.rate
             self.under_way.append((self.free + self.delay, packet))
@@ -57,9 +57,9 @@ class Direction:
         return self.under_way[0][0] - now if self.under_way else None
 
 
-def main(one, other, megabits, milliseconds, loss):
+def main(one, other, megabits, milliseconds, loss, queue=0.1):
     ends = [device(one), device(other)]
-    how = float(megabits) * 1e6 / 8, float(milliseconds) / 1e3, float(loss)
+    how = float(megabits) * 1e6 / 8, float(milliseconds) / 1e3, float(loss), float(queue)
     directions = [Direction(*ends, *how), Direction(*reversed(ends), *how)]
     state = {"cut": False}
     signal.signal(signal.SIGUSR1, lambda *_: state.update(cut=not state["cut"]))

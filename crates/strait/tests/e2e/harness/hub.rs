@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Output, Process, tool};
+use super::{Output, Process, strait, tool};
 
 /// A running hub with a data directory of its own. Dropping it kills it; [`Hub::stop`] ends it
 /// as an operator does.
@@ -37,12 +37,24 @@ impl Hub {
     /// # Panics
     /// It does not serve.
     pub(crate) fn start_at(home: TempDir, listen: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+        Self::start_by(strait(), home, listen, &[])
+    }
+
+    /// The same by this command, with more arguments.
+    ///
+    /// # Panics
+    /// It does not serve.
+    pub(crate) fn start_by(
+        mut command: Command,
+        home: TempDir,
+        listen: &str,
+        more: &[&str],
+    ) -> Self {
         command
             .args(["hub", "--listen", listen, "--data-dir"])
             .arg(data(home.path()))
             .args(["--parent", &std::process::id().to_string()])
-            .env_clear();
+            .args(more);
         // What it offers to agents, if the directory has that.
         let own = home.path().join("services.yaml");
         if own.exists() {

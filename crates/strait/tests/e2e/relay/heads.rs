@@ -1,6 +1,8 @@
 //! Heads that two programs could read differently, sent as they are: refused, or read inside as
 //! here.
 
+use std::net::TcpListener;
+
 use super::origin::Origin;
 use super::site::Site;
 use super::wire::Wire;
@@ -151,6 +153,76 @@ fn row_42_heads_that_could_be_read_in_two_ways_are_refused() {
     let mut wire = begin("POST {path} HTTP/1.1\r\n{auth}Content-Length: 3\r\n\r\nabc");
     let (_, said) = wire.read_answer();
     assert!(said.contains("POST /seen HTTP/1.1 3 "), "{said}");
+}
+
+/// First lines by which somebody tries to have a service's credential sent elsewhere, `{there}`.
+const ELSEWHERE: &[&str] = &[
+    "CONNECT @{there}/x",
+    "CONNECT {there}",
+    "GET a.{there}://h/p",
+    "GET http://{there}/x",
+    "GET http://{there}{path}/x",
+    "GET @{there}{path}/x",
+    "GET //{there}{path}/x",
+    "GET {path}@{there}/x",
+    "GET {path}:1@{there}/x",
+    "GET {path}.{there}/x",
+    "GET {path}/@{there}/x",
+    "GET {path}/:1@{there}/x",
+    "GET {path}//{there}/x",
+    "GET {path}/http://{there}/x",
+    "GET {path}/?@{there}/x",
+    "GET {path}?@{there}/x",
+    "OPTIONS *",
+];
+
+#[test]
+fn row_21_w4_a_credential_goes_to_its_service_and_nowhere_else() {
+    let origin = Origin::start();
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = there.local_addr().unwrap().to_string();
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "canary").unwrap();
+    let credential =
+        format!("credentials: {{header: {{name: X-Key, valueFile: {}}}}}", key.path().display());
+    // With a port and a path, and without.
+    let urls = [
+        ("port", format!("http://{}", origin.address)),
+        ("both", format!("http://{}/below", origin.address)),
+        ("none", "http://127.0.0.1".to_owned()),
+        ("path", "http://127.0.0.1/below".to_owned()),
+    ];
+    let service = |(name, url): &(&str, String)| {
+        format!("- {{name: {name}, type: http, url: \"{url}\", {credential}}}\n")
+    };
+    let services: String = urls.iter().map(service).collect();
+    let site = Site::start(&format!("services:\n{services}"));
+    for (name, _) in &urls {
+        let token = site.token(name);
+        let path = format!("/services/relay/smith/{name}");
+        for line in ELSEWHERE {
+            let line = line.replace("{there}", &elsewhere).replace(PLACES[0], &path);
+            for host in ["h", &elsewhere] {
+                let mut wire = Wire::connect(site.address(), &site.authority());
+                let more = format!(
+                    "X-Forwarded-Host: {elsewhere}\r\nX-Original-URL: http://{elsewhere}/\r\n"
+                );
+                let auth = format!("Host: {host}\r\nAuthorization: Bearer {token}\r\n");
+                let last = "Connection: close\r\n\r\n";
+                wire.write(format!("{line} HTTP/1.1\r\n{auth}{more}{last}").as_bytes());
+                let said = wire.read_to_end();
+                assert!(said.starts_with("HTTP/1.1 "), "{line}: {said}");
+                assert!(
+                    said.contains("x-key: canary") == said.starts_with("HTTP/1.1 200"),
+                    "{said}"
+                );
+            }
+        }
+    }
+    there.set_nonblocking(true).unwrap();
+    assert!(there.accept().is_err(), "nobody was there");
+    // The service has it.
+    assert!(origin.last().field("x-key") == Some("canary"));
 }
 
 #[test]

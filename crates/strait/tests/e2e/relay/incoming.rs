@@ -20,11 +20,11 @@ const HEAD: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
 pub(super) struct Way {
     pub(super) site: Site,
     pub(super) web: String,
-    bytes: String,
+    pub(super) bytes: String,
 }
 
 impl Way {
-    fn start(origin: &Origin) -> Self {
+    pub(super) fn start(origin: &Origin) -> Self {
         Self::to(origin.address, "upgrade: true")
     }
 

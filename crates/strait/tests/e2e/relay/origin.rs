@@ -48,7 +48,11 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// The same where something listens already.
+    pub(super) fn start_on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let known = Arc::<Known>::default();
         let all = known.clone();

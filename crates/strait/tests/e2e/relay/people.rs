@@ -11,13 +11,13 @@ use crate::harness::{Output, Process};
 const CUT_MAX: Duration = Duration::from_secs(2);
 
 /// Somebody with a certificate of the hub's, and a kubeconfig with it.
-struct Person<'a> {
+pub(super) struct Person<'a> {
     site: &'a Site,
     name: &'static str,
 }
 
 impl<'a> Person<'a> {
-    fn new(site: &'a Site, name: &'static str) -> Self {
+    pub(super) fn new(site: &'a Site, name: &'static str) -> Self {
         let person = Self { site, name };
         let authority = site.hub.data().join("pki");
         let key = person.file("key");
@@ -50,7 +50,7 @@ impl<'a> Person<'a> {
     }
 
     /// Gives rights in the workspace; entering it is one of them.
-    fn may(self, rules: &str) -> Self {
+    pub(super) fn may(self, rules: &str) -> Self {
         let name = self.name;
         let objects = format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {name}}}\n\

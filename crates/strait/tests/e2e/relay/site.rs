@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{Hub, Output, Process, ask, tool};
+use crate::harness::{Hub, Output, Process, ask, strait, tool};
 
 /// Time for something to become so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
@@ -70,11 +70,16 @@ impl Site {
 
     /// The same, and the agent may not be there yet.
     pub(super) fn begin_to_join(&mut self, hub: Option<String>) -> &mut Agent {
+        self.begin_to_join_by(strait(), hub)
+    }
+
+    /// The same by this command.
+    pub(super) fn begin_to_join_by(&mut self, command: Command, hub: Option<String>) -> &mut Agent {
         let directory = self.home.path().join(format!("agent-{}", self.agents.len()));
         std::fs::create_dir(&directory).unwrap();
         let token = self.hub.strait(&["agent", "token", "create", "smith"]).succeeded();
         std::fs::write(directory.join("token"), token).unwrap();
-        let process = begin_agent(&directory, hub.as_deref());
+        let process = begin_agent_by(command, &directory, hub.as_deref(), &[]);
         self.agents.push(Agent { process, directory, hub });
         self.agents.last_mut().unwrap()
     }
@@ -160,10 +165,15 @@ impl Agent {
         self.process.wait_for_log(|line| line.contains("certificate renewed"));
     }
 
+    /// Where it answers probes.
+    pub(super) fn health(&self) -> SocketAddr {
+        let health = std::fs::read_to_string(self.directory.join("data/health")).unwrap();
+        health.trim().parse().unwrap()
+    }
+
     /// Its metrics.
     pub(super) fn metrics(&self) -> String {
-        let health = std::fs::read_to_string(self.directory.join("data/health")).unwrap();
-        ask(health.trim().parse().unwrap(), "GET /metrics", &[], "").body
+        ask(self.health(), "GET /metrics", &[], "").body
     }
 
     /// What `strait agent status` says of it.
@@ -186,12 +196,22 @@ impl Agent {
         self.process = start_agent(&self.directory, self.hub.as_deref());
     }
 
+    /// Its data directory.
+    pub(super) fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     /// Ends it as an operator does, and starts it again.
     pub(super) fn roll(&mut self) {
-        let hub = self.hub.clone();
+        self.roll_by(strait(), &[]);
+    }
+
+    /// The same by this command, with more arguments.
+    pub(super) fn roll_by(&mut self, command: Command, more: &[&str]) {
         let ended = std::mem::replace(&mut self.process, idle()).terminate();
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        self.process = start_agent(&self.directory, hub.as_deref());
+        self.process = begin_agent_by(command, &self.directory, self.hub.as_deref(), more);
+        self.wait_until_ready();
     }
 
     /// Ends it without a word.
@@ -236,14 +256,22 @@ fn start_agent(directory: &Path, hub: Option<&str>) -> Process {
 }
 
 fn begin_agent(directory: &Path, hub: Option<&str>) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
+    begin_agent_by(strait(), directory, hub, &[])
+}
+
+fn begin_agent_by(
+    mut command: Command,
+    directory: &Path,
+    hub: Option<&str>,
+    more: &[&str],
+) -> Process {
+    command.args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
     command.arg(directory.join("data")).arg("--token-file").arg(directory.join("token"));
     command.arg("--config").arg(directory.parent().unwrap().join("agent.yaml"));
     if let Some(hub) = hub {
         command.args(["--hub", hub]);
     }
-    command.args(["--parent", &std::process::id().to_string()]);
+    command.args(["--parent", &std::process::id().to_string()]).args(more);
     Process::start(&mut command)
 }
 
