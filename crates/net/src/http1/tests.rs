@@ -21,7 +21,7 @@ fn requests_end_where_they_say() {
         ("Content-Length: 3\r\n\r\nab", false),
         ("Content-Length: 3\r\n\r\nabc", true),
         ("content-length:\t3 \r\n\r\nabc\r\n", true),
-        ("Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n\r\n", true),
+        ("Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: h\r\n\r\n", true),
         ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true),
         ("Transfer-Encoding: Chunked\r\n\r\n3\r\na\nb\r\n0\r\n", false),
         ("Transfer-Encoding: chunked\r\n\r\n00A\r\n0123456789\r\n0\r\nX: y\r\n\r\n", true),

@@ -226,8 +226,8 @@ async fn heads_are_bounded_in_size() {
     let many = "a: b\r\n".repeat(257);
     let long = format!("a: {}\r\n", "b".repeat(65 << 10));
     for (head, answer) in [
-        (format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n"), "HTTP/1.1 431 "),
-        (format!("GET / HTTP/1.1\r\nHost: h\r\n{long}\r\n"), "HTTP/1.1 431 "),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), "HTTP/1.1 431 "),
+        (format!("GET / HTTP/1.1\r\n{long}\r\n"), "HTTP/1.1 431 "),
         ("nonsense\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
     ] {
         let said = said_to(&head, Limits::default()).await;
@@ -238,7 +238,7 @@ async fn heads_are_bounded_in_size() {
 #[tokio::test]
 async fn heads_are_bounded_in_time() {
     let limits = Limits { head_time: Duration::from_millis(50), ..Limits::default() };
-    for head in ["", "GET / HTTP/1.1\r\nHost: h\r\nHost: "] {
+    for head in ["", "GET / HTTP/1.1\r\nHost: "] {
         // Well before hyper's own limit.
         let said = tokio::time::timeout(Duration::from_secs(20), said_to(head, limits)).await;
         assert!(!said.unwrap().starts_with("HTTP/1.1 200"));
@@ -269,7 +269,7 @@ async fn a_connection_that_rested_is_as_it_was() {
     let (address, served) = scene.serve(Limits::default(), ok()).await;
     let config = scene.client_config();
     let mut stream = connect_tls((*config).clone(), address, "http/1.1").await;
-    let get = "GET / HTTP/1.1\r\nHost: h\r\nHost: a\r\n\r\n";
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     // At first, after an answer, and with what comes in pieces and more than one at once.
     for pieces in [&[get][..], &[&get[..1], &get[1..]], &[&format!("{get}{get}")]] {
         resting(&scene, "1").await;
@@ -285,10 +285,7 @@ async fn a_connection_that_rested_is_as_it_was() {
     }
     // What is wrong is so as well.
     resting(&scene, "1").await;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n").await.unwrap();
     assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 400 "));
     drop(stream);
     // One that rests holds up nobody who ends.
@@ -338,7 +335,7 @@ async fn nothing_rests_during_an_exchange() {
     let (address, _served) = scene.serve(Limits::default(), slow).await;
     let config = (*scene.client_config()).clone();
     let mut busy = connect_tls(config.clone(), address, "http/1.1").await;
-    busy.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nHost: a\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     read_until(&mut busy, "first\r\n", 1).await;
     // This one is younger, so the other was looked at before.
     let mut silent = connect_tls(config, address, "http/1.1").await;
@@ -409,7 +406,7 @@ async fn a_socket_of_this_machine_is_served_alike() {
     let listener = UnixListener::bind(&path).unwrap();
     let served = scene.tasks.spawn("server", server.serve_unix(listener, told));
     let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
-    let asked = b"GET / HTTP/1.1\r\nHost: h\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let asked = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(asked).await.unwrap();
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("[::]:0"), "{answer}");

@@ -80,7 +80,7 @@ mod tests {
             ),
             (
                 Some(with("incoming", vec![object! {"type": "tcp", "name": "db"}].into())),
-                Some("relay.agent.change incoming [{\"type\":\"tcp\",\"name\":\"db\"}]"),
+                Some("relay.agent.change incoming [{\"name\":\"db\",\"type\":\"tcp\"}]"),
             ),
             (None, Some("relay.agent.revoke deleted")),
         ] {
