@@ -11,6 +11,7 @@ pub(super) mod client;
 mod contest;
 mod crowd;
 mod far;
+pub(super) mod http2;
 mod link;
 mod load;
 mod memory;

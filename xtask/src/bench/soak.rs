@@ -6,7 +6,6 @@
 //! may be open that was not before, and memory may not have grown by more than a MiB an hour, but for
 //! the hub's history of revisions, which has a bound of its own.
 
-mod http2;
 mod load;
 mod look;
 

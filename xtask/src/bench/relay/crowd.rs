@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
 use super::CONNECTIONS;
-use super::client::Client;
 use super::contest::median;
+use super::http2::{self, Http2};
 use super::load::{Clients, Outcome, PATIENCE};
 use super::path::{Kind, Path, Site, raise_descriptor_limit};
 use crate::bench::Ground;
@@ -15,11 +18,16 @@ use crate::bench::report::{Goal, Row, number};
 
 /// Those who read nothing.
 const STALLED: usize = 2047;
+/// Of them over one connection to the hub, whose window none of them gives back. Over connections of
+/// their own what the kernel holds for them would be what is measured.
+const TOGETHER: usize = 200;
 /// What each of them asked for: more than everything on its way holds.
-const BYTES: u64 = 4 << 20;
+const BYTES: u64 = 256 << 10;
 /// Time of each run, and before anything counts.
 const RUN: Duration = Duration::from_secs(3);
 const WARM_UP: Duration = Duration::from_millis(200);
+/// Time for the next of the stalled to have everything.
+const REST: Duration = Duration::from_secs(30);
 /// Requests a second of the others.
 const PACE: u32 = 500;
 
@@ -70,17 +78,23 @@ async fn round(path: &Path, number: usize, time: Duration) -> Result<[Outcome; 2
 }
 
 async fn beside(path: &Path, others: &mut Clients, time: Duration) -> Result<Outcome> {
-    let mut stalled = Vec::with_capacity(STALLED);
+    let (mut connections, mut stalled) = (Vec::new(), Vec::with_capacity(STALLED));
+    let bulk = format!("/bulk/{BYTES}");
     for number in 0..STALLED {
-        let begun = async {
-            let mut client = Client::open(&path.target).await?;
-            let request = path.target.request(number, "GET", &format!("/bulk/{BYTES}"), 0);
-            client.begin(&request).await?;
-            anyhow::Ok(client)
-        };
+        if number.is_multiple_of(TOGETHER) {
+            connections.push(Http2::open(&path.target).await?);
+        }
+        let client = connections.last_mut().context("the first is at 0")?;
+        let begun = client.ask(&path.target, number, "GET", &bulk, Bytes::new());
         let begun = tokio::time::timeout(PATIENCE, begun).await;
         stalled.push(begun.context("no answer")?.with_context(|| format!("the {number}th"))?);
     }
     others.closed(WARM_UP).await?;
-    others.paced(PACE, time).await
+    let outcome = others.paced(PACE, time).await?;
+    // They get the rest at last: clients that give up so many are refused the next ones.
+    let mut reading: JoinSet<_> = stalled.into_iter().map(http2::read).collect();
+    while let Some(read) = tokio::time::timeout(REST, reading.join_next()).await? {
+        read??;
+    }
+    Ok(outcome)
 }

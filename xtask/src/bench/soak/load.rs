@@ -12,8 +12,8 @@ use parking_lot::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::http2::{self, Http2};
 use crate::bench::relay::client::{Client, Target};
+use crate::bench::relay::http2::{self, Http2};
 
 /// Clients that ask, each so often.
 const ASKING: usize = 20;

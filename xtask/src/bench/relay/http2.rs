@@ -9,11 +9,11 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 
-use crate::bench::relay::client::Target;
+use super::client::Target;
 use crate::https;
 
 /// An open connection.
-pub(super) struct Http2 {
+pub(crate) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
     _driver: JoinSet<()>,
 }
@@ -23,7 +23,7 @@ impl Http2 {
     ///
     /// # Errors
     /// Nobody listens there, or not whom the target trusts.
-    pub(super) async fn open(target: &Target) -> Result<Self> {
+    pub(crate) async fn open(target: &Target) -> Result<Self> {
         let mut tls = (**target.tls.as_ref().context("a target without TLS")?).clone();
         tls.alpn_protocols = vec![b"h2".into()];
         let host = target.address.ip().to_string();
@@ -40,7 +40,7 @@ impl Http2 {
     ///
     /// # Errors
     /// The connection breaks, or the status is another.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         target: &Target,
         client: usize,
@@ -67,7 +67,7 @@ impl Http2 {
 ///
 /// # Errors
 /// It breaks off.
-pub(super) async fn read(mut body: Incoming) -> Result<()> {
+pub(crate) async fn read(mut body: Incoming) -> Result<()> {
     while let Some(frame) = body.frame().await {
         frame?;
     }
