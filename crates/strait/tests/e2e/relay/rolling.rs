@@ -14,8 +14,8 @@ use super::wire::Wire;
 /// Clients at once, and the time from one request of a client's to its next: 500 a second together.
 const CLIENTS: usize = 20;
 const PACE: Duration = Duration::from_millis(40);
-/// What of that a machine must do that does other things, too.
-const RATE_MIN: f64 = 300.0;
+/// What of that is enough where nothing else runs: 500 but for the beginning.
+const RATE_MIN: f64 = 450.0;
 /// One way to an agent that is far away: 40 ms there and back.
 const FAR: Duration = Duration::from_millis(20);
 /// Pieces that are on such a way at once.
@@ -104,8 +104,8 @@ fn twice(origin: &Origin) -> Vec<String> {
     posts.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect()
 }
 
-#[test]
-fn row_30_rolling_two_agents_of_one_name_fails_no_request() {
+/// Rolls two agents; how many requests a second were asked meanwhile.
+fn roll_two() -> f64 {
     let origin = Origin::start();
     let mut site = Site::start(&origin.service());
     site.join(None);
@@ -117,12 +117,24 @@ fn row_30_rolling_two_agents_of_one_name_fails_no_request() {
         load.go_on(500);
     }
     let rate = load.rate();
-    println!("{rate:.0} requests a second");
-    assert!(rate > RATE_MIN, "{rate}: this machine is too slow for what is to be shown");
     let (asked, failed) = load.finish();
     assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), &failed[..failed.len().min(3)]);
     assert_eq!(origin.count("POST", "/load/"), asked / 2, "every POST once");
     assert!(twice(&origin).is_empty());
+    rate
+}
+
+#[test]
+fn row_30_rolling_two_agents_of_one_name_fails_no_request() {
+    roll_two();
+}
+
+#[test]
+#[ignore = "a quiet machine; cargo xtask soak row_30"]
+fn row_30_five_hundred_requests_a_second_are_asked_meanwhile() {
+    let rate = roll_two();
+    println!("{rate:.0} requests a second, of which none failed");
+    assert!(rate > RATE_MIN, "{rate}: this machine is too slow for what is to be shown");
 }
 
 #[test]
