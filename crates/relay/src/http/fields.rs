@@ -137,8 +137,8 @@ pub fn remove_overrides(fields: &mut HeaderMap) {
     });
 }
 
-/// Removes what is meant, and says whether there was any. That is seldom so, and to look costs less than to
-/// try each.
+/// Removes what is meant, and says whether there was any. That is seldom so, and to look costs
+/// less than to try each.
 fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> bool {
     let meant: Vec<HeaderName> = fields.keys().filter(|name| is_meant(name)).cloned().collect();
     for name in &meant {
