@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{Process, Up};
+use crate::harness::{Process, Up, strait};
 
 /// Exit codes of the program.
 const NOT_ALLOWED: Option<i32> = Some(77);
@@ -184,8 +184,8 @@ fn start(home: &Path, arguments: &[&str]) -> Process {
 }
 
 fn agent(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().args(["agent", "--data-dir"]).arg(home.join("data"));
+    let mut command = strait();
+    command.args(["agent", "--data-dir"]).arg(home.join("data"));
     command.args(["--parent", &std::process::id().to_string()]);
     command
 }

@@ -1,12 +1,11 @@
 //! Agents that a person approves, as processes that are killed on the way.
 
 use std::path::Path;
-use std::process::Command;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{Hub, Output, Process};
+use crate::harness::{Hub, Output, Process, strait};
 
 const AGENT: &str = "apiVersion: relay.strait.dev/v1alpha1
 kind: Agent
@@ -26,8 +25,8 @@ fn site() -> (Hub, TempDir) {
 }
 
 fn start(home: &Path, data: &str) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
+    let mut command = strait();
+    command.args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
     command.arg(home.join(data)).args(["--parent", &std::process::id().to_string()]);
     Process::start(command.arg("--token-file").arg(home.join("token")))
 }

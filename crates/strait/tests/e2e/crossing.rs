@@ -1,6 +1,6 @@
 //! A request crosses: what people do with kubectl in front of `strait up`.
 
-use crate::harness::Up;
+use crate::harness::{Output, Process, Up, strait};
 
 const REQUEST: &str = include_str!("../../../../examples/signing-request.yaml");
 
@@ -134,18 +134,17 @@ fn both_sides_audit_every_stage_in_a_chain() {
     let data = home.path().join("data");
     for directory in [data.clone(), data.join("agents/local")] {
         let directory = directory.to_str().unwrap();
-        let listed = strait(&["audit", "list", "--data-dir", directory, "-o", "json"]).succeeded();
+        let listed = run(&["audit", "list", "--data-dir", directory, "-o", "json"]).succeeded();
         let of_ours: Vec<&str> = listed.lines().filter(|line| line.contains(&uid)).collect();
         for stage in ["decided", "started", "ended"] {
             let stage = format!("\"stage\":\"{stage}\"");
             assert!(of_ours.iter().any(|line| line.contains(&stage)), "{stage} in {listed}");
         }
-        let verified = strait(&["audit", "verify", "--data-dir", directory]);
+        let verified = run(&["audit", "verify", "--data-dir", directory]);
         assert_eq!(verified.code, Some(0), "{verified:?}");
     }
 }
 
-fn strait(arguments: &[&str]) -> crate::harness::Output {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_strait"));
-    crate::harness::Process::start(command.env_clear().args(arguments)).finish()
+fn run(arguments: &[&str]) -> Output {
+    Process::start(strait().args(arguments)).finish()
 }

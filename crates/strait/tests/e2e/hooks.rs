@@ -9,7 +9,7 @@ use std::process::Command;
 use aws_lc_rs::hmac;
 use tempfile::TempDir;
 
-use crate::harness::{Message, Output, Process, Recorder, ask};
+use crate::harness::{Message, Output, Process, Recorder, ask, strait};
 
 const SECRET: &str = "known to the sender alone";
 const BODY: &str = r#"{"action":"opened","repository":{"full_name":"acme/site"}}"#;
@@ -31,12 +31,6 @@ fn send(to: SocketAddr, path: &str, delivery: &str, secret: &str) -> Message {
         ("authorization", "Bearer the-senders-own"),
     ];
     ask(to, &format!("POST {path}"), &fields, BODY)
-}
-
-fn strait() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear();
-    command
 }
 
 /// Starts a process, waits until it says that it is ready, and returns where.

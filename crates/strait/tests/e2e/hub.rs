@@ -1,11 +1,10 @@
 //! What a hub refuses before it serves, and what it shows of itself.
 
 use std::path::Path;
-use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{Hub, Output, Process, Up};
+use crate::harness::{Hub, Output, Process, Up, strait};
 
 /// Exit codes of the program.
 const FAILED: Option<i32> = Some(2);
@@ -85,8 +84,8 @@ fn shows_its_health_and_metrics() {
 }
 
 fn run(home: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().args(["hub", "--data-dir"]).arg(home.join("data"));
+    let mut command = strait();
+    command.args(["hub", "--data-dir"]).arg(home.join("data"));
     command.args(["--parent", &std::process::id().to_string()]);
     Process::start(command.args(arguments)).finish()
 }

@@ -3,14 +3,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{Process, Up};
+use crate::harness::{Process, Up, strait};
 
 const CONTEXT: [&str; 2] = ["--context", "root:provider"];
 
@@ -47,8 +46,8 @@ fn agent(up: &Up, home: &Path) -> Process {
          - {{name: hidden, type: tcp, address: '127.0.0.1:{port}'}}\n"
     );
     std::fs::write(&config, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
+    let mut command = strait();
+    command.args(["agent", "--health", "127.0.0.1:0", "--data-dir"]);
     command.arg(home.join("data")).arg("--token-file").arg(token).arg("--config").arg(config);
     command.args(["--parent", &std::process::id().to_string()]);
     let mut agent = Process::start(&mut command);

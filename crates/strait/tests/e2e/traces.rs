@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Process, Recorder, ask};
+use crate::harness::{Process, Recorder, ask, strait};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -23,8 +23,8 @@ fn gateway(home: &TempDir, backend: &Recorder, variables: &[(&str, &str)]) -> Co
         backend.address
     );
     fs::write(&config, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().envs(variables.iter().copied());
+    let mut command = strait();
+    command.envs(variables.iter().copied());
     command.args(["hooks", "serve", "--parent", &std::process::id().to_string(), "--config"]);
     command.arg(config);
     command

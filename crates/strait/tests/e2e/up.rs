@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::harness::{Process, Up, up, wait_for_end};
+use crate::harness::{Process, Up, strait, up, wait_for_end};
 
 /// Time from Ctrl-C to the end, by promise.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -165,8 +165,8 @@ fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let home = tempfile::TempDir::new().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().args(["up", "--listen", &address, "--data-dir"]).arg(home.path());
+    let mut command = strait();
+    command.args(["up", "--listen", &address, "--data-dir"]).arg(home.path());
     let said = Process::start(&mut command).finish().failed();
     assert!(said.contains(&address), "{said}");
     assert!(said.contains("in use"), "{said}");

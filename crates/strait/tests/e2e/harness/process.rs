@@ -126,6 +126,18 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
+    /// A figure of its memory in `/proc/PID/status`, such as `VmRSS`; bytes.
+    pub(crate) fn memory(&self, figure: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_pid());
+        let status = std::fs::read_to_string(path).unwrap();
+        let mut words = status.lines().map(str::split_whitespace);
+        let value = words.find_map(|mut line| {
+            let name = line.next()?.strip_suffix(':')?;
+            (name == figure).then(|| line.next()).flatten()
+        });
+        value.unwrap().parse::<u64>().unwrap() << 10
+    }
+
     fn wait_for(&mut self, fits: impl Fn(&Line) -> bool) -> String {
         for _ in 0..LINES_MAX {
             match self.next() {

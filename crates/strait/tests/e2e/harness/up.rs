@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, test_kill_process};
 use tempfile::TempDir;
 
-use super::{Output, Process, tool};
+use super::{Output, Process, strait, tool};
 
 /// Time for processes to end that nobody waits for.
 const END_MAX: Duration = Duration::from_secs(10);
@@ -121,8 +121,8 @@ impl Up {
 
 /// The command, for a home.
 pub(crate) fn up(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.env_clear().current_dir(home);
+    let mut command = strait();
+    command.current_dir(home);
     command.args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(home.join("data"));
     command
 }

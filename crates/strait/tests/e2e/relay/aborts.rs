@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 
 use super::origin::Origin;
-use super::site::Site;
+use super::site::{Site, rest};
 use super::wire::{Wire, trust};
 
 /// Clients at once, each with a token of its own, and with a connection of its own over HTTP/2.
@@ -146,9 +146,7 @@ fn leave_http1(door: &Door, token: &str, times: usize) {
         let head = wire.read_head();
         assert!(head.starts_with("HTTP/1.1 200 "), "{path} {head}");
         drop(wire);
-        while began.elapsed() < PACE {
-            thread::park_timeout(PACE.saturating_sub(began.elapsed()));
-        }
+        rest(PACE.saturating_sub(began.elapsed()));
     }
 }
 

@@ -166,11 +166,12 @@ fn bodies_pass(length: u64) {
     let origin = Origin::start();
     let site = Site::start(&origin.service());
     let token = site.token("ci");
-    let (hub, agent) = (site.hub.process().pid(), site.agents[0].process.pid());
+    let both = [("hub", site.hub.process()), ("agent", &site.agents[0].process)];
     let file = site.home.path().join("large");
     std::fs::File::create(&file).unwrap().set_len(length).unwrap();
     site.curl(&token, &[], &site.url("ci", "/bytes/1000000")).succeeded();
-    let before = (peak(hub), peak(agent));
+    let peaks = || both.map(|(_, process)| process.memory("VmHWM"));
+    let before = peaks();
     let most = PATIENCE.as_secs().to_string();
     let run = |arguments: &[&str], path: &str| {
         let arguments = [&["--max-time", &most][..], arguments].concat();
@@ -186,16 +187,8 @@ fn bodies_pass(length: u64) {
         let told = run(&[version, "--upload-file", file.to_str().unwrap()], "/upload");
         assert!(told.starts_with(&format!("PUT /upload HTTP/1.1 {length}")), "{version} {told}");
     }
-    for (who, before, after) in [("hub", before.0, peak(hub)), ("agent", before.1, peak(agent))] {
+    for (((who, _), before), after) in both.into_iter().zip(before).zip(peaks()) {
         println!("the {who} grew by {} KiB, from {} KiB", (after - before) >> 10, before >> 10);
         assert!(after - before < GROWTH_MAX, "the {who} grew from {before} to {after} bytes");
     }
-}
-
-/// The most memory that a process had, bytes.
-fn peak(pid: rustix::process::Pid) -> u64 {
-    let path = format!("/proc/{}/status", pid.as_raw_pid());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }

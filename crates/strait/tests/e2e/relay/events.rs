@@ -1,9 +1,9 @@
 //! Server-sent events, which come when they happen, however long nothing does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::origin::Origin;
-use super::site::Site;
+use super::site::{Site, rest};
 use crate::harness::Process;
 
 /// Longer than anything on the way asks for, or waits for, with a minute's period.
@@ -38,7 +38,7 @@ fn events_come_after(silence: Duration) {
         events
     };
     let streams = ["--http1.1", "--http2"].map(open);
-    be_silent(silence);
+    rest(silence);
     for _ in &streams {
         origin.go();
     }
@@ -47,12 +47,4 @@ fn events_come_after(silence: Duration) {
         events.finish().succeeded();
     }
     println!("events over HTTP/1.1 and HTTP/2 after a silence of {silence:?}");
-}
-
-/// Lets so much time pass: silence is what is tested.
-pub(super) fn be_silent(silence: Duration) {
-    let began = Instant::now();
-    while began.elapsed() < silence {
-        std::thread::park_timeout(silence.saturating_sub(began.elapsed()));
-    }
 }

@@ -5,7 +5,6 @@
 //! log beside, and all are in this one process: a thousand whole ones do not fit a small machine.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::site::{PATIENCE, eventually};
-use crate::harness::{Hub, Process};
+use crate::harness::Hub;
 
 /// Agents and installations of each, which are a thousand.
 const NAMES: usize = 20;
@@ -156,12 +155,9 @@ fn is_whole(status: &Status) -> bool {
     status.ready == usize::from(CONNECTIONS)
 }
 
-/// KiB that a process has in memory.
-fn resident(process: &Process) -> f64 {
-    let status =
-        fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+/// KiB that a hub has in memory.
+fn resident(hub: &Hub) -> f64 {
+    hub.process().memory("VmRSS") as f64 / 1024.0
 }
 
 fn join_all(hub: &Hub, runtime: &Runtime) -> Vec<Joined> {
@@ -201,7 +197,7 @@ fn row_32_row_27_a_thousand_agents_cost_little_and_are_back_soon_after_a_hub_was
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.unwrap();
     let joined = join_all(&hub, &runtime);
-    let before = resident(hub.process());
+    let before = resident(&hub);
     let agents: Vec<Agent> =
         runtime.block_on(async { joined.into_iter().map(Agent::start).collect() });
     runtime.block_on(all(&agents, is_whole));
@@ -212,7 +208,7 @@ fn row_32_row_27_a_thousand_agents_cost_little_and_are_back_soon_after_a_hub_was
             .count()
             == ALL
     });
-    let each = (resident(hub.process()) - before) / (ALL * usize::from(CONNECTIONS)) as f64;
+    let each = (resident(&hub) - before) / (ALL * usize::from(CONNECTIONS)) as f64;
     println!("row 27: {each:.1} KiB of the hub for an idle connection");
     assert!(each <= IDLE_MAX, "{each}");
 

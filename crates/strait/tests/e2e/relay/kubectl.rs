@@ -6,8 +6,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 
-use super::events::be_silent;
-use super::site::{Site, program};
+use super::site::{Site, program, rest};
 use super::trust::{in_files, in_memory};
 use crate::harness::{Hub, Output, Process};
 
@@ -68,7 +67,7 @@ impl Api {
         for (verb, name, event) in
             [("create", "one", "ADDED"), ("create", "two", "ADDED"), ("delete", "one", "DELETED")]
         {
-            be_silent(silence);
+            rest(silence);
             self.run(&[verb, "configmap", name]).succeeded();
             watch.wait_for_output(|line| line.starts_with(event) && line.contains(name));
         }

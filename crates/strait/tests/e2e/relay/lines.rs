@@ -1,7 +1,6 @@
 //! Ways and peers that fall silent, are slow, or move.
 
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
@@ -9,7 +8,7 @@ use tempfile::TempDir;
 
 use super::origin::Origin;
 use super::records::events;
-use super::site::{Site, eventually};
+use super::site::{Site, eventually, rest};
 use crate::harness::{FAR, Hub, Line, Link, NEAR, Process};
 
 /// Until a peer that has gone is found out, and the test has seen it.
@@ -32,16 +31,12 @@ fn go_on(process: &Process) {
     kill_process(process.pid(), Signal::CONT).unwrap();
 }
 
-fn works(site: &Site, token: &str) -> bool {
-    site.curl(token, &["--fail", "--max-time", "2"], &site.url("ci", "/a")).code == Some(0)
-}
-
 #[test]
 fn row_28_an_agent_that_stands_still_is_found_out() {
     let origin = Origin::start();
     let site = Site::start(&origin.service());
     let token = site.token("ci");
-    assert!(works(&site, &token));
+    assert!(site.works("ci", &token));
     stop(&site.agents[0].process);
     let began = Instant::now();
     let lost = site.curl(&token, &["--include", "--data", "x"], &site.url("ci", "/a"));
@@ -55,7 +50,7 @@ fn row_28_an_agent_that_stands_still_is_found_out() {
     });
     assert!(began.elapsed() < FOUND_MAX, "{:?}", began.elapsed());
     go_on(&site.agents[0].process);
-    eventually("the agent that goes on", || works(&site, &token));
+    eventually("the agent that goes on", || site.works("ci", &token));
     assert!(origin.count("POST", "/a") <= 1);
 }
 
@@ -71,7 +66,7 @@ fn row_28_a_hub_that_stands_still_is_found_out() {
     eventually("what the agent knows", || !is_ready());
     assert!(began.elapsed() < FOUND_MAX, "{:?}", began.elapsed());
     go_on(site.hub.process());
-    eventually("the hub that goes on", || works(&site, &token));
+    eventually("the hub that goes on", || site.works("ci", &token));
 }
 
 /// A hub at the near end of a line, an agent and its service at the far end.
@@ -88,13 +83,6 @@ fn far(link: &Link) -> (Origin, Site) {
 /// How often agents connected.
 fn connected(site: &Site) -> usize {
     events(&site.hub.data(), "relay.agent.connect").len()
-}
-
-fn rest(time: Duration) {
-    let began = Instant::now();
-    while began.elapsed() < time {
-        thread::park_timeout(time.saturating_sub(began.elapsed()));
-    }
 }
 
 #[test]
@@ -136,7 +124,7 @@ fn row_34_a_line_may_be_gone_for_a_while_and_the_agent_elsewhere() {
     rest(Duration::from_secs(60).saturating_sub(began.elapsed()));
     link.switch();
     let began = Instant::now();
-    eventually("the agent after a minute", || works(&site, &token));
+    eventually("the agent after a minute", || site.works("ci", &token));
     println!("60 s: back {:?} after the cut ended", began.elapsed());
     assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
 
@@ -144,7 +132,7 @@ fn row_34_a_line_may_be_gone_for_a_while_and_the_agent_elsewhere() {
     let other = FAR.replace(".2", ".3");
     link.renumber(&other);
     let began = Instant::now();
-    eventually("the agent at another address", || works(&site, &token));
+    eventually("the agent at another address", || site.works("ci", &token));
     println!("another address: back {:?} after it changed", began.elapsed());
     assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
     eventually("what is known of it", || {

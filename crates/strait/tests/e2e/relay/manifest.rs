@@ -1,7 +1,6 @@
 //! Agents in Kubernetes: what is printed for them is run here as its pods would run it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use strait_machinery::json::Value;
 use strait_machinery::yaml;
@@ -9,7 +8,7 @@ use tempfile::TempDir;
 
 use super::origin::Origin;
 use super::site::{eventually, program};
-use crate::harness::{Hub, Process};
+use crate::harness::{Hub, Process, strait};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/strait-agent");
 
@@ -99,8 +98,8 @@ impl Pod {
     /// Runs one of its commands, the program's name first.
     fn run(&self, command: &[String], more: &[&str]) -> Process {
         assert_eq!(command[0], "strait");
-        let mut program = Command::new(env!("CARGO_BIN_EXE_strait"));
-        program.env_clear().args(command[1..].iter().map(|one| self.here(one))).args(more);
+        let mut program = strait();
+        program.args(command[1..].iter().map(|one| self.here(one))).args(more);
         Process::start(&mut program)
     }
 }

@@ -1,6 +1,5 @@
 //! What is written down of a request: on both sides, under one id, and before it goes in.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,12 +15,10 @@ const ANYWHERE: &str = "127.0.0.1:0";
 
 /// The lines of an audit log that fit.
 fn audited(data: &Path, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let segments = fs::read_dir(data.join("audit")).unwrap().map(|entry| entry.unwrap().path());
-    let segments = segments.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl"));
-    let text: String = segments.map(|path| fs::read_to_string(path).unwrap()).collect();
-    // The last one may be half there.
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(fits).collect()
+    let mut list = strait();
+    list.args(["audit", "list", "-o", "json", "--data-dir"]).arg(data);
+    let text = Process::start(&mut list).finish().succeeded();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).filter(fits).collect()
 }
 
 /// What an audit log has of one kind.
@@ -53,9 +50,7 @@ fn row_50_one_id_is_in_both_logs_in_both_audit_logs_and_in_the_trace() {
     site.wait_for_services();
     let token = site.token("ci");
     let url = site.url("ci", "/job?secret=canary");
-    eventually("the agent", || {
-        site.curl(&token, &["--fail"], &site.url("ci", "/a")).code == Some(0)
-    });
+    eventually("the agent", || site.works("ci", &token));
     let answer = site.curl(&token, &["--fail", "--include", "--data", "x"], &url).succeeded();
     let id = answer.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap().trim();
     assert_eq!(origin.last().field("x-request-id"), Some(id));

@@ -75,8 +75,7 @@ impl Scene {
         let mut token = String::new();
         eventually("a token that is honoured", || {
             token = self.token(service);
-            let url = self.site.url(service, "/a");
-            self.site.curl(&token, &["--fail"], &url).code == Some(0)
+            self.site.works(service, &token)
         });
         let (address, authority) = (self.site.address(), self.site.authority());
         let auth = format!("Host: h\r\nAuthorization: Bearer {token}\r\n\r\n");

@@ -185,9 +185,7 @@ fn row_32_a_hub_that_ends_lets_end_what_runs() {
     let stopped = stopping.join().unwrap();
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     site.hub = stopped.start_at(&address.to_string());
-    eventually("the agent", || {
-        site.curl(&token, &["--fail"], &site.url("ci", "/a")).code == Some(0)
-    });
+    eventually("the agent", || site.works("ci", &token));
 }
 
 #[test]
@@ -199,9 +197,7 @@ fn row_32_agents_come_back_to_a_hub_that_was_restarted() {
         let hub = std::mem::replace(&mut site.hub, crate::harness::Hub::start());
         site.hub = hub.stop().start_at(&address.to_string());
         let began = Instant::now();
-        eventually("the agent", || {
-            site.curl(&token, &["--fail"], &site.url("ci", "/a")).code == Some(0)
-        });
+        eventually("the agent", || site.works("ci", &token));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     }
 }
@@ -323,9 +319,7 @@ fn row_28_a_network_that_goes_dead_is_found_out() {
     site.join(Some(format!("https://{}", between.address)));
     site.wait_for_services();
     let token = site.token("ci");
-    let works = |site: &Site| {
-        site.curl(&token, &["--fail", "--max-time", "2"], &site.url("ci", "/a")).code == Some(0)
-    };
+    let works = |site: &Site| site.works("ci", &token);
     assert!(works(&site));
     for how in [Shutdown::Write, Shutdown::Both] {
         between.end(how);

@@ -128,6 +128,12 @@ impl Site {
         self.start_curl(token, arguments, url).finish()
     }
 
+    /// Whether a request to a service succeeds, soon.
+    pub(super) fn works(&self, service: &str, token: &str) -> bool {
+        let arguments = ["--fail", "--max-time", "2"];
+        self.curl(token, &arguments, &self.url(service, "/a")).code == Some(0)
+    }
+
     /// Starts curl against a service, and leaves it running.
     pub(super) fn start_curl(&self, token: &str, arguments: &[&str], url: &str) -> Process {
         Process::start(self.curl_command(token).args(arguments).arg(url))
@@ -178,8 +184,8 @@ impl Agent {
 
     /// What `strait agent status` says of it.
     pub(super) fn status(&self) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-        command.env_clear().args(["agent", "status", "--data-dir"]);
+        let mut command = strait();
+        command.args(["agent", "status", "--data-dir"]);
         Process::start(command.arg(self.directory.join("data"))).finish()
     }
 
@@ -246,6 +252,14 @@ pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Lets so much time pass.
+pub(super) fn rest(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::thread::park_timeout(time.saturating_sub(began.elapsed()));
     }
 }
 
