@@ -19,7 +19,7 @@ use strait_relay::incoming::{self, ListenError, Listeners};
 use strait_relay::link::control::Message;
 use strait_relay::link::{Acceptor, Memory};
 use strait_relay::record::{Event, Recorder};
-use strait_relay::serve::{Serving, ServingMetrics};
+use strait_relay::serve::{Serving, ServingMetrics, Side};
 use strait_relay::services::{AgentConfig, HubConfig, Rejected};
 use strait_runtime::{Context, random_16};
 use strait_tunnel::{Code, Config, Directions, Role};
@@ -108,16 +108,13 @@ impl Relay {
     ) -> (Self, Tunnel) {
         let of_member = member.clone();
         let (agent, metrics) = (member.now().agent.clone(), ServingMetrics::new(&context.metrics));
-        let (clock, tasks) = (context.clock.clone(), context.tasks.clone());
-        let tracer = context.tracer.clone();
+        let (tasks, own) = (context.tasks.clone(), context.clone());
         let recorder = Recorder::new(audit.clone(), tasks.clone());
         tasks.spawn("reads", recorder.clone().count_reads(context.shutdown.clone()));
         let writes = recorder.clone();
         let make = move |relay: &Self, config| {
-            let (clock, metrics) = (clock.clone(), metrics.clone());
-            let (recorder, tracer) = (recorder.clone(), tracer.clone());
-            let serving =
-                Serving::new(&agent, config, clock, tasks.clone(), metrics, recorder, tracer);
+            let side = Side::Agent((*agent).into());
+            let serving = Serving::new(side, config, metrics.clone(), recorder.clone(), &own);
             tasks.spawn_daemon("services", serving.clone().tend());
             tasks.spawn_daemon("services.reached", relay.clone().follow(serving.clone()));
             serving
@@ -266,18 +263,16 @@ impl Relay {
 
     #[cfg(test)]
     pub(crate) fn for_test(files: &std::path::Path) -> (Self, watch::Receiver<Option<Route>>) {
-        let metrics = strait_runtime::Metrics::new();
-        let (tasks, served) =
-            (strait_runtime::TaskSet::new(&metrics), ServingMetrics::new(&metrics));
-        let clock = Arc::new(strait_runtime::SystemClock);
+        let context = Context::of_system();
+        let Context { clock, metrics, tasks, .. } = context.clone();
+        let served = ServingMetrics::new(&metrics);
         let options = strait_audit::Options::new(files.join("audit"), "smith-1".into());
         let mirror = Box::new(strait_audit::FileMirror(files.join("mirror")));
-        let audit = AuditLog::open(options, mirror, clock.clone(), &metrics).unwrap();
-        let recorder = Recorder::new(audit, tasks.clone());
+        let audit = AuditLog::open(options, mirror, clock, &metrics).unwrap();
+        let recorder = Recorder::new(audit, tasks);
         let make = move |_: &Self, config| {
-            let (clock, served) = (clock.clone(), served.clone());
-            let (recorder, tracer) = (recorder.clone(), strait_runtime::Tracer::off());
-            Serving::new("smith", config, clock, tasks.clone(), served, recorder, tracer)
+            let side = Side::Agent("smith".into());
+            Serving::new(side, config, served.clone(), recorder.clone(), &context)
         };
         let reach = |hub: Option<&HubConfig>| {
             let way = |hub| strait_relay::agent::FrontDoor::default().way(hub, &[]);

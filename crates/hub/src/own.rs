@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use strait_api::private::Source;
 use strait_relay::record::{Event, Recorder};
-use strait_relay::serve::{Serving, ServingMetrics};
+use strait_relay::serve::{Serving, ServingMetrics, Side};
 use strait_relay::services::{AgentConfig, Disk, HUB, read_of_hub};
 use strait_runtime::fs::read_capped;
 use strait_runtime::{Apply, Context, Marks, Reload};
@@ -50,20 +50,13 @@ impl OwnServices {
     /// Offers them, and what the file says later.
     pub(crate) fn offer(self, recorder: Recorder, context: &Context) -> Serving {
         self.warn();
-        let Context { clock, tasks, metrics, tracer, .. } = context.clone();
-        let writes = recorder.clone();
-        let serving = Serving::of_hub(
-            self.config,
-            clock,
-            tasks.clone(),
-            ServingMetrics::new(&metrics),
-            recorder,
-            tracer,
-        );
+        let Context { tasks, metrics, .. } = context;
+        let (writes, served) = (recorder.clone(), ServingMetrics::new(metrics));
+        let serving = Serving::new(Side::Hub, self.config, served, recorder, context);
         let (path, told) = (self.path.clone(), Vec::new());
         let again = Again { path, serving: serving.clone(), recorder: writes, told };
         let reload =
-            Reload::new(vec![self.path], self.read, again, "strait_relay_config_reload", &metrics);
+            Reload::new(vec![self.path], self.read, again, "strait_relay_config_reload", metrics);
         tasks.spawn_daemon("own-services", reload.run());
         tasks.spawn_daemon("services-tend", serving.clone().tend());
         serving

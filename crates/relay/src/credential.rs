@@ -19,3 +19,6 @@ pub use jws::{KeyRing, Rejected, SignError, TokenKey, is_ours};
 pub use live::{Live, StreamId};
 pub use revoked::{ENTRIES_MAX, Full, Outcome, Revocation, Revoked, Subject, Subjects, Within};
 pub use scope::{Asked, Scope};
+
+#[cfg(test)]
+pub(crate) use revoked::tests::subjects;

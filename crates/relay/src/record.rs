@@ -437,18 +437,11 @@ mod tests {
     use strait_runtime::{Metrics, SystemClock};
 
     use super::*;
+    use crate::credential::subjects;
 
     /// What user alice does by a credential at smith/ci.
     fn recorded(method: Method, credential: &str) -> Recorded {
-        let subjects = Subjects {
-            credential: credential.into(),
-            key: None,
-            user: "alice".into(),
-            cluster: "c1".into(),
-            agent: "smith".into(),
-            service: "ci".into(),
-            issued: jiff::Timestamp::UNIX_EPOCH,
-        };
+        let subjects = subjects(credential);
         Recorded {
             user: subjects.user.clone(),
             groups: Vec::new(),

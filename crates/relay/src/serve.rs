@@ -50,13 +50,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use parking_lot::RwLock;
-use strait_runtime::{Clock, Shutdown, TaskSet, Tracer};
+use strait_runtime::Shutdown;
 use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
 use tokio::sync::watch;
 
 #[cfg(fuzzing)]
 pub use framing::fuzz_answers;
 pub use heartbeat::HEARTBEAT_PATH;
+pub use live::Side;
 pub use metrics::ServingMetrics;
 pub use peer::Peer;
 
@@ -64,7 +65,7 @@ use self::flow::Flow;
 pub(crate) use self::flow::Progress;
 use self::identity::Identities;
 pub(crate) use self::identity::OF_PEOPLE;
-use self::live::{Context, Live, Side};
+use self::live::{Context, Live};
 use self::seen::Seen;
 pub(crate) use self::seen::{NOT_OFFERED, RULES, clipped};
 use crate::link::{Acceptor, Canceller, Sender, Stream};
@@ -97,43 +98,17 @@ struct Current {
 }
 
 impl Serving {
-    /// Offers what a configuration says, under an agent's name. Streams are tasks of `tasks`, and
-    /// each is written down by `recorder` before anything of it goes in.
+    /// Offers what a configuration says. Streams are tasks of the context's, and each is written
+    /// down by `recorder` before anything of it goes in.
     #[must_use]
     pub fn new(
-        agent: &str,
-        config: AgentConfig,
-        clock: Arc<dyn Clock>,
-        tasks: TaskSet,
-        metrics: ServingMetrics,
-        recorder: Recorder,
-        tracer: Tracer,
-    ) -> Self {
-        Self::at(config, Side::Agent(agent.into()), clock, tasks, metrics, recorder, tracer)
-    }
-
-    /// Offers to agents what a configuration of the hub says; else as [`new`](Self::new).
-    #[must_use]
-    pub fn of_hub(
-        config: AgentConfig,
-        clock: Arc<dyn Clock>,
-        tasks: TaskSet,
-        metrics: ServingMetrics,
-        recorder: Recorder,
-        tracer: Tracer,
-    ) -> Self {
-        Self::at(config, Side::Hub, clock, tasks, metrics, recorder, tracer)
-    }
-
-    fn at(
-        config: AgentConfig,
         side: Side,
-        clock: Arc<dyn Clock>,
-        tasks: TaskSet,
+        config: AgentConfig,
         metrics: ServingMetrics,
         recorder: Recorder,
-        tracer: Tracer,
+        context: &strait_runtime::Context,
     ) -> Self {
+        let strait_runtime::Context { clock, tasks, tracer, .. } = context.clone();
         let (identities, reached) = (Arc::new(Identities::new()), watch::Sender::default());
         let context =
             Context { side, clock, tasks, metrics, recorder, tracer, identities, reached };
@@ -275,16 +250,12 @@ impl Serving {
 
     /// The service that a stream is for.
     fn find<'h>(&self, head: &'h OpenHead) -> Option<(Arc<Live>, Tlvs<'h>)> {
-        let (kind, tlvs) = match head {
-            OpenHead::Http(request) => ("http", request.parts().tlvs),
-            OpenHead::Raw(raw) => ("raw", raw.tlvs()),
-            OpenHead::Control => return None,
-        };
+        let tlvs = head.tlvs()?;
         let live = self.0.current.read().services.get(tlvs.service).cloned()?;
         // A service has one type and one kind of stream; another one is not on offer.
         let own = live.service.kind.as_str();
         let is_type = tlvs.service_type.is_empty() || tlvs.service_type == own;
-        (is_type && kind == live.kind).then_some((live, tlvs))
+        (is_type && head.kind() == live.kind).then_some((live, tlvs))
     }
 
     fn take<F>(&self, stream: Stream, head: OpenHead, enter: impl FnOnce(Progress) -> F)

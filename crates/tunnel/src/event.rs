@@ -72,6 +72,16 @@ impl OpenHead {
         }
     }
 
+    /// What is said of the stream beside what it carries; of the control stream nothing is.
+    #[must_use]
+    pub fn tlvs(&self) -> Option<Tlvs<'_>> {
+        match self {
+            Self::Http(request) => Some(request.parts().tlvs),
+            Self::Raw(head) => Some(head.tlvs()),
+            Self::Control => None,
+        }
+    }
+
     /// The stream's kind.
     #[must_use]
     pub const fn kind(&self) -> Kind {

@@ -238,7 +238,7 @@ pub(super) mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    pub(in crate::credential) fn subjects(credential: &str) -> Subjects {
+    pub(crate) fn subjects(credential: &str) -> Subjects {
         Subjects {
             credential: credential.into(),
             key: Some("k1".into()),

@@ -101,11 +101,6 @@ impl Calling {
         self.cut.borrow().map(|(since, _)| since)
     }
 
-    /// Whether it goes on for long: it is upgraded, or its answer has begun.
-    pub(super) fn is_long(&self) -> bool {
-        self.recorded.kind != Kind::Http || self.progress.status() != 0
-    }
-
     /// Ends the stream; the agent is told why.
     pub(super) fn cut(&self, now: Duration, why: &'static str) {
         self.cut.send_if_modified(|cut| {

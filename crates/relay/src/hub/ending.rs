@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::record::Kind;
+
 /// Behind the last moment of a stream: for its last bytes to leave.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,11 @@ impl Ending {
     pub(super) fn of_connections(self) -> Duration {
         self.hard.max(self.grace) + FAREWELL
     }
+}
+
+/// Whether a stream of this kind, whose answer has this status (0: none yet), goes on for long.
+pub(super) fn is_long(kind: Kind, status: u16) -> bool {
+    kind != Kind::Http || status != 0
 }
 
 /// From 0 to 1: the fractional parts of multiples of the golden ratio, of which any number in a row

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_runtime::{Clock, Shutdown, TaskSet, Tracer};
+use strait_tunnel::Kind;
 use tokio::sync::watch;
 
 use super::credentials::Current;
@@ -15,7 +16,7 @@ use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
 use super::turns::{Turn, Turns};
 use crate::link::control::Unreached;
-use crate::record::Recorder;
+use crate::record::{self, Recorder};
 use crate::services::{Credentials, HUB, HttpTarget, Policy, Service, Target};
 
 /// How long a stream waits for its turn.
@@ -40,8 +41,8 @@ pub(super) struct Context {
 }
 
 /// On which side services are.
-#[derive(Clone)]
-pub(super) enum Side {
+#[derive(Clone, Debug)]
+pub enum Side {
     /// Inside, behind an agent of this name.
     Agent(Arc<str>),
     /// Beside the hub, for agents.
@@ -83,7 +84,7 @@ pub(super) struct Live {
     pub(super) context: Context,
     pub(super) kept: Arc<Kept>,
     /// The one kind of stream that it has.
-    pub(super) kind: &'static str,
+    pub(super) kind: Kind,
     pub(super) series: Series,
     turns: Turns,
 }
@@ -152,11 +153,11 @@ impl Live {
     ) -> Self {
         let turns = usize::try_from(service.limits.concurrent).unwrap_or(usize::MAX);
         let turns = Turns::new(turns);
-        let kind = match &service.target {
-            Target::Http(_) => "http",
-            Target::Tcp { .. } => "raw",
+        let (kind, label) = match &service.target {
+            Target::Http(_) => (Kind::Http, record::Kind::Http),
+            Target::Tcp { .. } => (Kind::Raw, record::Kind::Raw),
         };
-        let series = context.metrics.of(name, kind);
+        let series = context.metrics.of(name, label.as_str());
         let (service, context) = (service.clone(), context.clone());
         Self { name: name.into(), service, policy, context, kept, kind, series, turns }
     }

@@ -151,18 +151,19 @@ impl Seen {
 
 /// Writes down that a peer asked for what there is not.
 pub(super) fn unknown(context: &Context, head: &OpenHead) {
-    let (kind, tlvs) = match head {
-        OpenHead::Http(request) => (Kind::Http, request.parts().tlvs),
-        OpenHead::Raw(raw) => (Kind::Raw, raw.tlvs()),
-        OpenHead::Control => return,
-    };
-    let mut recorded = recorded(context, clipped(tlvs.service).into(), kind.as_str(), &tlvs);
+    let Some(tlvs) = head.tlvs() else { return };
+    let mut recorded = recorded(context, clipped(tlvs.service).into(), head.kind(), &tlvs);
     describe(&mut recorded, context, head);
     context.recorder.denies(&recorded, Denial::of(NOT_OFFERED));
 }
 
 /// A stream of which nothing else is known yet.
-fn recorded(context: &Context, service: Arc<str>, kind: &str, tlvs: &Tlvs<'_>) -> Recorded {
+fn recorded(
+    context: &Context,
+    service: Arc<str>,
+    kind: strait_tunnel::Kind,
+    tlvs: &Tlvs<'_>,
+) -> Recorded {
     let subjects = Subjects {
         credential: Arc::default(),
         key: None,
@@ -180,7 +181,7 @@ fn recorded(context: &Context, service: Arc<str>, kind: &str, tlvs: &Tlvs<'_>) -
         method: Method::CONNECT,
         path: String::new(),
         client: None,
-        kind: Kind::of(kind == Kind::Raw.as_str(), !tlvs.upgrade.is_empty()),
+        kind: Kind::of(kind == strait_tunnel::Kind::Raw, !tlvs.upgrade.is_empty()),
         id: clipped(tlvs.request_id),
         trace: trace_id(tlvs.trace).to_owned(),
     }
@@ -188,16 +189,13 @@ fn recorded(context: &Context, service: Arc<str>, kind: &str, tlvs: &Tlvs<'_>) -
 
 /// What was asked for and by whom, as far as it can be understood.
 fn describe(recorded: &mut Recorded, context: &Context, head: &OpenHead) {
-    let identity = match head {
-        OpenHead::Http(request) => {
-            let parts = request.parts();
-            asks(recorded, parts.method.as_str(), parts.path);
-            parts.tlvs.identity
-        }
-        OpenHead::Raw(raw) => raw.tlvs().identity,
-        OpenHead::Control => return,
-    };
-    if let Ok(identity) = context.identities.read(identity) {
+    if let OpenHead::Http(request) = head {
+        let parts = request.parts();
+        asks(recorded, parts.method.as_str(), parts.path);
+    }
+    if let Some(tlvs) = head.tlvs()
+        && let Ok(identity) = context.identities.read(tlvs.identity)
+    {
         by(recorded, &identity);
     }
 }

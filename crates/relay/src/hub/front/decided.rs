@@ -74,19 +74,10 @@ impl<T: Clone> Decided<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
+    use crate::credential::subjects;
 
     fn question(credential: &str, verb: Verb, raw: bool) -> Question {
-        let subjects = Subjects {
-            credential: credential.into(),
-            key: None,
-            user: "alice".into(),
-            cluster: "c1".into(),
-            agent: "smith".into(),
-            service: "ci".into(),
-            issued: Timestamp::UNIX_EPOCH,
-        };
-        Question { subjects: Arc::new(subjects), verb, raw }
+        Question { subjects: Arc::new(subjects(credential)), verb, raw }
     }
 
     fn revision(number: u64) -> Revision {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Front;
-use crate::hub::ending::{FAREWELL, TEXT};
+use crate::hub::ending::{FAREWELL, TEXT, is_long};
 use crate::message::{Aborter, Failure};
 
 /// How often it is looked whether anything is left.
@@ -46,12 +46,16 @@ impl Front {
     fn cut_due(&self, past: Duration) {
         let (now, ending) = (self.context.clock.monotonic(), self.tunnels.ending());
         for (id, open) in self.live.all() {
-            if open.cut_since().is_none() && ending.of(open.is_long(), id) <= past {
+            if open.cut_since().is_none()
+                && ending.of(is_long(open.recorded.kind, open.status()), id) <= past
+            {
                 open.cut(now, Failure::Aborted(Aborter::Hub), TEXT);
             }
         }
         for (id, calling) in self.tunnels.calls().all() {
-            if calling.cut_since().is_none() && ending.of(calling.is_long(), id) <= past {
+            if calling.cut_since().is_none()
+                && ending.of(is_long(calling.recorded.kind, calling.progress.status()), id) <= past
+            {
                 calling.cut(now, TEXT);
             }
         }

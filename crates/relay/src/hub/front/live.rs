@@ -23,7 +23,7 @@ use crate::hub::metrics::{By, Series};
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
 use crate::message::{Aborter, Failure};
-use crate::record::{Ended, Kind, Recorded};
+use crate::record::{Ended, Recorded};
 
 /// Streams that clients by one credential may give up; who does so more often waits. An agent
 /// bears ten times that on a connection.
@@ -271,11 +271,6 @@ impl Open {
         if let Some((_, canceller)) = &way.taken {
             canceller.reset(Directions::Both, code, text);
         }
-    }
-
-    /// Whether it goes on for long: it is upgraded, or its answer has begun.
-    pub(super) fn is_long(&self) -> bool {
-        self.recorded.kind != Kind::Http || self.status() != 0
     }
 
     /// Since when it is to end, if it is.

@@ -1,6 +1,7 @@
 //! Services and hubs that do not keep to the rules, and what is never done twice.
 
 use bytes::Bytes;
+use strait_audit::{Entry, Filter, Record};
 use strait_tunnel::{Code, Directions, Tlvs};
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
@@ -275,31 +276,13 @@ async fn ten_thousand_aborted_exchanges_leave_nothing() {
 
 /// What the audit log says, without what chains it.
 pub(super) fn lines(rig: &Rig) -> Vec<String> {
-    let mut all = Vec::new();
-    for segment in std::fs::read_dir(rig.path("audit")).unwrap() {
-        let path = segment.unwrap().path();
-        if path.extension().is_some_and(|kind| kind == "jsonl") {
-            let text = std::fs::read_to_string(path).unwrap();
-            // The last one may be half there.
-            let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-            all.extend(whole.lines().map(|line| {
-                let line: serde_json::Value = serde_json::from_str(line).unwrap();
-                let text = |path: &str| line.pointer(path).unwrap().as_str().unwrap().to_owned();
-                format!(
-                    "{} {} {} {} {} {}",
-                    text("/stage"),
-                    text("/actor/user"),
-                    text("/object/name"),
-                    text("/crossing"),
-                    text("/outcome"),
-                    text("/rule")
-                )
-                .trim_end()
-                .to_owned()
-            }));
-        }
-    }
-    all
+    let entries = strait_audit::list(&rig.path("audit"), Filter::default()).unwrap();
+    let line = |entry: Entry| {
+        let Record { crossing, stage, actor, object, outcome, rule } = entry.record;
+        let line = format!("{stage} {} {} {crossing} {outcome} {rule}", actor.user, object.name);
+        line.trim_end().to_owned()
+    };
+    entries.map(|entry| line(entry.unwrap())).collect()
 }
 
 #[tokio::test]

@@ -1,17 +1,15 @@
 //! A hub and an agent over a pipe, and services of a few lines each.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use strait_api::private::Source;
 use strait_audit::{AuditLog, Head, Mirror, Options};
-use strait_runtime::{Metrics, SystemClock, TaskSet, Tracer};
+use strait_runtime::{Context, Metrics, TaskSet};
 use strait_tunnel::{
-    Class, Config, Field, Method, OpenHead, RawHead, Request, RequestParts, Role, Side, Tlvs,
-    Trailers,
+    Class, Config, Field, Method, OpenHead, RawHead, Request, RequestParts, Role, Tlvs, Trailers,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, duplex};
@@ -20,7 +18,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::link::{Link, Part, Receiver, Stream};
 use crate::record::Recorder;
 use crate::serve::request::to_map;
-use crate::serve::{Serving, ServingMetrics};
+use crate::serve::{Serving, ServingMetrics, Side};
 use crate::services::{AgentConfig, Disk, read};
 
 /// Longer than anything here takes.
@@ -50,29 +48,26 @@ impl Rig {
         for (name, content) in all {
             std::fs::write(files.path().join(name), content).unwrap();
         }
-        let metrics = Metrics::new();
-        let tasks = TaskSet::new(&metrics);
-        let clock = Arc::new(SystemClock);
+        let context = Context::of_system();
+        let Context { clock, metrics, tasks, .. } = context.clone();
         let options = Options::new(files.path().join("audit"), "smith-1".into());
         let audit = AuditLog::open(options, Box::new(NoMirror), clock.clone(), &metrics).unwrap();
         let text = services.replace("DIR", files.path().to_str().unwrap());
         let serving = Serving::new(
-            "smith",
+            Side::Agent("smith".into()),
             config(&text),
-            clock.clone(),
-            tasks.clone(),
             ServingMetrics::new(&metrics),
             Recorder::new(audit.clone(), tasks.clone()),
-            Tracer::off(),
+            &context,
         );
         let (one, other) = duplex(1 << 16);
         let hub = Config::new(Role::Hub, Role::Agent, [1; 16]);
         let agent = Config::new(Role::Agent, Role::Hub, [2; 16]);
         let none = Box::new(|_, _| {});
-        let (hub, driver) = Link::new(one, Side::Acceptor, hub, clock.clone(), none);
+        let (hub, driver) = Link::new(one, strait_tunnel::Side::Acceptor, hub, clock.clone(), none);
         tasks.spawn_daemon("hub", driver);
         let acceptor = serving.acceptor(drop);
-        let (_, driver) = Link::new(other, Side::Dialler, agent, clock, acceptor);
+        let (_, driver) = Link::new(other, strait_tunnel::Side::Dialler, agent, clock, acceptor);
         tasks.spawn_daemon("agent", driver);
         hub.ready().await.unwrap();
         Self { hub, serving, tasks, metrics, audit, files }
