@@ -41,6 +41,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// HTTP/2: the same of all bodies. A small one would also end connections with many unread
 /// small frames (h2 accounts for those against half of it).
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// HTTP/2: bytes that are taken of an answer before the client takes them.
+const SEND_BUFFER: usize = 64 << 10;
 /// HTTP/2: a silent client is asked whether it is there, and how long it may think about it.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
@@ -307,6 +309,7 @@ impl Context {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEAD_BYTES_MAX)
+            .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(io), self.service(connection));

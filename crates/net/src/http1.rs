@@ -18,6 +18,7 @@ mod requests;
 mod sending;
 pub(crate) mod serve;
 mod upload;
+mod waiting;
 
 pub use head::{AnswerHead, FIELDS_MAX, Length, read_answer, read_chunk_size};
 pub use intake::Intake;

@@ -10,6 +10,7 @@ use strait_runtime::{Label, Metrics};
 pub struct ServerMetrics {
     pub(crate) connections: Gauge,
     resting: Gauge,
+    pub(crate) waiting: Gauge,
     pub(crate) accepted: Counter,
     failures: Family<Label, Counter>,
     pub(crate) panics: Counter,
@@ -39,6 +40,7 @@ impl ServerMetrics {
         let this = Self {
             connections: Gauge::default(),
             resting: Gauge::default(),
+            waiting: Gauge::default(),
             accepted: Counter::default(),
             failures: Family::default(),
             panics: Counter::default(),
@@ -52,6 +54,11 @@ impl ServerMetrics {
             "strait_net_connections_resting",
             "Connections of HTTP/1.1 that are open, silent, and hold no buffers",
             this.resting.clone(),
+        );
+        metrics.register(
+            "strait_net_answers_waiting_bytes",
+            "Bytes of answers over HTTP/1.1 that their clients have not taken",
+            this.waiting.clone(),
         );
         metrics.register(
             "strait_net_connections_accepted",

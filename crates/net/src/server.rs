@@ -86,6 +86,9 @@ pub struct Limits {
     /// HTTP/1.1: bytes that are taken of an answer before the client takes them, but for what comes
     /// with them at once.
     pub buffer: u32,
+    /// The same of all connections together, in bytes: the nearer that is, the less each may have,
+    /// but for a piece of 16 KiB.
+    pub buffers: u64,
     /// HTTP/1.1: how long a client may take nothing of its answers before it is closed. No limit
     /// by default, since an answer may be a stream that its reader has put aside.
     pub answer_time: Option<Duration>,
@@ -102,6 +105,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(30),
             per_client: None,
             buffer: 128 << 10,
+            buffers: 128 << 20,
             answer_time: None,
         }
     }

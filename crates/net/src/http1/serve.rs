@@ -30,13 +30,14 @@ use super::intake::Intake;
 use super::requests::Heads;
 use super::sending::{Sending, WrongLength};
 use super::upload::{Gone, Upload};
+use super::waiting::Waiting;
 use crate::accept::Context as Server;
 use crate::begun::Begun;
 use crate::body::{Body, BoxError};
 use crate::connection::Connection;
 use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted};
-use crate::server::{PLAIN, internal_error};
+use crate::server::{Limits, PLAIN, internal_error};
 use crate::upgrade::{Upgraded, wish};
 
 /// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
@@ -58,6 +59,7 @@ pub(super) struct Line<T> {
     answer_time: Option<Duration>,
     /// Since when it has.
     stuck: Option<Pin<Box<Sleep>>>,
+    waiting: Waiting,
 }
 
 impl<T: AsyncWrite + Unpin> Line<T> {
@@ -67,6 +69,7 @@ impl<T: AsyncWrite + Unpin> Line<T> {
         // Nobody puts a stream aside of which nothing more comes.
         let last = self.sending.is_whole().then_some(STUCK_MAX);
         let written = self.sending.poll_write(&mut self.io, context);
+        self.waiting.are(self.sending.waits());
         let Some(time) = self.answer_time.or(last).filter(|_| written.is_pending()) else {
             self.stuck = None;
             return written;
@@ -114,7 +117,8 @@ where
 {
     let answer_time = server.server.limits.answer_time;
     let (intake, sending) = (Intake::default(), Sending::default());
-    let mut line = Line { io, intake, sending, answer_time, stuck: None };
+    let waiting = Waiting::new(server.server.metrics.waiting.clone());
+    let mut line = Line { io, intake, sending, answer_time, stuck: None, waiting };
     let head_time = server.server.limits.head_time;
     // Not an async function: what that is given it holds twice.
     async move {
@@ -283,8 +287,8 @@ fn begin<T>(
     let size = body.size_hint().exact();
     let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
     line.sending.begin(head, length);
-    let limit = server.server.limits.buffer as usize;
-    (Said { body: Some(body), trailers: asked.trailers, limit }, keeps)
+    let Limits { buffer, buffers, .. } = server.server.limits;
+    (Said { body: Some(body), trailers: asked.trailers, limits: (buffer, buffers) }, keeps)
 }
 
 /// A request, and who is told if it makes another protocol of its connection.
@@ -311,8 +315,8 @@ struct Said {
     body: Option<Body>,
     /// The client understands trailers.
     trailers: bool,
-    /// Bytes of it that may wait to be sent.
-    limit: usize,
+    /// Bytes of it that may wait to be sent, and of all answers.
+    limits: (u32, u64),
 }
 
 /// Sends an answer whose head waits, and what comes of its body.
@@ -324,8 +328,10 @@ async fn send<T: AsyncRead + AsyncWrite + Unpin>(
     let mut broken = false;
     poll_fn(|context| {
         loop {
+            let (most, whole) = said.limits;
+            let limit = line.waiting.limit(most, whole);
             while let Some(own) = &mut said.body
-                && !line.sending.is_full(said.limit)
+                && !line.sending.is_full(limit)
                 && !line.sending.is_whole()
                 && let Poll::Ready(frame) = Pin::new(own).poll_frame(context)
             {
@@ -338,7 +344,7 @@ async fn send<T: AsyncRead + AsyncWrite + Unpin>(
                 // With it ends what it stands for.
                 said.body = None;
             }
-            let full = line.sending.is_full(said.limit);
+            let full = line.sending.is_full(limit);
             let written = line.poll_write(context).map_err(|_| Gone)?;
             if written.is_ready() && broken {
                 return Poll::Ready(Err(Gone));

@@ -11,10 +11,13 @@ use crate::BoxError;
 use crate::accept::Context;
 use crate::http1::serve::{LINGER_TIME, serve};
 
+/// Bytes that are on their way to a client.
+const PIPE: usize = 64 << 10;
+
 /// A connection to a server, whose task ends with it.
 fn connect(scene: &Scene, limits: Limits, handler: Handler) -> (DuplexStream, Served) {
     let server = Server { limits, ..scene.plain() };
-    let (client, io) = duplex(64 << 10);
+    let (client, io) = duplex(PIPE);
     let connection = Arc::new(Connection::new(([127, 0, 0, 1], 1).into(), Vec::new()));
     let context = Arc::new(Context::new(server, handler));
     (client, scene.tasks.spawn("served", serve(context, io, connection)))
@@ -308,6 +311,44 @@ async fn an_answer_goes_no_faster_than_its_reader() {
     assert!(!read_to_end(&mut client).await.ends_with("0\r\n\r\n"));
 }
 
+#[tokio::test]
+async fn who_reads_nothing_holds_less_where_many_do() {
+    const PIECE: usize = PIPE / 2;
+    let scene = Scene::new();
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = made.clone();
+    let endless = handler(move |_, _| {
+        let counted = counted.clone();
+        async move {
+            let pieces = stream::repeat_with(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[b'x'; PIECE])))
+            });
+            Response::new(Body::stream(StreamBody::new(pieces)))
+        }
+    });
+    let waits = || scene.metric("strait_net_answers_waiting_bytes").parse::<usize>().unwrap();
+    // As many pieces as are written at once, or one after the other where others hold everything,
+    // until those wait that the pipe does not take.
+    for (buffers, pieces) in [(128 << 20, 5..=6), (0, 2..=3)] {
+        made.store(0, Ordering::Relaxed);
+        let limits = Limits { buffer: 256 << 10, buffers, ..Limits::default() };
+        let (mut client, served) = connect(&scene, limits, endless.clone());
+        client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        let held = async {
+            while waits() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LINGER_TIME, held).await.unwrap();
+        let made = made.load(Ordering::Relaxed);
+        assert!(pieces.contains(&made), "{made} of {pieces:?}");
+        drop(client);
+        let _ = served.await.unwrap();
+        assert_eq!(waits(), 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_waits_whole_does_not_wait_for_ever() {
     for breaks in [false, true] {
@@ -319,7 +360,7 @@ async fn an_answer_that_waits_whole_does_not_wait_for_ever() {
                 stream::iter([whole]).chain(stream::iter(end)),
             )))
         });
-        let limits = Limits { buffer: 2 << 20, ..Limits::default() };
+        let limits = Limits { buffer: 2 << 20, buffers: 1 << 30, ..Limits::default() };
         let (mut client, served) = connect(&scene, limits, large);
         client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
         served.await.unwrap().unwrap();
