@@ -1,13 +1,13 @@
 //! Whether the peer is alive, and how far away it is.
 //!
-//! Any byte proves life. Silence for the keep-alive time makes a PING; twice that time more
-//! without a byte, and the connection is lost.
+//! Any byte proves life. Silence for the keep-alive time makes a PING; nearly twice that time more
+//! without a byte, and the connection is lost: known and told within three of them.
 
 use std::time::Duration;
 
 /// Round trips are remembered for between one and two of these.
 const REMEMBERED: Duration = Duration::from_secs(5);
-/// While data comes in, the round trip is measured this often.
+/// While data moves, the round trip is measured this often.
 const MEASURE: Duration = Duration::from_secs(2);
 
 /// The state of one connection.
@@ -62,8 +62,8 @@ impl Liveness {
         self.asked = None;
     }
 
-    /// Data came: the round trip matters, so it is measured now and then.
-    pub(crate) fn data(&mut self, now: Duration) {
+    /// Data came, or leave to send more: the round trip matters, so it is measured now and then.
+    pub(crate) fn flows(&mut self, now: Duration) {
         if self.sent.is_none() && now.saturating_sub(self.measured) >= MEASURE {
             self.measure(now);
         }
@@ -78,7 +78,7 @@ impl Liveness {
     /// When to call [`Self::check`].
     pub(crate) fn deadline(&self) -> Duration {
         match self.asked {
-            Some(asked) => asked.saturating_add(self.keep_alive * 2),
+            Some(asked) => asked.saturating_add(self.keep_alive * 19 / 10),
             None => self.heard.saturating_add(self.keep_alive),
         }
     }
@@ -154,7 +154,8 @@ mod tests {
         assert_eq!((life.deadline(), life.check(at(5))), (at(5), Life::Ask));
         assert!(life.ping(at(5)).is_some() && life.ping(at(5)).is_none());
         assert_eq!(life.check(at(14)), Life::Alive);
-        assert_eq!((life.deadline(), life.check(at(15))), (at(15), Life::Dead));
+        let due = Duration::from_millis(14_500);
+        assert_eq!((life.deadline(), life.check(due)), (due, Life::Dead));
     }
 
     #[test]

@@ -13,6 +13,10 @@ const WIDE: u32 = 1 << 20;
 /// No round trip is taken for shorter: below it the time to process a batch counts more. The larger
 /// this is, the more waits at a hub of a stream whose reader stops on a fast line.
 const ROUND_TRIP_MIN: Duration = Duration::from_micros(100);
+/// From here on a peer is far away.
+const FAR: Duration = Duration::from_millis(10);
+/// What is smaller grows in larger steps where the peer is far away. A connection's begins with as much.
+const SMALL: u32 = 256 << 10;
 
 /// One receive window. `taken` bytes are out of the way: consumed for a stream, placed for the
 /// connection.
@@ -104,13 +108,20 @@ impl Window {
         self.taken = self.taken.saturating_add(bytes).min(self.received);
     }
 
-    /// Whether more could come than the window lets: it is used up within two round trips, and
-    /// smaller than two round trips at the rate since the last grant.
-    fn limits_the_line(&self, now: Duration, round_trip: Duration) -> bool {
+    /// How many times as large the window is to be: more could come than it lets where it is used
+    /// up within two round trips, and smaller than two round trips at the rate since the last
+    /// grant. Each step takes a round trip, so a small one of a peer far away has fewer and larger ones.
+    fn factor(&self, now: Duration, round_trip: Duration) -> u32 {
         let took = now.saturating_sub(self.granted_at).as_nanos();
         let taken = u128::from(self.taken - self.granted_taken);
         let trips = 2 * round_trip.as_nanos();
-        took < trips && u128::from(self.size) * took < taken * trips
+        let is_less = |times: u128| times * u128::from(self.size) * took < taken * trips;
+        match round_trip >= FAR {
+            _ if took >= trips => 1,
+            true if self.size < SMALL && is_less(2) => 4,
+            _ if is_less(1) => 2,
+            _ => 1,
+        }
     }
 
     /// Decides whether to grant more: once half the window is used up, or a quarter of a wide
@@ -126,9 +137,9 @@ impl Window {
             self.size = growth.floor;
             self.received_at = now;
         } else if let Some(round_trip) = growth.round_trip {
-            let next = self.size.saturating_mul(2).min(growth.ceiling).max(self.size);
-            let fits = u64::from(next - self.size) <= growth.room;
-            if fits && self.limits_the_line(now, round_trip.max(ROUND_TRIP_MIN)) {
+            let factor = self.factor(now, round_trip.max(ROUND_TRIP_MIN));
+            let next = self.size.saturating_mul(factor).min(growth.ceiling).max(self.size);
+            if u64::from(next - self.size) <= growth.room {
                 self.size = next;
             }
         }
@@ -184,8 +195,14 @@ mod tests {
     #[test]
     fn windows_grow_to_what_the_line_can_carry() {
         let table = [
-            (500, 10, 40, 2_000),
+            (500, 19, 40, 4_000),
+            (500, 20, 40, 2_000),
             (500, 39, 40, 2_000),
+            (1_000, 39, 40, 4_000),
+            // Near by steps take no time.
+            (500, 1, 9, 2_000),
+            (500, 8, 9, 2_000),
+            (500, 9, 9, 1_000),
             (500, 41, 40, 1_000),
             (500, 90, 40, 1_000),
             (1_000, 41, 40, 2_000),

@@ -34,10 +34,7 @@ impl Connection {
             return Err(Violation::new(Code::FlowControl, "more than the connection's credit"));
         }
         self.place(bytes);
-        self.life.data(self.now);
-        if self.life.is_due() {
-            self.control_waits();
-        }
+        self.flows();
         let keep = self.admit(id, bytes)?;
         if length == 0 {
             if end {

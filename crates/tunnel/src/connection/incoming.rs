@@ -357,7 +357,16 @@ impl Connection {
         let before = self.streams.get(id).map_or(0, |stream| stream.send.credit);
         self.count_credit(credit.saturating_sub(before))?;
         self.raise_credit(id, credit);
+        self.flows();
         Ok(())
+    }
+
+    /// Much moves, one way or the other: how far away the peer is matters.
+    pub(super) fn flows(&mut self) {
+        self.life.flows(self.now);
+        if self.life.is_due() {
+            self.control_waits();
+        }
     }
 
     fn raise_credit(&mut self, id: StreamId, credit: u64) {
