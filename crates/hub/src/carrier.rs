@@ -33,7 +33,7 @@ impl Tunnelled {
     /// The service, if its workspace is there.
     fn target(&self, to: &Service) -> Option<CallTarget> {
         let cluster = self.system.tenancy.resolve(&to.workspace)?;
-        Some(CallTarget { cluster, agent: to.agent.to_string(), service: to.service.to_string() })
+        Some(CallTarget { cluster, agent: (&*to.agent).into(), service: to.service.to_string() })
     }
 }
 

@@ -50,7 +50,7 @@ pub struct Choice {
 pub fn choose(
     candidates: &[Candidate<'_>],
     affinity: Option<&str>,
-    tried: &[&str],
+    tried: &[impl AsRef<str>],
     entropy: &dyn Entropy,
 ) -> Option<Choice> {
     let all = || candidates.iter().enumerate();
@@ -58,7 +58,7 @@ pub fn choose(
     let disagree = all().any(|(_, one)| one.ready && one.settings != newest.settings);
     let mut fit: Vec<usize> = all()
         .filter(|(_, one)| one.ready && one.settings == newest.settings)
-        .filter(|(_, one)| !tried.contains(&one.instance))
+        .filter(|(_, one)| !tried.iter().any(|own| own.as_ref() == one.instance))
         .map(|(index, _)| index)
         .collect();
     // Who failed or is full, and who is a hub away, come in where nobody else is left.
@@ -133,6 +133,8 @@ mod tests {
 
     use super::*;
 
+    const NONE: &[&str] = &[];
+
     fn candidate(instance: &str) -> Candidate<'_> {
         Candidate {
             instance,
@@ -205,11 +207,11 @@ mod tests {
     fn instances_that_disagree_leave_it_to_the_newest_configuration() {
         let old = candidate("a");
         let new = Candidate { settings: "s2", announced: 2, ..candidate("b") };
-        let choice = choose(&[old.clone(), new.clone()], None, &[], &SeededEntropy::new(1));
+        let choice = choose(&[old.clone(), new.clone()], None, NONE, &SeededEntropy::new(1));
         assert_eq!(choice, Some(Choice { index: 1, disagree: true }));
         assert_eq!(chosen(&[old.clone(), new.clone()], &["b"], 1), None);
         let draining = Candidate { ready: false, ..new };
-        let choice = choose(&[old, draining], None, &[], &SeededEntropy::new(1));
+        let choice = choose(&[old, draining], None, NONE, &SeededEntropy::new(1));
         assert_eq!(choice, Some(Choice { index: 0, disagree: false }));
     }
 
@@ -218,7 +220,7 @@ mod tests {
         let names: Vec<String> = (0..8).map(|n| format!("instance-{n}")).collect();
         let all: Vec<Candidate<'_>> = names.iter().map(|name| candidate(name)).collect();
         let at = |candidates: &[Candidate<'_>], key: &str| {
-            let choice = choose(candidates, Some(key), &[], &SeededEntropy::new(7)).unwrap();
+            let choice = choose(candidates, Some(key), NONE, &SeededEntropy::new(7)).unwrap();
             candidates[choice.index].instance.to_owned()
         };
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();

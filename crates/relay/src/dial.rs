@@ -12,8 +12,7 @@
 //! the old one is let go. Where the hub itself drains, the lane comes back within the time that the
 //! hub asks for. What the hub says decides nothing here but when to come back.
 //!
-//! Where all connections have much to send for some seconds, one more is made, and closed again once none
-//! has.
+//! Where all connections are full for some seconds, one more is made, and closed again once none is.
 //!
 //! Bounds: 8 connections, 16 addresses of a name, 5 s to connect, 10 s for each handshake, 30 s to
 //! end. Attempts never stop: a mistake on the hub heals without anybody at the agent.
@@ -232,8 +231,8 @@ impl Tunnel {
         let before = load.wanted(told);
         while load.wanted(told) == before {
             tokio::time::sleep(load::LOOK_EVERY).await;
-            let delays = self.0.links.lock().delays();
-            load.look(told, &delays);
+            let busy = self.0.links.lock().busy();
+            load.look(told, &busy);
         }
         let (wanted, configured) = (load.wanted(told), told);
         tracing::info!(wanted, configured, "the hub is connected to as often as is needed");

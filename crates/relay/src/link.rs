@@ -73,6 +73,10 @@ impl Carriage {
     }
 }
 
+/// Bytes that a stream counts for where connections are compared, before it moves any: a small
+/// request's.
+const CHOSEN: usize = 4 << 10;
+
 /// How long what was said before a break may take to leave.
 pub const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -280,6 +284,13 @@ impl Link {
         self.0.state.lock().traffic.lately(now)
     }
 
+    /// A stream is about to be opened here. What it moves shows a round trip later: those that come
+    /// meanwhile are not all to choose this connection.
+    pub fn choose(&self) {
+        let now = self.0.clock.monotonic();
+        self.0.state.lock().traffic.add(now, CHOSEN);
+    }
+
     /// How long what is sent now waits before it is on its way, at the speed of the last moments.
     #[must_use]
     pub fn queueing(&self) -> Duration {
@@ -291,6 +302,16 @@ impl Link {
         let now = self.0.clock.monotonic();
         let state = self.0.state.lock();
         state.sent.time_for(now, backlog.saturating_add(state.connection.usage().queued))
+    }
+
+    /// Bytes that are on their way at once, at the speed of the last moments, both ways; 0 while
+    /// nobody knows how far away the peer is.
+    #[must_use]
+    pub fn on_its_way(&self) -> u64 {
+        let now = self.0.clock.monotonic();
+        let mut state = self.0.state.lock();
+        let round_trip = state.connection.round_trip(now).unwrap_or_default();
+        state.traffic.within(now, round_trip)
     }
 
     /// What the connection holds.

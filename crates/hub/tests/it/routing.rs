@@ -362,3 +362,27 @@ async fn an_instance_is_not_avoided_for_what_another_agents_of_its_name_did() {
     stream.sender.send_head(&Response::new(200, []).unwrap(), true).unwrap();
     assert_eq!(first.await.unwrap(), 200);
 }
+
+#[tokio::test]
+async fn streams_that_are_opened_together_go_to_all_connections() {
+    let acme = Acme::new().await;
+    let installation = acme.install().await;
+    let offers = [offer("ci", "h1")];
+    let mut one = FakeAgent::connect(&installation, &offers).await;
+    let mut two = FakeAgent::connect(&installation, &offers).await;
+    acme.alice.wait(SERVICES, "ci.smith", |_| true).await;
+    let asked: Vec<_> = (0..4)
+        .map(|_| {
+            let alice = acme.alice.clone();
+            tokio::spawn(async move { alice.get(CI).await.status })
+        })
+        .collect();
+    let taken = async { [one.next().await, two.next().await, one.next().await, two.next().await] };
+    for stream in tokio::time::timeout(PATIENCE, taken).await.expect("two each") {
+        stream.sender.accept();
+        stream.sender.send_head(&Response::new(200, []).unwrap(), true).unwrap();
+    }
+    for status in asked {
+        assert_eq!(status.await.unwrap(), 200);
+    }
+}

@@ -34,15 +34,17 @@ impl<K: Eq + Hash> Default for Ejections<K> {
 }
 
 impl<K: Eq + Hash> Ejections<K> {
-    /// Notes how a stream ended at `now`.
-    pub fn ended(&mut self, key: K, outcome: Outcome, now: Duration) {
+    /// Notes how a stream ended at `now`. The key is made only where it is needed.
+    pub fn ended(&mut self, key: impl FnOnce() -> K, outcome: Outcome, now: Duration) {
         match outcome {
             Outcome::Untold => {}
             Outcome::Reached => {
-                self.failures.remove(&key);
+                if !self.failures.is_empty() {
+                    self.failures.remove(&key());
+                }
             }
             Outcome::NotReached => {
-                let (count, since) = self.failures.entry(key).or_insert((0, now));
+                let (count, since) = self.failures.entry(key()).or_insert((0, now));
                 *count = count.saturating_add(1);
                 // Of streams that began before, the ends do not make it longer.
                 if *count <= EJECT_AFTER || now.saturating_sub(*since) >= EJECT_FOR {
@@ -53,12 +55,13 @@ impl<K: Eq + Hash> Ejections<K> {
     }
 
     /// Whether an instance is not to be chosen at `now`. Once its time is over it gets a chance,
-    /// and one more failure ends that.
+    /// and one more failure ends that. The key is made only where any failed.
     #[must_use]
-    pub fn is_ejected(&self, key: &K, now: Duration) -> bool {
-        self.failures.get(key).is_some_and(|(count, since)| {
-            *count >= EJECT_AFTER && now.saturating_sub(*since) < EJECT_FOR
-        })
+    pub fn is_ejected(&self, key: impl FnOnce() -> K, now: Duration) -> bool {
+        !self.failures.is_empty()
+            && self.failures.get(&key()).is_some_and(|(count, since)| {
+                *count >= EJECT_AFTER && now.saturating_sub(*since) < EJECT_FOR
+            })
     }
 
     /// Forgets what is gone: instances that left, services that are offered no more.
@@ -79,8 +82,8 @@ mod tests {
     fn five_failures_in_a_row_eject_for_ten_seconds() {
         let mut ejections = Ejections::default();
         let mut fail = |at: u64, outcome| {
-            ejections.ended("a", outcome, s(at));
-            ejections.is_ejected(&"a", s(at))
+            ejections.ended(|| "a", outcome, s(at));
+            ejections.is_ejected(|| "a", s(at))
         };
         for at in 0..4 {
             assert!(!fail(at, Outcome::NotReached));
@@ -92,12 +95,12 @@ mod tests {
         }
         assert!(fail(9, Outcome::NotReached));
         assert!(fail(15, Outcome::NotReached), "began before");
-        assert!(!ejections.is_ejected(&"a", s(19)) && !ejections.is_ejected(&"b", s(10)));
-        ejections.ended("a", Outcome::NotReached, s(20));
-        assert!(ejections.is_ejected(&"a", s(29)) && !ejections.is_ejected(&"a", s(30)));
-        ejections.ended("a", Outcome::Reached, s(31));
-        ejections.ended("a", Outcome::NotReached, s(31));
-        assert!(!ejections.is_ejected(&"a", s(31)));
+        assert!(!ejections.is_ejected(|| "a", s(19)) && !ejections.is_ejected(|| "b", s(10)));
+        ejections.ended(|| "a", Outcome::NotReached, s(20));
+        assert!(ejections.is_ejected(|| "a", s(29)) && !ejections.is_ejected(|| "a", s(30)));
+        ejections.ended(|| "a", Outcome::Reached, s(31));
+        ejections.ended(|| "a", Outcome::NotReached, s(31));
+        assert!(!ejections.is_ejected(|| "a", s(31)));
         ejections.retain(|key| *key != "a");
         assert!(ejections.failures.is_empty());
     }

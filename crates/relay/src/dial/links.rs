@@ -1,7 +1,6 @@
 //! The connections that take streams to the hub.
 
-use std::time::Duration;
-
+use super::load::Busy;
 use crate::link::Link;
 
 /// Those that are ready, with numbers that are never used again.
@@ -31,10 +30,11 @@ impl Links {
         self.links.retain(|(own, _)| *own != number);
     }
 
-    /// How long what is sent waits at each that takes streams.
-    pub(super) fn delays(&self) -> Vec<Duration> {
+    /// How busy each is that takes streams.
+    pub(super) fn busy(&self) -> Vec<Busy> {
         let open = self.links.iter().filter(|(_, link)| link.is_open());
-        open.map(|(_, link)| link.queueing()).collect()
+        let busy = |link: &Link| Busy { delay: link.queueing(), on_its_way: link.on_its_way() };
+        open.map(|(_, link)| busy(link)).collect()
     }
 
     pub(super) fn choose(&self, tried: &[u64]) -> Option<Chosen> {
@@ -50,6 +50,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use strait_runtime::{Metrics, SystemClock, TaskSet};
     use strait_tunnel::{Class, Code, Config, Drain, OpenHead, RawHead, Role, Side, Tlvs};

@@ -1,19 +1,24 @@
 //! Whether a connection more is needed, and when it is not any longer. Pure: what was seen is passed in.
 //!
-//! Only what waits at this end is seen: what the hub has to send waits there.
+//! Of what the hub sends it is seen how much comes, not how much waits there.
 
 use std::time::Duration;
 
 /// Between two looks.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What waits for longer than this before it is on its way has too few connections.
+/// Where what is to be sent waits for longer than this before it is on its way, a connection is full.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Looks that have to find all connections slow, 5 s. One that does not takes one back.
-const SLOW_LOOKS: u32 = 20;
+/// Where more than this is on its way, it is full too, whatever the line could carry: machines let
+/// few MiB of one TCP connection be (Linux: less than the 4 of `tcp_wmem`, half of the 6 of
+/// `tcp_rmem`). Bytes.
+const MUCH: u64 = 1 << 20;
 
-/// Looks in a row that have to find none slow until one that was added is closed, a minute.
+/// Looks that have to find all connections full, 2 s. One that does not takes one back.
+const FULL_LOOKS: u32 = 8;
+
+/// Looks in a row that have to find none full until one that was added is closed, a minute.
 const QUIET_LOOKS: u32 = 240;
 
 /// Most connections.
@@ -24,8 +29,23 @@ const CONNECTIONS_MAX: u8 = 8;
 pub(super) struct Load {
     /// Connections beyond those that are configured.
     extra: u8,
-    slow: u32,
+    full: u32,
     quiet: u32,
+}
+
+/// What is seen of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Busy {
+    /// How long what is to be sent waits before it is on its way.
+    pub(super) delay: Duration,
+    /// Bytes that are, both ways.
+    pub(super) on_its_way: u64,
+}
+
+impl Busy {
+    fn is_full(&self) -> bool {
+        self.delay > SLOW || self.on_its_way > MUCH
+    }
 }
 
 impl Load {
@@ -37,23 +57,26 @@ impl Load {
         configured.saturating_add(self.extra).min(CONNECTIONS_MAX.max(configured))
     }
 
-    /// Takes a look: how long what is to be sent waits at each connection that takes streams. Says
-    /// nothing of connections that are still to be made, so nothing is added before those are there.
-    pub(super) fn look(&mut self, configured: u8, delays: &[Duration]) {
-        let are_slow = delays.iter().filter(|delay| **delay > SLOW).count();
-        let all_there = delays.len() >= usize::from(self.wanted(configured));
-        if are_slow == delays.len() && all_there && are_slow > 0 {
-            self.slow += 1;
+    /// Takes a look at the connections that take streams. Nothing is seen of those that are still
+    /// to be made, so nothing is added before they are there.
+    pub(super) fn look(&mut self, configured: u8, busy: &[Busy]) {
+        let are_full = busy.iter().filter(|one| one.is_full()).count();
+        let all_there = busy.len() >= usize::from(self.wanted(configured));
+        if are_full == busy.len() && all_there && are_full > 0 {
+            self.full += 1;
         } else {
-            self.slow = self.slow.saturating_sub(1);
+            self.full = self.full.saturating_sub(1);
         }
-        self.quiet = if are_slow == 0 { self.quiet + 1 } else { 0 };
-        if self.slow >= SLOW_LOOKS && self.wanted(configured) < CONNECTIONS_MAX {
-            *self = Self { extra: self.extra + 1, ..Self::default() };
+        self.quiet = if are_full == 0 { self.quiet + 1 } else { 0 };
+        let wanted = self.wanted(configured);
+        if self.full >= FULL_LOOKS && wanted < CONNECTIONS_MAX {
+            // As many again: streams do not move, so only those of later find room there.
+            let extra = self.extra.saturating_add(wanted).min(CONNECTIONS_MAX - configured);
+            *self = Self { extra, ..Self::default() };
         } else if self.quiet >= QUIET_LOOKS {
             *self = Self { extra: self.extra.saturating_sub(1), ..Self::default() };
         }
-        self.slow = self.slow.min(SLOW_LOOKS);
+        self.full = self.full.min(FULL_LOOKS);
     }
 }
 
@@ -61,40 +84,43 @@ impl Load {
 mod tests {
     use super::*;
 
-    const FAST: Duration = SLOW;
-    const LATE: Duration = Duration::from_millis(51);
+    const FAST: Busy = Busy { delay: SLOW, on_its_way: MUCH };
+    const LATE: Busy = Busy { delay: Duration::from_millis(51), on_its_way: 0 };
+    /// A line is full of it.
+    const FAR: Busy = Busy { delay: Duration::ZERO, on_its_way: MUCH + 1 };
 
     #[test]
-    fn a_connection_is_added_where_all_are_slow_and_closed_when_none_is() {
+    fn a_connection_is_added_where_all_are_full_and_closed_when_none_is() {
         /// How often all of so many connections are seen so, and how many are wanted then.
-        type Step = (u32, &'static [Duration], u8);
+        type Step = (u32, &'static [Busy], u8);
         let table: &[(u8, &[Step])] = &[
-            (2, &[(19, &[LATE, LATE], 2), (1, &[LATE, LATE], 3)]),
-            // What was added has to be there, and to be slow too, before there are more.
+            (2, &[(7, &[LATE, LATE], 2), (1, &[FAR, LATE], 4)]),
+            (2, &[(7, &[FAR, FAR], 2), (1, &[FAR, FAR], 4), (100, &[FAR, FAST], 4)]),
+            // What was added has to be there, and to be full too, before there are more.
             (
                 2,
                 &[
-                    (20, &[LATE; 2], 3),
-                    (40, &[LATE; 2], 3),
-                    (40, &[LATE, LATE, FAST], 3),
-                    (20, &[LATE; 3], 4),
+                    (8, &[LATE; 2], 4),
+                    (40, &[LATE; 3], 4),
+                    (40, &[LATE, LATE, FAST, LATE], 4),
+                    (8, &[LATE; 4], 8),
                 ],
             ),
             // A look or two that find it otherwise do not begin anew.
             (
                 2,
                 &[
-                    (15, &[LATE; 2], 2),
-                    (2, &[LATE, FAST], 2),
                     (6, &[LATE; 2], 2),
-                    (1, &[LATE; 2], 3),
+                    (2, &[LATE, FAST], 2),
+                    (3, &[LATE; 2], 2),
+                    (1, &[LATE; 2], 4),
                 ],
             ),
             (2, &[(1_000, &[LATE, FAST], 2), (10_000, &[FAST; 2], 2), (100, &[], 2)]),
             (
                 1,
                 &[
-                    (20, &[LATE], 2),
+                    (8, &[LATE], 2),
                     (239, &[FAST; 2], 2),
                     (1, &[LATE, FAST], 2),
                     (239, &[FAST; 2], 2),
@@ -102,15 +128,15 @@ mod tests {
                     (240, &[FAST], 1),
                 ],
             ),
-            (7, &[(20, &[LATE; 7], 8), (100, &[LATE; 8], 8), (240, &[FAST; 8], 7)]),
+            (7, &[(8, &[LATE; 7], 8), (100, &[LATE; 8], 8), (240, &[FAST; 8], 7)]),
             (8, &[(100, &[LATE; 8], 8)]),
             (0, &[(100, &[LATE; 2], 0)]),
         ];
         for (configured, steps) in table {
             let mut load = Load::default();
-            for (step, (looks, delays, wanted)) in steps.iter().enumerate() {
+            for (step, (looks, busy, wanted)) in steps.iter().enumerate() {
                 for _ in 0..*looks {
-                    load.look(*configured, delays);
+                    load.look(*configured, busy);
                 }
                 assert_eq!(
                     load.wanted(*configured),
@@ -124,9 +150,9 @@ mod tests {
     #[test]
     fn fewer_that_are_configured_are_fewer() {
         let mut load = Load::default();
-        for _ in 0..SLOW_LOOKS {
+        for _ in 0..FULL_LOOKS {
             load.look(2, &[LATE; 2]);
         }
-        assert_eq!([load.wanted(2), load.wanted(1), load.wanted(8), load.wanted(0)], [3, 2, 8, 0]);
+        assert_eq!([load.wanted(2), load.wanted(1), load.wanted(8), load.wanted(0)], [4, 3, 8, 0]);
     }
 }

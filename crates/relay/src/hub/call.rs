@@ -1,5 +1,7 @@
 //! Requests of the hub's own to a service, with a body that is in memory: webhooks, for one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -20,7 +22,7 @@ pub struct CallTarget {
     /// The logical cluster of the agent.
     pub cluster: ClusterName,
     /// The agent.
-    pub agent: String,
+    pub agent: Arc<str>,
     /// Its service.
     pub service: String,
 }
@@ -83,7 +85,7 @@ impl Tunnels {
         call: &Call,
         answer_max: usize,
     ) -> Result<Called, CallFailed> {
-        let at = (&target.cluster, &*target.agent, &*target.service);
+        let at = (&target.cluster, &target.agent, &*target.service);
         let spec = self.spec(&target.cluster, &target.agent).ok_or(CallFailed::Nobody)?;
         let mut tried = Vec::new();
         let mut full = false;
@@ -133,7 +135,7 @@ impl Tunnels {
     /// it again; none while nobody does.
     #[must_use]
     pub fn offered(&self, target: &CallTarget) -> Option<u64> {
-        let at = (&target.cluster, &*target.agent, &*target.service);
+        let at = (&target.cluster, &target.agent, &*target.service);
         self.newest(at, &*self.spec(at.0, at.1)?)
     }
 }

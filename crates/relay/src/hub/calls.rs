@@ -39,7 +39,7 @@ pub(super) struct Calling {
     pub(super) recorded: Recorded,
     /// The agent that opened it.
     pub(super) agent: String,
-    pub(super) instance: String,
+    pub(super) instance: Arc<str>,
     pub(super) since: Duration,
     pub(super) progress: Progress,
     /// Since when it is to end, and why.
@@ -72,7 +72,7 @@ impl Calls {
         let calling = Arc::new(Calling {
             recorded: recorded(identity, head),
             agent: identity.name().to_owned(),
-            instance: identity.instance().to_string(),
+            instance: identity.instance().as_str().into(),
             since: self.clock.monotonic(),
             progress,
             cut: watch::Sender::new(None),

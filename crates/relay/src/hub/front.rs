@@ -92,7 +92,7 @@ struct Crossing<'a> {
     front: &'a Arc<Front>,
     head: Head,
     caller: Arc<Caller>,
-    name: ServiceName,
+    name: &'a ServiceName,
     id: &'a str,
     began: Duration,
 }
@@ -169,7 +169,7 @@ impl Front {
         let mut span = Span::default();
         let origin = self.origin(&connection, request.headers());
         let mut detail = None;
-        let (client, told) = (origin.client, (name.clone(), id, &mut span, &mut detail));
+        let (client, told) = (origin.client, (name.as_ref(), id, &mut span, &mut detail));
         let proved = !connection.certificates().is_empty();
         let crossed = self.cross((origin, proved), request, &certified, told);
         match crossed.await {
@@ -198,21 +198,21 @@ impl Front {
         (origin, proved): (Origin, bool),
         request: Request<Incoming>,
         certified: &Certified,
-        (name, id, span, detail): (Option<ServiceName>, &str, &mut Span, &mut Option<HeaderValue>),
+        (name, id, span, detail): (Option<&ServiceName>, &str, &mut Span, &mut Option<HeaderValue>),
     ) -> Result<Response<Body>, Failure> {
         let name = name.ok_or(Failure::NotFound)?;
         let entropy = &*self.context.entropy;
         let (mut head, incoming, upgrade) = Head::take(request, origin, proved, entropy)?;
-        let found = self.who(&head, &name, certified, span);
+        let found = self.who(&head, name, certified, span);
         name_parent(&mut head.message.fields, span);
         let caller = match found {
             Ok(caller) => Arc::new(caller),
             Err(failure) => {
-                if let Some(denied) = self.denied(&head, &name, certified, (&failure, id)) {
+                if let Some(denied) = self.denied(&head, name, certified, (&failure, id)) {
                     self.recorder.denies(&denied, Denial::of(failure.reason()));
                 }
                 if let Some(text) = failure.detail()
-                    && self.administrator_asks(&head, &name, certified)
+                    && self.administrator_asks(&head, name, certified)
                 {
                     *detail = HeaderValue::from_str(text).ok();
                 }
@@ -252,7 +252,7 @@ impl Crossing<'_> {
             self.check_offer(&chosen)?;
             let open = self.head.open(&chosen.service, &self.caller, self.id)?;
             if tried.is_empty() {
-                self.front.recorder.opens(&self.recorded(), &chosen.instance).await?;
+                self.front.recorder.opens(entry.recorded(), &chosen.instance).await?;
                 entry.opened();
             }
             tried.push(chosen.instance.clone());
@@ -312,13 +312,14 @@ impl Crossing<'_> {
     }
 
     /// An instance that was not tried.
-    fn choose_other(&self, tried: &[String]) -> Result<Chosen, Nobody> {
-        let at = (&self.caller.cluster, &*self.name.agent, &*self.name.service);
+    fn choose_other(&self, tried: &[Arc<str>]) -> Result<Chosen, Nobody> {
+        let Caller { cluster, subjects, .. } = &*self.caller;
+        let at = (cluster, &subjects.agent, &*self.name.service);
         let affinity = self.caller.affinity(&self.head);
         self.front.tunnels.choose(at, self.caller.agent(), affinity.as_deref(), tried)
     }
 
-    fn choose(&self, tried: &[String]) -> Result<Chosen, Failure> {
+    fn choose(&self, tried: &[Arc<str>]) -> Result<Chosen, Failure> {
         if self.front.context.shutdown.is_asked() {
             return Err(Failure::HubEnding);
         }
@@ -375,7 +376,7 @@ impl Crossing<'_> {
         &self,
         end: End,
         upload: &Upload,
-        tried: &[String],
+        tried: &[Arc<str>],
         chosen: &Chosen,
         entry: &Entry,
     ) -> Result<(), Failure> {

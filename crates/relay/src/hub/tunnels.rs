@@ -118,10 +118,10 @@ struct State {
     forgot: Option<Timestamp>,
 }
 
-type AgentKey = (ClusterName, String);
+type AgentKey = (ClusterName, Arc<str>);
 
 /// An instance and a service.
-type Ejection = (String, String);
+type Ejection = (Arc<str>, String);
 
 /// What is known of an agent's connections.
 #[derive(Default)]
@@ -139,7 +139,7 @@ struct Connection {
     serial: u64,
     /// It has said what it offers.
     has_said: bool,
-    instance: String,
+    instance: Arc<str>,
     since: Timestamp,
     accepted: Accepted,
     link: Link,
@@ -175,8 +175,8 @@ pub(super) struct ConnectedAgent {
 /// One connection of an agent, and what it carries.
 pub(super) struct Carrying {
     pub(super) cluster: ClusterName,
-    pub(super) agent: String,
-    pub(super) instance: String,
+    pub(super) agent: Arc<str>,
+    pub(super) instance: Arc<str>,
     /// No other one gets its number.
     pub(super) serial: u64,
     pub(super) since: Timestamp,
@@ -192,7 +192,7 @@ pub struct Chosen {
     /// The connection.
     pub link: Link,
     /// Whose it is.
-    pub instance: String,
+    pub instance: Arc<str>,
     /// What is offered there.
     pub service: Arc<Announced>,
     /// Where its streams are counted.
@@ -339,14 +339,14 @@ impl Tunnels {
     /// There is none.
     pub fn choose(
         &self,
-        (cluster, agent, service): (&ClusterName, &str, &str),
+        (cluster, agent, service): (&ClusterName, &Arc<str>, &str),
         spec: &AgentSpec,
         affinity: Option<&str>,
-        tried: &[String],
+        tried: &[Arc<str>],
     ) -> Result<Chosen, Nobody> {
         let now = self.context.clock.monotonic();
         let state = self.state.lock();
-        let key = (cluster.clone(), agent.to_owned());
+        let key = (cluster.clone(), agent.clone());
         let known = state.agents.get(&key).ok_or(Nobody::Offline(None))?;
         // Connections of an agent that was suspended just now are about to be cut.
         if known.connections.is_empty() || spec.suspended || spec.deleting {
@@ -383,13 +383,12 @@ impl Tunnels {
                 here: true,
                 avoided: !offered.said.ready
                     || !one.link.has_room(&offered.share)
-                    || known.ejections.is_ejected(&ejection(one, service), now),
+                    || known.ejections.is_ejected(|| ejection(one, service), now),
                 open: u32::try_from(one.link.open_streams()).unwrap_or(u32::MAX),
                 weight: 1,
             })
             .collect();
-        let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
-        let choice = choose(&candidates, affinity, &tried, &*self.context.entropy);
+        let choice = choose(&candidates, affinity, tried, &*self.context.entropy);
         let chosen = &offering[choice.ok_or(Nobody::Exhausted)?.index];
         // Of that instance's connections the quieter one: not behind somebody's large body.
         let own = offering.iter().filter(|(one, offered)| {
@@ -399,6 +398,7 @@ impl Tunnels {
         });
         let quietest = own.min_by_key(|(one, _)| one.link.traffic());
         let (one, offered) = quietest.unwrap_or(chosen);
+        one.link.choose();
         let (link, instance) = (one.link.clone(), one.instance.clone());
         let (series, share) = (offered.series.clone(), offered.share.clone());
         let service = offered.said.clone();
@@ -412,7 +412,7 @@ impl Tunnels {
             return;
         }
         let now = self.context.clock.monotonic();
-        let key = (chosen.instance.clone(), chosen.service.name.clone());
+        let key = || (chosen.instance.clone(), chosen.service.name.clone());
         if let Some(agent) = self.state.lock().agents.get_mut(&chosen.agent) {
             agent.ejections.ended(key, outcome, now);
         }
@@ -421,11 +421,11 @@ impl Tunnels {
     /// The number of the newest connection whose instance announces a service, and may.
     pub(super) fn newest(
         &self,
-        (cluster, agent, service): (&ClusterName, &str, &str),
+        (cluster, agent, service): (&ClusterName, &Arc<str>, &str),
         spec: &AgentSpec,
     ) -> Option<u64> {
         let state = self.state.lock();
-        let known = state.agents.get(&(cluster.clone(), agent.to_owned()))?;
+        let known = state.agents.get(&(cluster.clone(), agent.clone()))?;
         let offering = known.connections.iter().filter(|one| {
             let offer = one.services.get(service);
             offer.is_some_and(|offer| spec.may_offer(&offer.said.r#type, service))
@@ -458,7 +458,7 @@ impl State {
 impl Agent {
     /// How many connections an instance has.
     fn of(&self, instance: &str) -> usize {
-        self.connections.iter().filter(|one| one.instance == instance).count()
+        self.connections.iter().filter(|one| *one.instance == *instance).count()
     }
 
     /// Its numbers, if it has a connection.
@@ -474,7 +474,7 @@ impl Agent {
             |carriage| connections.iter().filter(|one| one.accepted.carriage == carriage).count();
         Some(ConnectedAgent {
             cluster: cluster.clone(),
-            name: name.clone(),
+            name: name.to_string(),
             hub,
             connections: Carriage::ALL.map(by),
             not_after: instances.into_values().min()?,

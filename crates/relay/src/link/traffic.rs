@@ -38,6 +38,12 @@ impl Traffic {
         nanos.map_or(Duration::MAX, Duration::from_nanos)
     }
 
+    /// How many bytes move in this time at the speed of now.
+    pub(super) fn within(&self, now: Duration, time: Duration) -> u64 {
+        let bytes = u128::from(self.lately(now)) * time.as_nanos() / COUNTED.as_nanos();
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     /// What is left at `now`, and how often it was halved since.
     fn left(&self, now: Duration) -> (u64, u32) {
         let passed = now.saturating_sub(self.at).as_millis() / HALF_LIFE.as_millis();
@@ -87,6 +93,11 @@ mod tests {
             let took = traffic.time_for(ms(at), 10_000).as_millis();
             assert!((70..=160).contains(&took), "{took} ms");
         }
+        for (at, time) in [(5_000, 10), (5_100, 100), (5_200, 0)] {
+            let bytes = traffic.within(ms(at), ms(time));
+            assert!((62 * time..=134 * time).contains(&bytes), "{bytes} in {time} ms");
+        }
+        assert_eq!(traffic.within(ms(5_000), Duration::MAX), u64::MAX);
         assert_eq!(traffic.time_for(ms(5_000), 0), Duration::ZERO);
         assert_eq!(traffic.time_for(ms(1 << 30), 1), Duration::MAX, "nothing moves any more");
     }

@@ -83,7 +83,7 @@ pub(super) struct Open {
 #[derive(Default)]
 struct Way {
     /// The installation and the stream of the last try.
-    taken: Option<(String, Canceller)>,
+    taken: Option<(Arc<str>, Canceller)>,
     /// Since when, and why, it is to end.
     cut: Option<Box<(Duration, Failure)>>,
 }
@@ -279,7 +279,7 @@ impl Open {
     }
 
     /// The installation that serves it; empty before there is one.
-    pub(super) fn instance(&self) -> String {
+    pub(super) fn instance(&self) -> Arc<str> {
         let way = self.way.lock();
         way.taken.as_ref().map(|(instance, _)| instance.clone()).unwrap_or_default()
     }
@@ -334,6 +334,11 @@ impl Entry {
             chosen.series.clone()
         });
         Ok(())
+    }
+
+    /// What is recorded of it.
+    pub(super) fn recorded(&self) -> &Recorded {
+        &self.open.recorded
     }
 
     /// The hub gives it up.

@@ -228,7 +228,7 @@ fn value_of(id: u64, found: &Found, now: Duration, wall: Timestamp) -> Value {
             "requestID": recorded.id.as_str(),
         },
         "status": object! {
-            "instance": instance,
+            "instance": &*instance,
             "code": i64::from(status),
             "ageSeconds": seconds(age),
             "idleSeconds": seconds(idle),

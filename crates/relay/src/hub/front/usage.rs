@@ -1,6 +1,7 @@
 //! The resource `agentmetrics`: what the connections of each instance of an agent carry now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strait_apiserver::{Query, Reach, View};
 use strait_machinery::json::Value;
@@ -16,7 +17,7 @@ use crate::hub::tunnels::Carrying;
 const FIELDS: [&str; 3] = ["metadata.name", "spec.agent", "spec.instance"];
 
 /// An instance: logical cluster, agent, installation.
-type Instance = (ClusterName, String, String);
+type Instance = (ClusterName, Arc<str>, Arc<str>);
 
 impl Front {
     /// What each instance carries that is wanted.
@@ -142,7 +143,7 @@ fn value_of((cluster, agent, instance): &Instance, all: &[Carrying]) -> Value {
             "creationTimestamp": time(since),
             "annotations": object! {"kcp.io/cluster": cluster.as_str()},
         },
-        "spec": object! {"agent": agent.as_str(), "instance": instance.as_str()},
+        "spec": object! {"agent": &**agent, "instance": &**instance},
         "status": status,
     }
 }

@@ -231,7 +231,7 @@ impl Tunnels {
         state.serial += 1;
         let serial = state.serial;
         state.forget(since);
-        let instance = identity.instance().to_string();
+        let instance: Arc<str> = identity.instance().as_str().into();
         let agent = state.agents.entry(key(&identity)).or_default();
         agent.seen = Some((since, peer.ip()));
         if agent.of(&instance) >= CONNECTIONS_MAX {
@@ -265,7 +265,7 @@ impl Tunnels {
         agent.seen = Some((now, peer.ip()));
         let left = agent.of(&instance);
         if left == 0 {
-            agent.ejections.retain(|(own, _)| *own != instance);
+            agent.ejections.retain(|(own, _)| **own != *instance);
         }
         state.forget(now);
         self.presence.disconnected(identity, left);
@@ -317,7 +317,7 @@ impl Tunnels {
 }
 
 fn key(identity: &AgentIdentity) -> AgentKey {
-    (identity.cluster().clone(), identity.name().to_owned())
+    (identity.cluster().clone(), identity.name().into())
 }
 
 /// The version of a program, as agents say it elsewhere too; one that is not ours keeps its name.
