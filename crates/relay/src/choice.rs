@@ -35,6 +35,24 @@ pub struct Candidate<'a> {
     pub weight: u32,
 }
 
+impl Candidate<'_> {
+    /// Another connection of the same instance.
+    pub(crate) fn join(&mut self, other: Self) {
+        let own = self.ready.then_some(self.announced);
+        let (new, old) = if own < other.ready.then_some(other.announced) {
+            let old = std::mem::replace(self, other);
+            (self, old)
+        } else {
+            (self, other)
+        };
+        // What takes no new streams says nothing of what does.
+        if old.ready {
+            new.avoided &= old.avoided;
+            new.open = new.open.saturating_add(old.open);
+        }
+    }
+}
+
 /// A choice, and what was seen on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -145,6 +163,29 @@ mod tests {
             avoided: false,
             open: 0,
             weight: 1,
+        }
+    }
+
+    #[test]
+    fn an_instance_is_one_however_many_connections_it_has() {
+        let one = |open, avoided| Candidate { open, avoided, ..candidate("a") };
+        let newer = Candidate { settings: "s2", announced: 2, ..one(4, false) };
+        let ends = Candidate { ready: false, ..newer.clone() };
+        for (connections, expected) in [
+            (vec![one(1, true)], one(1, true)),
+            (vec![one(1, true), one(2, false), one(3, true)], one(6, false)),
+            (vec![one(1, true), one(2, true)], one(3, true)),
+            (vec![one(1, false), newer.clone()], Candidate { open: 5, ..newer.clone() }),
+            (vec![newer.clone(), one(1, false)], Candidate { open: 5, ..newer.clone() }),
+            // What takes no new streams does not count.
+            (vec![one(1, true), ends.clone()], one(1, true)),
+            (vec![ends.clone(), one(1, true)], one(1, true)),
+            (vec![ends.clone(), ends.clone()], ends.clone()),
+        ] {
+            let mut all = connections.iter().cloned();
+            let mut joined = all.next().unwrap();
+            all.for_each(|other| joined.join(other));
+            assert_eq!(joined, expected, "{connections:?}");
         }
     }
 

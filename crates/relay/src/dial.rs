@@ -12,7 +12,8 @@
 //! the old one is let go. Where the hub itself drains, the lane comes back within the time that the
 //! hub asks for. What the hub says decides nothing here but when to come back.
 //!
-//! Where all connections are full for some seconds, one more is made, and closed again once none is.
+//! Where all connections are full for some seconds, as many are made again. What was added is closed once none is
+//! full and one carries nothing.
 //!
 //! Bounds: 8 connections, 16 addresses of a name, 5 s to connect, 10 s for each handshake, 30 s to
 //! end. Attempts never stop: a mistake on the hub heals without anybody at the agent.
@@ -33,6 +34,7 @@ mod ways;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
@@ -48,14 +50,20 @@ pub use proxy::{InvalidProxy, Proxy, ProxyError};
 pub use ways::{Way, Ways};
 
 use crate::link::control::Callable;
-use crate::link::{Acceptor, Memory};
+use crate::link::{Acceptor, Link, Memory};
 use lane::Lane;
 use links::Links;
-use load::Load;
+use load::{Load, surplus};
 use metrics::{Certificate, DialMetrics};
 
 /// How often a hub that is reached inside WebSockets is tried without.
 pub const PROBE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Between two looks whether a connection that is not needed any more carries nothing.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
+
+/// Streams about the connection itself, one of each side.
+const CONTROL_STREAMS: usize = 2;
 
 /// Time for connections to end once they are to.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
@@ -197,13 +205,14 @@ impl Tunnel {
         let shutdown = &inner.context.shutdown;
         let mut route = inner.setup.route.clone();
         let mut lanes: Vec<Running> = Vec::new();
-        let mut load = Load::default();
+        let (mut load, mut before) = (Load::default(), 0);
         while !shutdown.is_asked() {
             let told = route.borrow_and_update().as_ref().map_or(0, |route| route.connections);
             let wanted = usize::from(load.wanted(told));
             inner.status.send_modify(|status| status.wanted = wanted);
-            for surplus in lanes.drain(wanted.min(lanes.len())..) {
-                surplus.stop.ask();
+            let is_told = told < std::mem::replace(&mut before, told);
+            while let Some(one) = surplus(lanes.iter().map(Running::is_idle), wanted, is_told) {
+                lanes.remove(one).stop.ask();
             }
             while lanes.len() < wanted {
                 lanes.push(self.lane());
@@ -212,6 +221,7 @@ impl Tunnel {
                 () = shutdown.asked() => {}
                 changed = route.changed() => if changed.is_err() { shutdown.asked().await },
                 () = self.until_load_changes(&mut load, told) => {}
+                () = tokio::time::sleep(IDLE_LOOK), if lanes.len() > wanted => {}
             }
         }
         for lane in lanes {
@@ -241,7 +251,8 @@ impl Tunnel {
     fn lane(&self) -> Running {
         let stop = self.0.context.shutdown.child();
         let lane = Lane::new(self.0.clone(), stop.clone());
-        Running { stop, task: self.0.context.tasks.spawn("tunnel-lane", lane.run()) }
+        let link = lane.link();
+        Running { stop, link, task: self.0.context.tasks.spawn("tunnel-lane", lane.run()) }
     }
 }
 
@@ -253,5 +264,14 @@ impl Inner {
 
 struct Running {
     stop: Shutdown,
+    link: Arc<ArcSwapOption<Link>>,
     task: Task<()>,
+}
+
+impl Running {
+    /// Whether no stream is on its connection.
+    fn is_idle(&self) -> bool {
+        let link = self.link.load();
+        link.as_ref().is_none_or(|link| link.open_streams() <= CONTROL_STREAMS)
+    }
 }

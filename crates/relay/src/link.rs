@@ -75,7 +75,7 @@ impl Carriage {
 
 /// Bytes that a stream counts for where connections are compared, before it moves any: a small
 /// request's.
-const CHOSEN: usize = 4 << 10;
+const CHOSEN: usize = 1 << 10;
 
 /// How long what was said before a break may take to leave.
 pub const FAREWELL: Duration = Duration::from_secs(5);
@@ -304,14 +304,17 @@ impl Link {
         state.sent.time_for(now, backlog.saturating_add(state.connection.usage().queued))
     }
 
-    /// Bytes that are on their way at once, at the speed of the last moments, both ways; 0 while
-    /// nobody knows how far away the peer is.
+    /// Bytes that are on their way at once, in the direction of which there are more, at the speed
+    /// of the last moments and without what queues hold; 0 while nobody knows how far away the
+    /// peer is.
     #[must_use]
     pub fn on_its_way(&self) -> u64 {
         let now = self.0.clock.monotonic();
-        let mut state = self.0.state.lock();
-        let round_trip = state.connection.round_trip(now).unwrap_or_default();
-        state.traffic.within(now, round_trip)
+        let state = self.0.state.lock();
+        let nearest = state.connection.nearest().unwrap_or_default();
+        let sent = state.sent.within(now, nearest);
+        let both = state.traffic.within(now, nearest);
+        sent.max(both.saturating_sub(sent))
     }
 
     /// What the connection holds.

@@ -285,6 +285,13 @@ impl Connection {
         self.peer.as_ref().is_some_and(|peer| peer.capabilities & EXTENDED_HEADS != 0)
     }
 
+    /// The smallest round trip since the connection was made, if one was measured: without what
+    /// waits on the way while it is busy.
+    #[must_use]
+    pub const fn nearest(&self) -> Option<Duration> {
+        self.life.nearest()
+    }
+
     /// The smallest round trip of the last 5 to 10 s, if one was measured.
     pub fn round_trip(&mut self, now: Duration) -> Option<Duration> {
         self.life.round_trip(now.max(self.now))

@@ -56,7 +56,7 @@ pub struct Limits {
     /// Time from OPEN to ACCEPT, 1–120 s. Then the stream is reset.
     pub accept_within: Duration,
     /// Silence after which the peer is asked, 1–60 s; the larger of both sides' counts. After
-    /// three times that the connection is lost.
+    /// 2.9 times that the connection is lost.
     pub keep_alive: Duration,
 }
 

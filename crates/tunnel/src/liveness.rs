@@ -26,6 +26,7 @@ pub(crate) struct Liveness {
     measured: Duration,
     smallest: [Option<Duration>; 2],
     slot: Duration,
+    nearest: Option<Duration>,
 }
 
 /// What time has brought.
@@ -49,6 +50,7 @@ impl Liveness {
             measured: now,
             smallest: [None; 2],
             slot: now,
+            nearest: None,
         }
     }
 
@@ -117,8 +119,15 @@ impl Liveness {
         let Some(sent) = self.sent.take() else { return false };
         self.roll(now);
         let took = now.saturating_sub(sent);
-        self.smallest[0] = Some(self.smallest[0].map_or(took, |least| least.min(took)));
+        let smaller = |known: Option<Duration>| Some(known.map_or(took, |least| least.min(took)));
+        self.smallest[0] = smaller(self.smallest[0]);
+        self.nearest = smaller(self.nearest);
         true
+    }
+
+    /// The smallest round trip of all.
+    pub(crate) const fn nearest(&self) -> Option<Duration> {
+        self.nearest
     }
 
     /// The smallest round trip of the last 5 to 10 s.

@@ -138,10 +138,10 @@ impl Window {
             self.received_at = now;
         } else if let Some(round_trip) = growth.round_trip {
             let factor = self.factor(now, round_trip.max(ROUND_TRIP_MIN));
-            let next = self.size.saturating_mul(factor).min(growth.ceiling).max(self.size);
-            if u64::from(next - self.size) <= growth.room {
-                self.size = next;
-            }
+            let size = |factor| self.size.saturating_mul(factor).min(growth.ceiling);
+            let fits = |next: &u32| *next > self.size && u64::from(next - self.size) <= growth.room;
+            let next = [size(factor), size(factor.min(2))].into_iter().find(fits);
+            self.size = next.unwrap_or(self.size);
         }
         (self.granted_at, self.granted_taken) = (now, self.taken);
         let granted = self.taken.saturating_add(self.size.into());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
 use strait_net::Io;
@@ -29,6 +30,8 @@ pub(super) struct Lane {
     inner: Arc<Inner>,
     stop: Shutdown,
     schedule: Schedule,
+    /// Its connection.
+    link: Arc<ArcSwapOption<Link>>,
     /// What was logged last of what is wrong.
     told: Option<String>,
 }
@@ -60,7 +63,13 @@ enum Outcome {
 
 impl Lane {
     pub(super) fn new(inner: Arc<Inner>, stop: Shutdown) -> Self {
-        Self { inner, stop, schedule: Schedule::default(), told: None }
+        let (schedule, link) = (Schedule::default(), Arc::default());
+        Self { inner, stop, schedule, link, told: None }
+    }
+
+    /// Where its connection is found.
+    pub(super) fn link(&self) -> Arc<ArcSwapOption<Link>> {
+        self.link.clone()
     }
 
     /// Until it is told to stop.
@@ -77,10 +86,17 @@ impl Lane {
                 Err(error) => (self.failed(&error), Duration::ZERO),
                 Ok(live) => {
                     self.told = None;
-                    if let Some(old) = old.take() {
-                        live.talk.acknowledged(ANNOUNCE_WITHIN).await;
-                        old.talk.leave();
+                    if old.is_some() {
+                        tokio::select! {
+                            () = live.talk.acknowledged(ANNOUNCE_WITHIN) => {}
+                            _ = live.link.closed() => {}
+                        }
+                        // What the hub ends at once takes nobody's place.
+                        if let Some(old) = old.take_if(|_| live.link.is_open()) {
+                            old.talk.leave();
+                        }
                     }
+                    self.link.store(Some(Arc::new(live.link.clone())));
                     match self.watch(&live).await {
                         Outcome::Ended(cause) => (cause, self.now().saturating_sub(live.since)),
                         Outcome::Replace => {

@@ -38,7 +38,7 @@ pub(super) struct Load {
 pub(super) struct Busy {
     /// How long what is to be sent waits before it is on its way.
     pub(super) delay: Duration,
-    /// Bytes that are, both ways.
+    /// Bytes that are, the way that more go.
     pub(super) on_its_way: u64,
 }
 
@@ -80,9 +80,40 @@ impl Load {
     }
 }
 
+/// Which of the connections, of which some are idle, is to end where so many are wanted: the last
+/// one if fewer were told, which streams have their time for; else one that carries nothing, since
+/// what carries something is needed still.
+pub(super) fn surplus(
+    idle: impl ExactSizeIterator<Item = bool> + DoubleEndedIterator,
+    wanted: usize,
+    is_told: bool,
+) -> Option<usize> {
+    let mut all = idle.enumerate().rev();
+    if all.len() <= wanted {
+        return None;
+    }
+    all.find(|(_, is_idle)| is_told || *is_idle).map(|(index, _)| index)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_needed_ends_where_it_carries_nothing() {
+        for (idle, wanted, is_told, expected) in [
+            (&[true, true][..], 2, false, None),
+            (&[true, true], 1, false, Some(1)),
+            (&[true, false], 1, false, Some(0)),
+            (&[false, false], 1, false, None),
+            (&[false, false], 1, true, Some(1)),
+            (&[false, false], 0, true, Some(1)),
+            (&[], 0, true, None),
+        ] {
+            let found = surplus(idle.iter().copied(), wanted, is_told);
+            assert_eq!(found, expected, "{idle:?} {wanted} {is_told}");
+        }
+    }
 
     const FAST: Busy = Busy { delay: SLOW, on_its_way: MUCH };
     const LATE: Busy = Busy { delay: Duration::from_millis(51), on_its_way: 0 };

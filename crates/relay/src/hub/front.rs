@@ -250,6 +250,7 @@ impl Crossing<'_> {
         loop {
             let chosen = self.choose(&tried)?;
             self.check_offer(&chosen)?;
+            chosen.link.choose();
             let open = self.head.open(&chosen.service, &self.caller, self.id)?;
             if tried.is_empty() {
                 self.front.recorder.opens(entry.recorded(), &chosen.instance).await?;

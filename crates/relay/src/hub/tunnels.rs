@@ -373,9 +373,9 @@ impl Tunnels {
         if spec.draining {
             return Err(Nobody::Exhausted);
         }
-        let candidates: Vec<_> = offering
-            .iter()
-            .map(|(one, offered)| Candidate {
+        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+        for (one, offered) in &offering {
+            let connection = Candidate {
                 instance: &one.instance,
                 settings: &offered.said.hash,
                 announced: offered.number,
@@ -386,19 +386,23 @@ impl Tunnels {
                     || known.ejections.is_ejected(|| ejection(one, service), now),
                 open: u32::try_from(one.link.open_streams()).unwrap_or(u32::MAX),
                 weight: 1,
-            })
-            .collect();
+            };
+            // However many connections an instance has, it is one.
+            match candidates.iter_mut().find(|known| known.instance == connection.instance) {
+                Some(known) => known.join(connection),
+                None => candidates.push(connection),
+            }
+        }
         let choice = choose(&candidates, affinity, tried, &*self.context.entropy);
-        let chosen = &offering[choice.ok_or(Nobody::Exhausted)?.index];
-        // Of that instance's connections the quieter one: not behind somebody's large body.
-        let own = offering.iter().filter(|(one, offered)| {
-            one.instance == chosen.0.instance
-                && one.link.is_open()
-                && one.link.has_room(&offered.share)
-        });
-        let quietest = own.min_by_key(|(one, _)| one.link.traffic());
-        let (one, offered) = quietest.unwrap_or(chosen);
-        one.link.choose();
+        let chosen = &candidates[choice.ok_or(Nobody::Exhausted)?.index];
+        // Of its connections the quieter one: not behind somebody's large body.
+        let own = || {
+            let own = offering.iter().filter(|(one, _)| *one.instance == *chosen.instance);
+            own.filter(|(one, _)| one.link.is_open())
+        };
+        let roomy = own().filter(|(one, offered)| one.link.has_room(&offered.share));
+        let quietest = roomy.min_by_key(|(one, _)| one.link.traffic());
+        let (one, offered) = quietest.or_else(|| own().next()).ok_or(Nobody::Exhausted)?;
         let (link, instance) = (one.link.clone(), one.instance.clone());
         let (series, share) = (offered.series.clone(), offered.share.clone());
         let service = offered.said.clone();

@@ -160,6 +160,7 @@ impl Connection {
         self.count_credit(credit.saturating_sub(self.may_send))?;
         self.may_send = self.may_send.max(credit);
         self.unblock();
+        self.flows();
         Ok(())
     }
 

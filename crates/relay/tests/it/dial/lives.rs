@@ -148,6 +148,21 @@ async fn before_a_certificate_ends_another_connection_is_there_and_announced() {
 }
 
 #[tokio::test]
+async fn who_may_have_no_other_connection_keeps_the_one_there_is() {
+    let mut hub = Hub::start(Manner::default()).await;
+    let soon = clock().now() + Duration::from_millis(300);
+    let to = route(&hub.address.to_string(), 1);
+    let agent = Agent::start(&hub.authority, to, Some(soon), |_| {});
+    let mut old = hub.next().await;
+    assert_eq!(old.services().await, 1);
+    let mut stream = open(&old);
+    echo(&mut stream, "before").await;
+    hub.next().await.link.cut(Code::Internal, "one too many");
+    is_replaced(&mut hub, old, stream).await;
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn another_route_is_taken_before_the_old_one_is_left() {
     let mut hub = Hub::start(Manner::default()).await;
     let agent = Agent::of(&hub, 1);
