@@ -73,9 +73,9 @@ impl Carriage {
     }
 }
 
-/// Bytes that a stream counts for where connections are compared, before it moves any: a small
-/// request's.
-const CHOSEN: usize = 1 << 10;
+/// Bytes that a stream counts for where connections are compared, before it moves any: a few small
+/// requests', since by one those that came before are a matter of chance.
+const CHOSEN: usize = 4 << 10;
 
 /// How long what was said before a break may take to leave.
 pub const FAREWELL: Duration = Duration::from_secs(5);
