@@ -12,8 +12,8 @@
 //! the old one is let go. Where the hub itself drains, the lane comes back within the time that the
 //! hub asks for. What the hub says decides nothing here but when to come back.
 //!
-//! Where all connections are full for some seconds, as many are made again. What was added is closed once none is
-//! full and one carries nothing.
+//! Where all connections are full for some seconds, as many are made again. What was added is closed
+//! once none is full and one carries nothing.
 //!
 //! Bounds: 8 connections, 16 addresses of a name, 5 s to connect, 10 s for each handshake, 30 s to
 //! end. Attempts never stop: a mistake on the hub heals without anybody at the agent.

@@ -91,12 +91,14 @@ impl Lane {
                             () = live.talk.acknowledged(ANNOUNCE_WITHIN) => {}
                             _ = live.link.closed() => {}
                         }
-                        // What the hub ends at once takes nobody's place.
-                        if let Some(old) = old.take_if(|_| live.link.is_open()) {
+                    }
+                    // What the hub ends at once takes nobody's place.
+                    if live.link.is_open() {
+                        self.link.store(Some(Arc::new(live.link.clone())));
+                        if let Some(old) = old.take() {
                             old.talk.leave();
                         }
                     }
-                    self.link.store(Some(Arc::new(live.link.clone())));
                     match self.watch(&live).await {
                         Outcome::Ended(cause) => (cause, self.now().saturating_sub(live.since)),
                         Outcome::Replace => {
@@ -105,7 +107,7 @@ impl Lane {
                         }
                         Outcome::Stop => {
                             live.talk.leave();
-                            return;
+                            break;
                         }
                     }
                 }

@@ -120,6 +120,21 @@ async fn the_hubs_messages_are_heard() {
     agent.end().await;
 }
 
+/// An agent whose first connection is to be replaced soon.
+fn until_soon(hub: &Hub) -> Agent {
+    let soon = clock().now() + Duration::from_millis(300);
+    Agent::start(&hub.authority, route(&hub.address.to_string(), 1), Some(soon), |_| {})
+}
+
+/// The next connection, which announces its services, and a stream on it.
+async fn carrying(hub: &mut Hub) -> (Came, Stream) {
+    let mut came = hub.next().await;
+    assert_eq!(came.services().await, 1);
+    let mut stream = open(&came);
+    echo(&mut stream, "before").await;
+    (came, stream)
+}
+
 /// What the next connection has to be before this one is let go.
 async fn is_replaced(hub: &mut Hub, old: Came, mut stream: Stream) {
     let mut new = hub.next().await;
@@ -136,13 +151,8 @@ async fn is_replaced(hub: &mut Hub, old: Came, mut stream: Stream) {
 #[tokio::test]
 async fn before_a_certificate_ends_another_connection_is_there_and_announced() {
     let mut hub = Hub::start(Manner::default()).await;
-    let soon = clock().now() + Duration::from_millis(300);
-    let to = route(&hub.address.to_string(), 1);
-    let agent = Agent::start(&hub.authority, to, Some(soon), |_| {});
-    let mut old = hub.next().await;
-    assert_eq!(old.services().await, 1);
-    let mut stream = open(&old);
-    echo(&mut stream, "before").await;
+    let agent = until_soon(&hub);
+    let (old, stream) = carrying(&mut hub).await;
     is_replaced(&mut hub, old, stream).await;
     agent.end().await;
 }
@@ -150,13 +160,8 @@ async fn before_a_certificate_ends_another_connection_is_there_and_announced() {
 #[tokio::test]
 async fn who_may_have_no_other_connection_keeps_the_one_there_is() {
     let mut hub = Hub::start(Manner::default()).await;
-    let soon = clock().now() + Duration::from_millis(300);
-    let to = route(&hub.address.to_string(), 1);
-    let agent = Agent::start(&hub.authority, to, Some(soon), |_| {});
-    let mut old = hub.next().await;
-    assert_eq!(old.services().await, 1);
-    let mut stream = open(&old);
-    echo(&mut stream, "before").await;
+    let agent = until_soon(&hub);
+    let (old, stream) = carrying(&mut hub).await;
     hub.next().await.link.cut(Code::Internal, "one too many");
     is_replaced(&mut hub, old, stream).await;
     agent.end().await;
@@ -166,10 +171,7 @@ async fn who_may_have_no_other_connection_keeps_the_one_there_is() {
 async fn another_route_is_taken_before_the_old_one_is_left() {
     let mut hub = Hub::start(Manner::default()).await;
     let agent = Agent::of(&hub, 1);
-    let mut old = hub.next().await;
-    assert_eq!(old.services().await, 1);
-    let mut stream = open(&old);
-    echo(&mut stream, "before").await;
+    let (old, stream) = carrying(&mut hub).await;
     let another = "127.0.0.1:1".to_owned();
     agent.route.send_modify(|route| route.as_mut().unwrap().way.addresses.insert(0, another));
     is_replaced(&mut hub, old, stream).await;
