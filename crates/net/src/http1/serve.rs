@@ -37,7 +37,7 @@ use crate::body::{Body, BoxError};
 use crate::connection::Connection;
 use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted};
-use crate::server::{Limits, PLAIN, internal_error};
+use crate::server::{PLAIN, internal_error};
 use crate::upgrade::{Upgraded, wish};
 
 /// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
@@ -117,7 +117,7 @@ where
 {
     let answer_time = server.server.limits.answer_time;
     let (intake, sending) = (Intake::default(), Sending::default());
-    let waiting = Waiting::new(server.server.metrics.waiting.clone());
+    let waiting = Waiting::new(server.server.metrics.waiting.clone(), &server.server.limits);
     let mut line = Line { io, intake, sending, answer_time, stuck: None, waiting };
     let head_time = server.server.limits.head_time;
     // Not an async function: what that is given it holds twice.
@@ -287,8 +287,7 @@ fn begin<T>(
     let size = body.size_hint().exact();
     let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
     line.sending.begin(head, length);
-    let Limits { buffer, buffers, .. } = server.server.limits;
-    (Said { body: Some(body), trailers: asked.trailers, limits: (buffer, buffers) }, keeps)
+    (Said { body: Some(body), trailers: asked.trailers }, keeps)
 }
 
 /// A request, and who is told if it makes another protocol of its connection.
@@ -315,8 +314,6 @@ struct Said {
     body: Option<Body>,
     /// The client understands trailers.
     trailers: bool,
-    /// Bytes of it that may wait to be sent, and of all answers.
-    limits: (u32, u64),
 }
 
 /// Sends an answer whose head waits, and what comes of its body.
@@ -328,8 +325,7 @@ async fn send<T: AsyncRead + AsyncWrite + Unpin>(
     let mut broken = false;
     poll_fn(|context| {
         loop {
-            let (most, whole) = said.limits;
-            let limit = line.waiting.limit(most, whole);
+            let limit = line.waiting.limit();
             while let Some(own) = &mut said.body
                 && !line.sending.is_full(limit)
                 && !line.sending.is_whole()

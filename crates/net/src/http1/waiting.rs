@@ -6,6 +6,8 @@
 
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::server::Limits;
+
 /// An answer may hold what is left of the whole, divided by this.
 const PARTS: u64 = 256;
 
@@ -19,12 +21,14 @@ pub(super) struct Waiting {
     /// What all hold, bytes.
     all: Gauge,
     own: usize,
+    /// What one may hold, and all together.
+    limits: (u32, u64),
 }
 
 impl Waiting {
     /// Of a connection that is new.
-    pub(super) const fn new(all: Gauge) -> Self {
-        Self { all, own: 0 }
+    pub(super) const fn new(all: Gauge, limits: &Limits) -> Self {
+        Self { all, own: 0, limits: (limits.buffer, limits.buffers) }
     }
 
     /// So many bytes wait now.
@@ -35,8 +39,9 @@ impl Waiting {
         }
     }
 
-    /// How many bytes may wait, where one connection may have `most` and all together `whole`.
-    pub(super) fn limit(&self, most: u32, whole: u64) -> usize {
+    /// How many bytes may wait now.
+    pub(super) fn limit(&self) -> usize {
+        let (most, whole) = self.limits;
         let all = u64::try_from(self.all.get()).unwrap_or(0);
         let part = whole.saturating_sub(all) / PARTS;
         usize::try_from(part.max(LEAST).min(most.into())).unwrap_or(usize::MAX)
@@ -59,17 +64,17 @@ mod tests {
 
     #[test]
     fn the_more_wait_the_less_each_may_and_all_hold_no_more_than_the_whole() {
-        const MOST: u32 = 128 << 10;
         const WHOLE: u64 = 64 << 20;
+        let limits = Limits { buffer: 128 << 10, buffers: WHOLE, ..Limits::default() };
         let all = Gauge::default();
         let mut waiting = Vec::new();
         for (clients, kib) in [(0, 128..=128), (256, 127..=128), (512, 45..=50), (1_000, 15..=15)] {
             while waiting.len() < clients {
-                let mut new = Waiting::new(all.clone());
-                new.are(new.limit(MOST, WHOLE));
+                let mut new = Waiting::new(all.clone(), &limits);
+                new.are(new.limit());
                 waiting.push(new);
             }
-            let limit = Waiting::new(all.clone()).limit(MOST, WHOLE);
+            let limit = Waiting::new(all.clone(), &limits).limit();
             assert!(kib.contains(&(limit >> 10)), "{clients}: {limit}");
             assert!(u64::try_from(all.get()).unwrap() <= WHOLE, "{clients}");
         }
@@ -77,7 +82,7 @@ mod tests {
             waiting.truncate(1);
             waiting[0].are(now);
             assert_eq!(all.get(), signed(now));
-            assert_eq!(waiting[0].limit(MOST, WHOLE) >> 10, expected);
+            assert_eq!(waiting[0].limit() >> 10, expected);
         }
         waiting.clear();
         assert_eq!(all.get(), 0);

@@ -282,21 +282,25 @@ async fn an_answer_is_whole_or_does_not_look_so() {
     assert_eq!(head, sized);
 }
 
+/// Says the same piece for ever, and counts how often.
+fn endless(made: Arc<AtomicUsize>, piece: &'static [u8]) -> Handler {
+    handler(move |_, _| {
+        let made = made.clone();
+        async move {
+            let pieces = stream::repeat_with(move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, BoxError>(Frame::data(Bytes::from_static(piece)))
+            });
+            Response::new(Body::stream(StreamBody::new(pieces)))
+        }
+    })
+}
+
 #[tokio::test]
 async fn an_answer_goes_no_faster_than_its_reader() {
     let scene = Scene::new();
     let made = Arc::new(AtomicUsize::new(0));
-    let counted = made.clone();
-    let endless = handler(move |_, _| {
-        let counted = counted.clone();
-        async move {
-            let pieces = stream::repeat_with(move || {
-                counted.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[b'x'; 1 << 10])))
-            });
-            Response::new(Body::stream(StreamBody::new(pieces)))
-        }
-    });
+    let endless = endless(made.clone(), &[b'x'; 1 << 10]);
     let limits = Limits {
         buffer: 4 << 10,
         answer_time: Some(Duration::from_millis(50)),
@@ -316,17 +320,7 @@ async fn who_reads_nothing_holds_less_where_many_do() {
     const PIECE: usize = PIPE / 2;
     let scene = Scene::new();
     let made = Arc::new(AtomicUsize::new(0));
-    let counted = made.clone();
-    let endless = handler(move |_, _| {
-        let counted = counted.clone();
-        async move {
-            let pieces = stream::repeat_with(move || {
-                counted.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[b'x'; PIECE])))
-            });
-            Response::new(Body::stream(StreamBody::new(pieces)))
-        }
-    });
+    let endless = endless(made.clone(), &[b'x'; PIECE]);
     let waits = || scene.metric("strait_net_answers_waiting_bytes").parse::<usize>().unwrap();
     // As many pieces as are written at once, or one after the other where others hold everything,
     // until those wait that the pipe does not take.
