@@ -61,11 +61,12 @@ impl Metadata {
     /// # Errors
     /// Cargo fails: a manifest is wrong, or `Cargo.lock` is out of date.
     pub(crate) fn read() -> Result<Self> {
-        let metadata = ask(&["metadata", "--format-version", "1", "--filter-platform", PLATFORM])?;
-        // `cargo metadata` has what the lock file has, and that has packages that no enabled
-        // feature asks for; the tree is what is built.
-        let tree = ["tree", "--workspace", "--target", PLATFORM, "--prefix", "none"];
-        let tree = ask(&[&tree[..], &["--format", "{p}"]].concat())?;
+        let metadata = ["metadata", "--all-features", "--format-version", "1"];
+        let metadata = ask(&[&metadata[..], &["--filter-platform", PLATFORM]].concat())?;
+        // `cargo metadata` has what the lock file has, and that has packages that no feature asks
+        // for; the tree is what is built.
+        let tree = ["tree", "--workspace", "--all-features", "--target", PLATFORM];
+        let tree = ask(&[&tree[..], &["--prefix", "none", "--format", "{p}"]].concat())?;
         let metadata = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
         Ok(Self::from_json(&metadata, &tree))
     }

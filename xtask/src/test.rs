@@ -15,10 +15,14 @@ const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
 /// The tests of the release binary.
 const END_TO_END: [&str; 6] = ["test", "--release", "--package", "strait", "--features", "e2e"];
 
+/// The tests in which shuttle chooses which thread goes on, with locks of its own.
+const INTERLEAVINGS: [&str; 7] =
+    ["test", "--package", "strait-relay", "--features", "shuttle", "--lib", "interleavings"];
+
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", || cargo_step(&["fmt", "--all", "--check"])),
     ("tidy", tidy::run),
     ("clippy", || {
@@ -27,13 +31,14 @@ const STEPS: [Step; 7] = [
             "--workspace",
             "--all-targets",
             "--features",
-            "strait/e2e",
+            "strait/e2e,strait-relay/shuttle",
             "--",
             "-D",
             "warnings",
         ])
     }),
     ("tests", || cargo_step(&["test", "--workspace"])),
+    ("interleavings", || cargo_step(&INTERLEAVINGS)),
     ("tools", || tools::all(&Metadata::read()?.target_directory).map(drop)),
     ("release build", || cargo_step(&[&END_TO_END[..], &["--tests", "--no-run"]].concat())),
     ("end to end", || end_to_end(&["--tests"])),
@@ -98,6 +103,6 @@ mod tests {
         assert_eq!(lines[0], "format             1.5 s");
         assert_eq!(lines[1], "  tidy               1.5 s  FAILED");
         assert_eq!(lines[2], "  clippy                 -  not run");
-        assert_eq!(lines[7], "  all                3.0 s");
+        assert_eq!(lines[8], "  all                3.0 s");
     }
 }

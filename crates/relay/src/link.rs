@@ -15,6 +15,10 @@
 
 pub mod control;
 mod driver;
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
+mod interleavings;
+mod lock;
 mod memory;
 mod share;
 mod stream;
@@ -29,7 +33,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
 use strait_runtime::Clock;
 use strait_tunnel::{
     Brake, Class, Close, Code, Config, Connection, Directions, Drain, Draining, End, OpenError,
@@ -38,6 +41,7 @@ use strait_tunnel::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use lock::{Mutex, MutexGuard};
 use share::Place;
 use traffic::Traffic;
 
