@@ -48,7 +48,7 @@ fn read(hub: &mut Connection, now: Duration, id: StreamId) {
         match hub.read(id) {
             Read::Data(bytes) => hub.consumed(now, id, bytes.len()),
             Read::Head(_) | Read::Trailers(_) => {}
-            Read::End | Read::Broken(_) | Read::Pending => return,
+            Read::End | Read::Broken(..) | Read::Pending => return,
         }
     }
 }

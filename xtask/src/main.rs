@@ -23,8 +23,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test          everything CI runs: format, tidy, clippy, tests, interleavings, tools, release build,
-                end to end
+  test          everything CI runs: format, tidy, clippy, tests, interleavings, fuzz targets, tools,
+                release build, end to end
   tools         gets other people's programs that tests need, and prints where they are
   tidy          the rules of CONTRIBUTING.md that no compiler checks
   bench [WHAT [--quick]]

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::command::{cargo, run as run_command};
 use crate::metadata::Metadata;
 use crate::stopwatch::Stopwatch;
-use crate::{say, tidy, tools};
+use crate::{fuzz, say, tidy, tools};
 
 /// Where the end-to-end tests find other people's programs.
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
@@ -22,7 +22,7 @@ const INTERLEAVINGS: [&str; 7] =
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", || cargo_step(&["fmt", "--all", "--check"])),
     ("tidy", tidy::run),
     ("clippy", || {
@@ -39,6 +39,7 @@ const STEPS: [Step; 8] = [
     }),
     ("tests", || cargo_step(&["test", "--workspace"])),
     ("interleavings", || cargo_step(&INTERLEAVINGS)),
+    ("fuzz targets", fuzz::check),
     ("tools", || tools::all(&Metadata::read()?.target_directory).map(drop)),
     ("release build", || cargo_step(&[&END_TO_END[..], &["--tests", "--no-run"]].concat())),
     ("end to end", || end_to_end(&["--tests"])),
@@ -103,6 +104,6 @@ mod tests {
         assert_eq!(lines[0], "format             1.5 s");
         assert_eq!(lines[1], "  tidy               1.5 s  FAILED");
         assert_eq!(lines[2], "  clippy                 -  not run");
-        assert_eq!(lines[8], "  all                3.0 s");
+        assert_eq!(lines[9], "  all                3.0 s");
     }
 }
