@@ -15,6 +15,8 @@ use super::head::Length;
 pub const PIECES_MAX: usize = 16;
 /// A smaller part of a body is copied to its framing.
 const COPIED_MAX: usize = 1 << 10;
+/// What a transport may have taken without having sent it, at most: what rustls does, bytes.
+const UNSENT_MAX: usize = 64 << 10;
 
 const LINE_END: &[u8] = b"\r\n";
 const NOTHING: Length = Length::Known(0);
@@ -26,8 +28,8 @@ pub struct Sending {
     queued: usize,
     /// What is still to be taken of it; no bytes where that was all.
     rest: Length,
-    /// Something was written since the last flush.
-    unflushed: bool,
+    /// Bytes that were written since the last flush, as far as the transport can hold them.
+    unflushed: usize,
 }
 
 /// It has not the length that was told.
@@ -36,7 +38,7 @@ pub struct WrongLength;
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), queued: 0, rest: NOTHING, unflushed: false }
+        Self { queue: VecDeque::new(), queued: 0, rest: NOTHING, unflushed: 0 }
     }
 }
 
@@ -62,19 +64,24 @@ impl Sending {
     /// Whether all that was taken has left.
     #[must_use]
     pub fn has_left(&self) -> bool {
-        self.queue.is_empty() && !self.unflushed
+        self.queue.is_empty() && self.unflushed == 0
     }
 
-    /// Whether more is to be taken only when some has left: `most` bytes wait, or
-    /// [`PIECES_MAX`] pieces.
+    /// Whether more is to be taken only when some has left: `most` bytes are held, or
+    /// [`PIECES_MAX`] pieces wait.
     #[must_use]
     pub fn is_full(&self, most: usize) -> bool {
-        self.queued >= most || self.queue.len() >= PIECES_MAX
+        self.held() >= most || self.queue.len() >= PIECES_MAX
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait to be written.
     pub(crate) const fn waits(&self) -> usize {
         self.queued
+    }
+
+    /// The same, and what the transport took and may not have sent.
+    pub(crate) const fn held(&self) -> usize {
+        self.queued + self.unflushed
     }
 
     /// Takes nothing more of it: it broke off.
@@ -85,7 +92,7 @@ impl Sending {
     /// Gives up what has not left.
     pub fn clear(&mut self) {
         self.queue.clear();
-        (self.queued, self.unflushed) = (0, false);
+        (self.queued, self.unflushed) = (0, 0);
     }
 
     /// Takes some bytes of its body.
@@ -146,7 +153,7 @@ impl Sending {
         io: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
-        let waited = !self.queue.is_empty();
+        let waited = self.held() > 0;
         while let Some(first) = self.queue.front() {
             let count = if self.queue.len() == 1 {
                 ready!(Pin::new(&mut *io).poll_write(context, first))?
@@ -161,16 +168,14 @@ impl Sending {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.unflushed = true;
+            self.unflushed = (self.unflushed + count).min(UNSENT_MAX);
             self.left(count);
         }
         if waited {
             // What is quiet from here on holds nothing.
             self.queue = VecDeque::new();
-        }
-        if self.unflushed {
             ready!(Pin::new(io).poll_flush(context))?;
-            self.unflushed = false;
+            self.unflushed = 0;
         }
         Poll::Ready(Ok(waited))
     }
@@ -192,5 +197,41 @@ impl Sending {
 pub fn put(to: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, LINE_END] {
         to.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, BufWriter, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_transport_took_and_did_not_send_is_held() {
+        const PIPE: usize = 4 << 10;
+        const PIECE: usize = 20 << 10;
+        const TOLD: usize = 5;
+        let (near, mut far) = duplex(PIPE);
+        // As a TLS session does, it takes more than it can send.
+        let mut io = BufWriter::with_capacity(UNSENT_MAX, near);
+        let mut sending = Sending::default();
+        let mut context = Context::from_waker(Waker::noop());
+        sending.begin(Bytes::from_static(&[b'x'; PIECE]), Length::Known((TOLD * PIECE) as u64));
+        for pieces in 1..=TOLD {
+            assert!(sending.poll_write(&mut io, &mut context).is_pending());
+            assert_eq!(sending.held(), pieces * PIECE);
+            assert!(sending.is_full(pieces * PIECE));
+            sending.data(Bytes::from_static(&[b'x'; PIECE])).unwrap();
+        }
+        let mut came = 0;
+        while sending.held() > 0 {
+            came += far.read(&mut [0; PIPE]).await.unwrap();
+            let _ = sending.poll_write(&mut io, &mut context);
+        }
+        came += far.read(&mut [0; PIPE]).await.unwrap();
+        assert_eq!((came, sending.is_full(1)), ((TOLD + 1) * PIECE, false));
+        assert!(matches!(sending.poll_write(&mut io, &mut context), Poll::Ready(Ok(false))));
     }
 }

@@ -69,7 +69,7 @@ impl<T: AsyncWrite + Unpin> Line<T> {
         // Nobody puts a stream aside of which nothing more comes.
         let last = self.sending.is_whole().then_some(STUCK_MAX);
         let written = self.sending.poll_write(&mut self.io, context);
-        self.waiting.are(self.sending.waits());
+        self.waiting.are(self.sending.held());
         let Some(time) = self.answer_time.or(last).filter(|_| written.is_pending()) else {
             self.stuck = None;
             return written;
