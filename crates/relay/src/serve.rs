@@ -28,6 +28,7 @@ mod metrics;
 mod outgoing;
 mod peer;
 mod pool;
+mod postgres;
 mod raw;
 mod reach;
 mod request;

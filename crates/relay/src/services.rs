@@ -191,7 +191,16 @@ pub enum Target {
         port: u16,
         /// How it is trusted; none for no TLS.
         tls: Option<Trust>,
+        /// How it is asked for TLS, if that does not begin at once.
+        starttls: Option<StartTls>,
     },
+}
+
+/// The protocol in which a service is asked for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTls {
+    /// PostgreSQL's.
+    Postgres,
 }
 
 /// An HTTP service.

@@ -13,10 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+use super::postgres;
 use super::reach::Reach;
 use super::trust::{Offered, TlsSource};
 use crate::link::control::{Unreached, shown};
 use crate::message::{ConnectError, Failure};
+use crate::services::StartTls;
 
 /// Addresses of one host that are tried; more would only eat the time.
 const ADDRESSES_MAX: usize = 16;
@@ -53,6 +55,8 @@ pub(super) struct Dialer {
     pub(super) service: String,
     pub(super) place: Place,
     pub(super) tls: Option<TlsSource>,
+    /// How TLS is asked for, if it does not begin at once.
+    pub(super) starttls: Option<StartTls>,
     pub(super) reach: Reach,
 }
 
@@ -84,8 +88,11 @@ impl Dialer {
                 Box::new(stream.map_err(|error| self.failed(&error))?)
             }
             Place::Tcp { host, port } => {
-                let stream = self.tcp(host, *port).await?;
+                let mut stream = self.tcp(host, *port).await?;
                 let Some(tls) = &self.tls else { return Ok((Box::new(stream), false)) };
+                if let Some(StartTls::Postgres) = self.starttls {
+                    self.ask_for_tls(&mut stream).await?;
+                }
                 return self.secure(tls, host, stream, offered).await;
             }
         };
@@ -135,6 +142,15 @@ impl Dialer {
         })?;
         let h2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Box::new(secured), h2))
+    }
+
+    async fn ask_for_tls(&self, stream: &mut TcpStream) -> Result<(), Failure> {
+        let answered = postgres::ask_for_tls(stream).await;
+        if answered.map_err(|error| self.failed(&error))? {
+            return Ok(());
+        }
+        tracing::warn!(service = self.service, place = %self.place, "the server takes no TLS");
+        Err(Failure::UpstreamTls { why: "was not reached: the server takes no TLS".to_owned() })
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

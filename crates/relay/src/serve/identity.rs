@@ -150,7 +150,7 @@ mod tests {
     fn service(users: &[&str]) -> Service {
         Service {
             kind: ServiceType::Tcp,
-            target: Target::Tcp { host: "db".into(), port: 1, tls: None },
+            target: Target::Tcp { host: "db".into(), port: 1, tls: None, starttls: None },
             users: users.iter().map(|&user| user.into()).collect(),
             limits: ServiceLimits {
                 dial: Duration::from_secs(1),

@@ -115,12 +115,13 @@ impl Live {
     ) -> Self {
         let clock = context.clock.clone();
         let way = match &service.target {
-            Target::Tcp { host, port, tls } => Way::Tcp(Dialer {
+            Target::Tcp { host, port, tls, starttls } => Way::Tcp(Dialer {
                 service: name.to_owned(),
                 place: Place::Tcp { host: host.clone(), port: *port },
                 tls: tls
                     .as_ref()
                     .map(|trust| TlsSource::new(trust.clone(), &Credentials::None, clock.clone())),
+                starttls: *starttls,
                 reach: Reach::new(context.reached.clone()),
             }),
             Target::Http(http) => Way::Http(Box::new(pool(name, http, context))),
@@ -192,7 +193,7 @@ impl Live {
         }
     }
 
-    fn dialer(&self) -> &Dialer {
+    pub(super) fn dialer(&self) -> &Dialer {
         match &self.kept.way {
             Way::Http(pool) => pool.dialer(),
             Way::Tcp(dialer) => dialer,
@@ -217,7 +218,7 @@ fn pool(name: &str, http: &HttpTarget, context: &Context) -> Pool {
     let source = || TlsSource::new(http.trust.clone(), &http.credentials, context.clock.clone());
     let tls = url.is_secure().then(source);
     let reach = Reach::new(context.reached.clone());
-    let dialer = Dialer { service: name.to_owned(), place, tls, reach };
+    let dialer = Dialer { service: name.to_owned(), place, tls, starttls: None, reach };
     let Context { clock, tasks, metrics, .. } = context.clone();
     Pool::new(dialer, http.protocol, clock, tasks, metrics)
 }

@@ -14,12 +14,13 @@ use tokio::time::timeout;
 use super::dial::Io;
 use super::flow::Flow;
 use super::live::{Live, Way};
+use super::postgres;
 use super::seen::{RULES, Seen};
 use super::trust::Offered;
 use super::until;
 use crate::link::{FAREWELL, Part, Receiver, Sender, Stream};
 use crate::message::Failure;
-use crate::services::ServiceLimits;
+use crate::services::{ServiceLimits, StartTls};
 use strait_net::http1::Intake;
 
 /// The least that a connection may be silent for.
@@ -27,7 +28,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Serves a raw stream to its end.
 pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut seen: Box<Seen>) {
-    let (receiver, mut sender) = stream.split();
+    let (mut receiver, mut sender) = stream.split();
     match connect(&live, &mut sender, &head, &mut seen).await {
         Err(Refusal(code, text)) => {
             seen.code = code;
@@ -35,11 +36,45 @@ pub(super) async fn serve(live: Arc<Live>, stream: Stream, head: RawHead, mut se
         }
         Ok(io) => {
             sender.accept();
-            let flow = seen.flow.clone();
-            let limits = &live.service.limits;
-            seen.code = pump(receiver, sender, io, Bytes::new(), &flow, limits).await;
+            let (flow, limits) = (seen.flow.clone(), &live.service.limits);
+            seen.code = match begin(&live, &mut receiver, &mut sender, io, &flow).await {
+                Ok(Some(io)) => pump(receiver, sender, io, Bytes::new(), &flow, limits).await,
+                Ok(None) => {
+                    // Over already is as good as ended now.
+                    let _ = sender.finish();
+                    Code::None
+                }
+                Err(code) => {
+                    sender.reset(Directions::Both, code, "");
+                    code
+                }
+            };
         }
     }
+}
+
+/// What comes before bytes pass as they are: where the agent itself saw to TLS, what the client asks
+/// about it. None where the client left with that.
+async fn begin(
+    live: &Live,
+    receiver: &mut Receiver,
+    sender: &mut Sender,
+    mut io: Io,
+    flow: &Flow,
+) -> Result<Option<Io>, Code> {
+    if live.dialer().starttls != Some(StartTls::Postgres) {
+        return Ok(Some(io));
+    }
+    let time = live.service.limits.idle.unwrap_or(Duration::MAX);
+    let Some(first) = postgres::greet(receiver, sender, time).await? else { return Ok(None) };
+    let written = async {
+        io.write_all(&first).await?;
+        io.flush().await
+    };
+    let written = timeout(time.min(SILENCE), written).await.map_err(|_| Code::Timeout)?;
+    written.map_err(|_| Code::UpstreamReset)?;
+    flow.sent(first.len());
+    Ok(Some(Box::new(postgres::Unbound::new(io))))
 }
 
 /// Why a stream is not accepted, and what the hub is told of it: which rule, how many run, why there is

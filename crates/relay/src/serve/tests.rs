@@ -4,6 +4,7 @@ mod bodies;
 mod hostile;
 mod lives;
 mod plain;
+mod postgres;
 mod rig;
 mod rules;
 mod taken;

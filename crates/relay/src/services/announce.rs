@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use strait_machinery::json::Value;
 use strait_machinery::object;
 
-use super::{AgentConfig, Credentials, HttpTarget, Protocol, Service, Target, Trust};
+use super::{AgentConfig, Credentials, HttpTarget, Protocol, Service, StartTls, Target, Trust};
 use crate::http::fields::HostRule;
 use crate::link::control::Unreached;
 use crate::token::hex;
@@ -114,9 +114,12 @@ fn public(service: &Service) -> Value {
 fn private(service: &Service) -> Value {
     let mut entry = object! {"users": service.users.iter().collect::<Value>()};
     match &service.target {
-        Target::Tcp { host, port, tls } => {
+        Target::Tcp { host, port, tls, starttls } => {
             entry.set(&["at"], format!("{host}:{port}"));
             entry.set(&["tls"], tls.as_ref().map_or(Value::Null, trust));
+            if let Some(StartTls::Postgres) = starttls {
+                entry.set(&["starttls"], "postgres");
+            }
         }
         Target::Http(http) => {
             let deny = http.rules.deny_paths.iter().map(|own| own.as_str());

@@ -14,7 +14,7 @@ use super::announce::{ENTRY_MAX, announced_length};
 use super::files::Files;
 use super::problems::Problems;
 use super::{AgentConfig, HUB, Hosts, HubConfig, Incoming, Listen, Policy, Service};
-use super::{ServiceLimits, ServiceType, Target, Transport, raw, web};
+use super::{ServiceLimits, ServiceType, StartTls, Target, Transport, raw, web};
 
 /// Most bytes of the annotations of one thing.
 const ANNOTATIONS_MAX: usize = 8 << 10;
@@ -326,12 +326,15 @@ fn tcp(path: &Path, raw: &raw::Service, problems: &mut Problems<'_>) -> Option<T
         }
     }
     let tls = raw.tls.as_ref().map(|tls| web::trust(&path.field("tls"), tls, problems));
+    // The schema knows this one alone.
+    let starttls = raw.tls.as_ref().and_then(|tls| tls.starttls.as_ref());
+    let starttls = starttls.map(|_| StartTls::Postgres);
     let Some(address) = &raw.address else {
         problems.add(FieldError::required(path.field("address"), "a tcp service is at host:port"));
         return None;
     };
     let (host, port) = host_and_port(&path.field("address"), address, problems)?;
-    Some(Target::Tcp { host, port, tls })
+    Some(Target::Tcp { host, port, tls, starttls })
 }
 
 fn incoming_of(

@@ -39,7 +39,13 @@ parts! {
         max_body: Option<String>,
         annotations: BTreeMap<String, String>,
     }
-    Tls { ca_file: String, server_name: String, min_version: String, insecure: bool }
+    Tls {
+        ca_file: String,
+        server_name: String,
+        min_version: String,
+        insecure: bool,
+        starttls: Option<String>,
+    }
     Credentials {
         basic: Option<Basic>,
         bearer: Option<Token>,

@@ -116,7 +116,7 @@ fn a_whole_configuration_is_understood() {
     let Target::Http(mine) = &config.services["mine"].target else { panic!("an HTTP service") };
     assert_eq!(mine.url.socket(), Some(Path::new("/run/canary.sock")));
     assert!(mine.upgrade && mine.rewrites_domain);
-    let Target::Tcp { host, port, tls } = &config.services["db"].target else { panic!("tcp") };
+    let Target::Tcp { host, port, tls, .. } = &config.services["db"].target else { panic!("tcp") };
     assert_eq!((&**host, *port, tls.is_some()), ("db.canary-host", 5432, true));
 }
 
@@ -138,6 +138,8 @@ services:
 - {name: g, type: http, url: "https://x", credentials: {header: {name: X-Forwarded-For, valueFile: /s/v}}}
 - {name: h, type: http, url: "https://x", clientAuthorization: pass, credentials: {bearer: {tokenFile: /s/t}}}
 - {name: i, type: http, url: "https://x", mount: true}
+- {name: j, type: http, url: "https://x", tls: {starttls: postgres}}
+- {name: k, type: tcp, address: "x:1", tls: {starttls: ldap}}
 incoming:
 - {name: x, listen: "127.0.0.1:1", service: {agent: hub, type: http, name: z}}
 - {name: z, listen: "127.0.0.1:1", service: {agent: hub, type: http, name: z}}
@@ -172,6 +174,8 @@ policy: {maxTokenAge: 1y}
         "services[9].credentials.header.name: Invalid value: \"X-Forwarded-For\"",
         "services[10].clientAuthorization: Forbidden: the service has credentials",
         "unknown field \"services[11].mount\"",
+        "services[12].tls.starttls: Forbidden: only a service of type tcp has one",
+        "services[13].tls.starttls: Unsupported value: \"ldap\"",
         "incoming[1].listen: Duplicate value: \"127.0.0.1:1\"",
         "incoming[2].listen: Invalid value: \"unix:x\": must be an address and a port",
         "incoming[2].service.agent: Invalid value: \"smith\": only services of the hub",

@@ -41,6 +41,10 @@ pub(super) fn target(
         problems.forbidden(path.field("clientAuthorization"), why);
     }
     let trust = raw.tls.as_ref().map(|tls| trust(&path.field("tls"), tls, problems));
+    if raw.tls.as_ref().is_some_and(|tls| tls.starttls.is_some()) {
+        let path = path.field("tls").field("starttls");
+        problems.forbidden(path, "only a service of type tcp has one");
+    }
     let is_secure = url.as_ref().is_none_or(ServiceUrl::is_secure);
     if trust.is_some() && !is_secure {
         problems.forbidden(path.field("tls"), "the URL is not https");

@@ -119,13 +119,13 @@ async fn credentials_follow_their_files_and_swapped_links() {
     assert!(heads.recv().await.unwrap().contains("authorization: Token two\r\n"));
 }
 
-fn authority(seed: u64) -> Arc<Authority> {
+pub(super) fn authority(seed: u64) -> Arc<Authority> {
     let hub = HubId::from_random([7; 16]);
     let entropy = Arc::new(SeededEntropy::new(seed));
     Arc::new(Authority::create(&hub, Arc::new(SystemClock), entropy).unwrap())
 }
 
-fn tls_of(authority: &Arc<Authority>, alpn: &[&[u8]]) -> TlsAcceptor {
+pub(super) fn tls_of(authority: &Arc<Authority>, alpn: &[&[u8]]) -> TlsAcceptor {
     let names = ServerNames::new(["ci.example"]).unwrap();
     let day = Duration::from_secs(86_400);
     let serving = ServingCertificate::new(authority.clone(), names, day).unwrap();

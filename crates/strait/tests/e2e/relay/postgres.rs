@@ -24,8 +24,16 @@ struct Server {
     port: u16,
 }
 
+/// What whoever connects has to know where that is asked.
+const PASSWORD: &str = "open sesame";
+
 impl Server {
+    /// One that takes everybody's word.
     fn start() -> Self {
+        Self::start_with("trust")
+    }
+
+    fn start_with(authentication: &str) -> Self {
         let home = TempDir::new().unwrap();
         let data = home.path().join("data");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -35,13 +43,16 @@ impl Server {
         openssl.args(["-nodes", "-subj", "/CN=db", "-addext", "subjectAltName=IP:127.0.0.1"]);
         openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
         Process::start(&mut openssl).finish().succeeded();
+        let password = home.path().join("password");
+        fs::write(&password, PASSWORD).unwrap();
         if geteuid().is_root() {
-            for path in [home.path(), &key, &certificate] {
+            for path in [home.path(), &key, &certificate, &password] {
                 std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
             }
         }
         let mut initdb = server_program("initdb", home.path());
-        initdb.args(["--auth=trust", "--username=somebody", "--no-sync", "--pgdata"]).arg(&data);
+        initdb.arg(format!("--auth={authentication}")).arg("--pwfile").arg(&password);
+        initdb.args(["--username=somebody", "--no-sync", "--pgdata"]).arg(&data);
         Process::start(&mut initdb).finish().succeeded();
         let mut postgres = server_program("postgres", home.path());
         postgres.arg("-D").arg(&data).args(["-p", &port.to_string()]);
@@ -61,15 +72,22 @@ impl Server {
         Self { _process: process, home, port }
     }
 
+    /// The file of its certificate, which signs itself.
+    fn certificate(&self) -> PathBuf {
+        self.home.path().join("certificate")
+    }
+
     /// Starts psql against a port at which it can be reached.
     fn psql(&self, port: u16, arguments: &[&str]) -> Process {
+        let verifies = format!("sslmode=verify-full sslrootcert={}", self.certificate().display());
+        self.psql_with(&verifies, port, arguments)
+    }
+
+    /// The same with this of TLS.
+    fn psql_with(&self, tls: &str, port: u16, arguments: &[&str]) -> Process {
         let mut psql = Command::new(programs().join("psql"));
-        let certificate = self.home.path().join("certificate");
-        let server = format!(
-            "host=127.0.0.1 port={port} user=somebody dbname=postgres sslmode=verify-full sslrootcert={}",
-            certificate.display()
-        );
-        psql.env_clear().env("HOME", self.home.path()).arg(server);
+        let server = format!("host=127.0.0.1 port={port} user=somebody dbname=postgres {tls}");
+        psql.env_clear().env("HOME", self.home.path()).env("PGPASSWORD", PASSWORD).arg(server);
         psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
         Process::start(psql.args(arguments))
     }
@@ -95,23 +113,46 @@ fn server_program(name: &str, home: &Path) -> Command {
     command
 }
 
-#[test]
-fn row_15_psql_works_over_a_forwarded_port() {
-    let server = Server::start();
-    let site = Site::start(&format!(
-        "services:\n- {{name: db, type: tcp, address: '127.0.0.1:{}'}}\n",
-        server.port
-    ));
+/// Whether a session is encrypted, as its server sees it.
+const ENCRYPTED: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+
+/// An agent that offers the server, with this beside its address, and a port that leads there until
+/// the process ends.
+fn forwarded(server: &Server, more: &str) -> (Site, Process, u16) {
+    let address = format!("address: '127.0.0.1:{}'", server.port);
+    let site = Site::start(&format!("services:\n- {{name: db, type: tcp, {address}{more}}}\n"));
     let exposed = r#"{"spec":{"exposure":{"raw":true}}}"#;
     site.hub
         .kubectl(&["patch", "services.relay.strait.dev/db.smith", "--type=merge", "-p", exposed])
         .succeeded();
     let mut forward = site.hub.start_strait(&["service", "forward", "smith/db", ":"]);
     let line = forward.wait_for_output(|line| line.starts_with("Forwarding from 127.0.0.1:"));
-    let port: u16 = line.rsplit(':').next().unwrap().parse().unwrap();
+    let port = line.rsplit(':').next().unwrap().parse().unwrap();
+    (site, forward, port)
+}
 
-    let encrypted = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
-    assert_eq!(server.ask(port, encrypted).succeeded().trim(), "t");
+#[test]
+fn row_15_the_agent_sees_to_tls_and_psql_speaks_without() {
+    // Over TLS that offers to bind the password to it.
+    let server = Server::start_with("scram-sha-256");
+    let certificate = server.certificate();
+    let tls = format!(", tls: {{caFile: '{}', starttls: postgres}}", certificate.display());
+    let (_site, _forward, port) = forwarded(&server, &tls);
+    // As psql begins unless told otherwise: it asks for TLS, and goes on without.
+    for mode in ["sslmode=prefer", "sslmode=disable"] {
+        let said = server.psql_with(mode, port, &["--command", ENCRYPTED]).finish();
+        assert_eq!(said.succeeded().trim(), "t", "{mode}");
+    }
+    let insists = server.psql_with("sslmode=require", port, &["--command", ENCRYPTED]).finish();
+    let told = insists.failed();
+    assert!(told.contains("server does not support SSL, but SSL was required"), "{told}");
+}
+
+#[test]
+fn row_15_psql_works_over_a_forwarded_port() {
+    let server = Server::start();
+    let (site, _forward, port) = forwarded(&server, "");
+    assert_eq!(server.ask(port, ENCRYPTED).succeeded().trim(), "t");
     server.ask(port, "create table t (id int primary key, text text)").succeeded();
     let rows: String = (0..ROWS).map(|id| format!("{id}\t{id:032x}\n")).collect();
     let (file, copied) = (site.home.path().join("rows"), site.home.path().join("copied"));
