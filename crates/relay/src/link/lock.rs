@@ -1,14 +1,14 @@
-//! The lock of a connection. With the feature `shuttle`, which only tests have, shuttle decides at
-//! each taking which thread is next.
+//! The lock of a connection. In tests with the feature `shuttle`, shuttle decides at each taking which
+//! thread is next.
 
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(all(test, feature = "shuttle")))]
 pub(super) use parking_lot::{Mutex, MutexGuard};
-#[cfg(feature = "shuttle")]
+#[cfg(all(test, feature = "shuttle"))]
 pub(super) use shuttle::sync::MutexGuard;
-#[cfg(feature = "shuttle")]
+#[cfg(all(test, feature = "shuttle"))]
 pub(super) use shuttled::Mutex;
 
-#[cfg(feature = "shuttle")]
+#[cfg(all(test, feature = "shuttle"))]
 mod shuttled {
     use std::sync::PoisonError;
 
