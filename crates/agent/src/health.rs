@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderValue, Response, header};
+use http::Response;
 use strait_audit::AuditLog;
-use strait_net::{Body, Checks, Probe};
+use strait_net::{Body, Checks, Probe, metrics_probe};
 use strait_relay::dial::Status;
-use strait_runtime::{METRICS_CONTENT_TYPE, Metrics, Shutdown};
+use strait_runtime::{Metrics, Shutdown};
 use tokio::sync::watch;
 
 use crate::presence::Presence;
@@ -72,13 +72,8 @@ pub(crate) fn probes(ready: Checks, metrics: Metrics) -> BTreeMap<&'static str, 
         let reasons = if status.is_success() { String::new() } else { ready.failures() };
         text((status, report + &reasons))
     };
-    let metrics = move || {
-        let mut response = Response::new(Body::from(metrics.encode()));
-        let media_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-        response
-    };
+    let metrics = metrics_probe(metrics);
     let probes: [(_, Probe); 3] =
-        [("/livez", Box::new(live)), ("/readyz", Box::new(ready)), ("/metrics", Box::new(metrics))];
+        [("/livez", Box::new(live)), ("/readyz", Box::new(ready)), ("/metrics", metrics)];
     probes.into_iter().collect()
 }

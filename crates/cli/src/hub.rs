@@ -20,6 +20,10 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) listen: Option<String>,
 
+    /// Address of this machine to serve /metrics at without a credential
+    #[arg(long, env = "STRAIT_METRICS", value_name = "ADDR:PORT")]
+    pub(crate) metrics: Option<String>,
+
     /// Address that clients and agents reach this hub by; required where it listens on a wildcard
     #[arg(long, env = "STRAIT_ADVERTISE", value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) advertise: Vec<String>,
@@ -45,7 +49,7 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_RELAY_SERVICES", value_name = "FILE")]
     pub(crate) relay_services: Option<String>,
 
-    /// Addresses of proxies before this hub whose X-Forwarded-For is believed
+    /// Addresses of proxies before this hub whose X-Forwarded-For and PROXY protocol are believed
     #[arg(long, env = "STRAIT_RELAY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) relay_trusted_proxies: Vec<String>,
 
@@ -57,8 +61,8 @@ pub(crate) struct HubArgs {
     #[arg(long, env = "STRAIT_RELAY_DRAIN_HARD", value_name = "DURATION")]
     pub(crate) relay_drain_hard: Option<String>,
 
-    /// YAML file with the same settings (dataDir, listen, advertise, store, hooksConfig,
-    /// hooksListen, relayDrain, relayDrainHard, relayMaxTokenTTL, relayServices,
+    /// YAML file with the same settings (dataDir, listen, metrics, advertise, store,
+    /// hooksConfig, hooksListen, relayDrain, relayDrainHard, relayMaxTokenTTL, relayServices,
     /// relayTrustedProxies)
     #[arg(long, env = "STRAIT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<String>,

@@ -26,6 +26,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where this machine reads metrics without a credential, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Addresses that clients and agents reach the hub by, `host:port`. May be empty where
     /// `listen` names one address.
     pub advertise: Vec<String>,
@@ -50,6 +52,11 @@ impl Config {
             mistakes.push(format!(
                 "--advertise: required where --listen is a wildcard ({}): name the HOST:PORT that agents reach this hub by",
                 self.listen
+            ));
+        }
+        if let Some(address) = self.metrics.filter(|address| !address.ip().is_loopback()) {
+            mistakes.push(format!(
+                "--metrics: {address} is not a loopback address: other machines read /metrics where --listen says, with a credential"
             ));
         }
         for address in &self.advertise {
@@ -105,6 +112,7 @@ mod tests {
         Config {
             data_dir: "x".into(),
             listen: listen.parse().unwrap(),
+            metrics: None,
             advertise: advertise.iter().map(|&a| a.to_owned()).collect(),
             store: StoreKind::Sqlite,
             relay_token_life_max: Duration::from_secs(3600),
@@ -121,6 +129,15 @@ mod tests {
         assert!(
             config("0.0.0.0:6443", &["hub.example:443", "[2001:db8::1]:443"]).mistakes().is_empty()
         );
+    }
+
+    #[test]
+    fn metrics_without_a_credential_are_for_this_machine() {
+        for (address, mistakes) in [("127.0.0.1:0", 0), ("[::1]:9101", 0), ("0.0.0.0:9101", 1)] {
+            let metrics = Some(address.parse().unwrap());
+            let config = Config { metrics, ..config("127.0.0.1:6443", &[]) };
+            assert_eq!(config.mistakes().len(), mistakes, "{address}");
+        }
     }
 
     #[test]

@@ -18,8 +18,10 @@ pub enum StartError {
     #[error(transparent)]
     Directory(#[from] DataDirError),
     /// The port.
-    #[error("cannot listen on {address}: choose another with --listen, or end what uses it")]
+    #[error("cannot listen on {address}: choose another with {flag}, or end what uses it")]
     Listen {
+        /// The flag that says where.
+        flag: &'static str,
         /// The address asked for.
         address: SocketAddr,
         /// What the system says.

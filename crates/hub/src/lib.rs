@@ -27,7 +27,9 @@ use strait_apiserver::registry::Registry;
 use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
 use strait_hooks::{Gateway, Host, Setup};
-use strait_net::{Check, Checks, Inside, Protocol, ServerMetrics, handler};
+use strait_net::{
+    Check, Checks, Inside, Protocol, ServerMetrics, handler, metrics_probe, serve_health,
+};
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::hub::{
     Announcements, Connections, Credentials, Ending, Front, Handlers, Joining, Recorder, Told,
@@ -70,6 +72,7 @@ const LAST_TIME: Duration = Duration::from_secs(3);
 pub struct Hub {
     id: HubId,
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     authority: Arc<Authority>,
     store: Store,
     audit: AuditLog,
@@ -103,12 +106,11 @@ impl Hub {
         let Context { clock, entropy, metrics, tasks, shutdown, tracer } = context.clone();
         let directory = directory::open(&config.data_dir, &*entropy)?;
         // Bound first: a port in use is the likeliest mistake, and the cheapest to find.
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| StartError::Listen { address: config.listen, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let (listener, address) = bind("--listen", config.listen).await?;
+        let scraped = match config.metrics {
+            Some(address) => Some(bind("--metrics", address).await?),
+            None => None,
+        };
         let authority = Arc::new(open_authority(&directory, &context)?);
         let advertised = config.advertised(address);
         let url = format!("https://{}", advertised[0]);
@@ -201,11 +203,19 @@ impl Hub {
         let listeners = ServerMetrics::new(&metrics);
         let served = serve(config, listener, &authority, service.clone(), &listeners, &context)?;
         metrics.register_process(&*clock);
+        let metrics_address = scraped.as_ref().map(|(_, address)| *address);
+        if let Some((listener, address)) = scraped {
+            let probes = [("/metrics", metrics_probe(metrics))].into();
+            let (listeners, own) = (listeners.clone(), tasks.clone());
+            tasks.spawn("metrics", serve_health(listener, probes, listeners, own, last.clone()));
+            tracing::info!(%address, "metrics are served to this machine");
+        }
         let id = directory.id().clone();
         tracing::info!(hub = %id, %address, url, "hub is serving");
         Ok(Self {
             id,
             address,
+            metrics_address,
             authority,
             store,
             audit,
@@ -282,6 +292,12 @@ impl Hub {
         self.address
     }
 
+    /// Where this machine reads its metrics without a credential, if anywhere.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// Its address as clients reach it, without a path.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -340,6 +356,17 @@ impl Hub {
         // What is left of requests is named with the other work.
         let _ = tokio::join!(hooks, front.drain(), requests);
     }
+}
+
+/// Listens where a flag says, and tells where that is.
+async fn bind(
+    flag: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { flag, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 fn open_authority(directory: &Directory, context: &Context) -> Result<Authority, StartError> {
@@ -470,6 +497,7 @@ fn serve(
     let server = strait_net::Server {
         tls: Some(tls.clone()),
         protocol: Some(protocol(Carriage::Direct)),
+        proxies: config.relay_trusted_proxies.networks().to_vec(),
         ..strait_net::Server::plain(
             metrics.clone(),
             context.tasks.clone(),

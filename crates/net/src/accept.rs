@@ -26,11 +26,13 @@ use tokio_rustls::server::TlsStream;
 use crate::begun::Begun;
 use crate::body::{Body, BoxError};
 use crate::connection::Connection;
+use crate::handshakes::Handshakes;
 use crate::http1::HEAD_BYTES_MAX;
 use crate::http1::serve::serve;
 use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::Peers;
+use crate::proxied::{self, Is, Said, Whose};
 use crate::server::{Clear, Handler, Protocol, Server};
 use crate::unread::Unread;
 
@@ -67,6 +69,9 @@ pub(crate) trait Listen {
 
     async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)>;
 
+    /// What it begins with, which stays to be read.
+    fn first(stream: &Self::Stream) -> impl Future<Output = io::Result<u8>> + Send;
+
     /// Best effort: a connection that is not tuned is slower, or noticed later when it is gone.
     fn tune(stream: &Self::Stream) -> io::Result<()>;
 
@@ -80,6 +85,14 @@ impl Listen for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         Self::accept(self).await
+    }
+
+    async fn first(stream: &TcpStream) -> io::Result<u8> {
+        let mut first = [0];
+        match stream.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
+        }
     }
 
     fn tune(stream: &TcpStream) -> io::Result<()> {
@@ -112,6 +125,10 @@ impl Listen for UnixListener {
         Ok((stream, (Ipv6Addr::UNSPECIFIED, 0).into()))
     }
 
+    async fn first(_: &UnixStream) -> io::Result<u8> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn tune(_: &UnixStream) -> io::Result<()> {
         Ok(())
     }
@@ -125,7 +142,7 @@ impl Listen for UnixListener {
 pub(crate) struct Context {
     pub(crate) server: Server,
     handler: Handler,
-    handshakes: Semaphore,
+    handshakes: Handshakes,
 }
 
 /// What is spoken on a connection, until it is over.
@@ -162,19 +179,32 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
             tracing::debug!(%peer, "too many connections");
             continue;
         };
-        let Some(place) = peers.enter(peer.ip()) else {
-            metrics.failed(ConnectionFailure::AddressLimit);
-            tracing::debug!(%peer, "too many connections of one client");
+        let passed_on = context.is_proxy(peer);
+        let place = if passed_on { None } else { peers.enter(peer.ip()) };
+        if place.is_none() && !passed_on {
+            context.crowded(peer);
             continue;
-        };
-        let context = context.clone();
+        }
+        let (context, peers) = (context.clone(), peers.clone());
         if let Err(error) = L::tune(&stream) {
             tracing::debug!(err = %error, "cannot set options of a connection");
         }
         tasks.spawn("connection", async move {
             let _open = Counted::open(&context.server.metrics);
+            let (mut stream, mut whose, mut place) = (stream, Whose::client(peer), place);
+            if passed_on {
+                let Some(said) = Box::pin(context.whose::<L>(&mut stream, peer)).await else {
+                    return;
+                };
+                whose = said;
+                place = peers.enter(whose.address.ip());
+                if place.is_none() {
+                    return context.crowded(whose.address);
+                }
+            }
+            let peer = whose.address;
             // Boxed: what a handshake takes is given back when it is over.
-            let spoken = Box::pin(context.begin::<L>(stream, peer)).await;
+            let spoken = Box::pin(context.begin::<L>(stream, whose)).await;
             if let Some(spoken) = spoken
                 && let Err(error) = spoken.await
             {
@@ -200,17 +230,53 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 impl Context {
     pub(crate) fn new(server: Server, handler: Handler) -> Self {
-        Self { handshakes: Semaphore::new(server.limits.handshakes), server, handler }
+        let [all, each] = server.limits.handshakes;
+        Self { handshakes: Handshakes::new(all, each), server, handler }
+    }
+
+    /// Whether a connection comes through a proxy: it is somebody else's.
+    fn is_proxy(&self, peer: SocketAddr) -> bool {
+        let Server { proxies, tls, .. } = &self.server;
+        tls.is_some() && proxies.iter().any(|own| own.contains(peer.ip()))
+    }
+
+    /// One connection too many of a client.
+    fn crowded(&self, peer: SocketAddr) {
+        self.server.metrics.failed(ConnectionFailure::AddressLimit);
+        tracing::debug!(%peer, "too many connections of one client");
+    }
+
+    /// Whose a connection is that comes from a trusted proxy. None where that does not say it
+    /// clearly.
+    async fn whose<L: Listen>(&self, stream: &mut L::Stream, peer: SocketAddr) -> Option<Whose> {
+        let said = async {
+            if !proxied::begins(L::first(stream).await?) {
+                return Ok(Said::Own);
+            }
+            proxied::read(stream).await
+        };
+        let Server { limits, metrics, .. } = &self.server;
+        let said = tokio::time::timeout(limits.handshake_time, said).await;
+        let error = match said {
+            Ok(Ok(Said::Client(client))) => return Some(Whose::client(client)),
+            Ok(Ok(Said::Own)) => return Some(Whose { address: peer, is: Is::Proxy }),
+            Ok(Ok(Said::Nobody)) => return Some(Whose { address: peer, is: Is::Nobodys }),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        metrics.failed(match error.kind() {
+            io::ErrorKind::InvalidData => ConnectionFailure::Proxy,
+            io::ErrorKind::TimedOut => ConnectionFailure::HandshakeTimeout,
+            _ => ConnectionFailure::Handshake,
+        });
+        tracing::debug!(%peer, err = %error, "a trusted proxy's connection is closed");
+        None
     }
 
     /// Secures a connection if it is to be, and answers with what is then spoken on it.
-    async fn begin<L: Listen>(
-        self: Arc<Self>,
-        stream: L::Stream,
-        peer: SocketAddr,
-    ) -> Option<Spoken> {
+    async fn begin<L: Listen>(self: Arc<Self>, stream: L::Stream, whose: Whose) -> Option<Spoken> {
         let Some(tls) = &self.server.tls else {
-            let connection = Arc::new(Connection::new(peer, Vec::new()));
+            let connection = Arc::new(Connection::new(whose, Vec::new()));
             let (begun, is_http2) = self.look(stream).await?;
             return Some(if is_http2 {
                 Box::pin(self.http2(begun, connection))
@@ -219,13 +285,13 @@ impl Context {
             });
         };
         let acceptor = TlsAcceptor::from(tls.clone());
-        let stream = self.handshake(acceptor, std::future::ready(Ok(stream)), peer).await?;
+        let stream = self.handshake(acceptor, std::future::ready(Ok(stream)), whose).await?;
         let (socket, session) = stream.get_ref();
         let tuned = self.other(session).map(|_| L::tune_long(socket));
         if let Some(Err(error)) = tuned {
             tracing::debug!(err = %error, "cannot set options of a connection");
         }
-        Some(self.speak(stream, peer))
+        Some(self.speak(stream, whose))
     }
 
     /// What a connection in the clear begins with: whether that is HTTP/2. None where nothing
@@ -248,13 +314,13 @@ impl Context {
     }
 
     /// Speaks what was agreed on in the handshake until that is over.
-    pub(crate) fn speak<T>(self: Arc<Self>, mut stream: TlsStream<T>, peer: SocketAddr) -> Spoken
+    pub(crate) fn speak<T>(self: Arc<Self>, mut stream: TlsStream<T>, whose: Whose) -> Spoken
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (_, session) = stream.get_mut();
         let chain = session.peer_certificates().unwrap_or_default();
-        let connection = Arc::new(Connection::new(peer, chain.to_vec()));
+        let connection = Arc::new(Connection::new(whose, chain.to_vec()));
         if let Some(other) = self.other(session) {
             let served = (other.serve)(connection, Box::new(stream));
             Box::pin(served.map(Ok))
@@ -271,15 +337,18 @@ impl Context {
         &self,
         acceptor: TlsAcceptor,
         transport: impl Future<Output = io::Result<T>>,
-        peer: SocketAddr,
+        whose: Whose,
     ) -> Option<TlsStream<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
+        let Whose { address: peer, is } = whose;
+        // A proxy's are many clients'.
+        let client = (is == Is::Client).then(|| peer.ip());
         let secured = async {
             let stream = transport.await?;
             // Never closed, so never an error.
-            let _turn = self.handshakes.acquire().await;
+            let _turn = self.handshakes.turn(client).await;
             acceptor.accept(stream).await
         };
         let Server { limits, metrics, .. } = &self.server;

@@ -8,24 +8,33 @@ use http::Extensions;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 
+use crate::proxied::{Is, Whose};
+
 /// A client's connection. Its requests share one value, so that what is costly to find out about
 /// the client is found out once.
 pub struct Connection {
-    peer: SocketAddr,
+    whose: Whose,
     chain: Vec<CertificateDer<'static>>,
     cache: Mutex<Extensions>,
     cut: AtomicBool,
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, chain: Vec<CertificateDer<'static>>) -> Self {
-        Self { peer, chain, cache: Mutex::default(), cut: AtomicBool::new(false) }
+    pub(crate) fn new(whose: Whose, chain: Vec<CertificateDer<'static>>) -> Self {
+        Self { whose, chain, cache: Mutex::default(), cut: AtomicBool::new(false) }
     }
 
     /// Where the client is; `[::]:0` where it came through a socket of this machine.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
-        self.peer
+        self.whose.address
+    }
+
+    /// Whether a balancer of TCP passed it on and did not say whose it is. Then [`peer`](Self::peer)
+    /// is the balancer, whose word nothing is that comes through it.
+    #[must_use]
+    pub fn is_nobodys(&self) -> bool {
+        self.whose.is == Is::Nobodys
     }
 
     /// Whether it came through a socket of this machine ([`Server::serve_unix`]).
@@ -33,8 +42,8 @@ impl Connection {
     /// [`Server::serve_unix`]: crate::Server::serve_unix
     #[must_use]
     pub fn is_unix(&self) -> bool {
-        // No TCP connection comes from an unspecified address.
-        self.peer.ip().is_unspecified() && self.peer.port() == 0
+        // No TCP connection comes from an unspecified address, nor does anybody say so.
+        self.peer().ip().is_unspecified() && self.peer().port() == 0
     }
 
     /// The certificates that the client presented, its own first; empty if none. It holds the
@@ -75,7 +84,7 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .field("certificates", &self.chain.len())
             .finish_non_exhaustive()
     }
@@ -90,14 +99,16 @@ mod tests {
         for (peer, expected) in
             [("[::]:0", true), ("127.0.0.1:0", false), ("[::]:1", false), ("192.0.2.1:0", false)]
         {
-            let connection = Connection::new(peer.parse().unwrap(), Vec::new());
+            let whose = Whose::client(peer.parse().unwrap());
+            let connection = Connection::new(whose, Vec::new());
             assert_eq!(connection.is_unix(), expected, "{peer}");
         }
     }
 
     #[test]
     fn a_value_is_made_once_for_each_type() {
-        let connection = Connection::new(([127, 0, 0, 1], 1).into(), Vec::new());
+        let whose = Whose::client(([127, 0, 0, 1], 1).into());
+        let connection = Connection::new(whose, Vec::new());
         assert_eq!(connection.cached(|c| c.peer().port()), 1);
         assert_eq!(connection.cached::<u16, _>(|_| unreachable!()), 1);
         // One value may be made of another.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::ALLOW;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
-use strait_runtime::{Shutdown, TaskSet};
+use strait_runtime::{METRICS_CONTENT_TYPE, Metrics, Shutdown, TaskSet};
 use tokio::net::TcpListener;
 
 use crate::body::Body;
@@ -15,6 +15,17 @@ use crate::server::{Limits, Server, handler};
 
 /// Answers a GET. Called on the async runtime: it does not block.
 pub type Probe = Box<dyn Fn() -> Response<Body> + Send + Sync>;
+
+/// Answers with a process's metrics.
+#[must_use]
+pub fn metrics_probe(metrics: Metrics) -> Probe {
+    Box::new(move || {
+        let mut response = Response::new(Body::from(metrics.encode()));
+        let media_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        response
+    })
+}
 
 /// A health listener's address can be reached from other machines.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use crate::accept::Context;
+use crate::proxied::Whose;
 use crate::server::{Handler, Server};
 
 /// HTTP, as it is agreed on inside.
@@ -66,13 +67,14 @@ impl Inside {
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let secured = self.context.handshake(self.tls.clone(), transport, peer).await;
+        let whose = Whose::client(peer);
+        let secured = self.context.handshake(self.tls.clone(), transport, whose).await;
         let Some(stream) = secured else { return };
         if stream.get_ref().1.alpn_protocol().is_none() {
             tracing::debug!(%peer, "a connection inside another asks for no protocol");
             return;
         }
-        if let Err(error) = self.context.clone().speak(stream, peer).await {
+        if let Err(error) = self.context.clone().speak(stream, whose).await {
             let error = strait_types::Report(&*error);
             tracing::debug!(%peer, err = %error, "a connection inside another ended");
         }
@@ -106,7 +108,7 @@ mod tests {
         let names = ServerNames::new(["localhost"]).unwrap();
         let serving = ServingCertificate::new(scene.authority.clone(), names, LIMITS.total * 60);
         let tls = server_config(serving.unwrap(), &[], clock()).unwrap();
-        let limits = Limits { handshakes: 1, ..Limits::default() };
+        let limits = Limits { handshakes: [1, 1], ..Limits::default() };
         let answer = handler(|_, _| async { Response::new(Body::from("ok")) });
         Inside::new(&tls, Server { limits, ..scene.plain() }, answer)
     }

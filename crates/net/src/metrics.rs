@@ -27,6 +27,8 @@ pub(crate) enum ConnectionFailure {
     AddressLimit,
     /// It did not say clearly where a request ends.
     Framing,
+    /// A trusted proxy did not say clearly whose it is.
+    Proxy,
     /// The handshake took too long.
     HandshakeTimeout,
     /// The handshake failed.
@@ -84,6 +86,7 @@ impl ServerMetrics {
             ConnectionFailure::Limit => "limit",
             ConnectionFailure::AddressLimit => "address_limit",
             ConnectionFailure::Framing => "framing",
+            ConnectionFailure::Proxy => "proxy",
             ConnectionFailure::HandshakeTimeout => "handshake_timeout",
             ConnectionFailure::Handshake => "handshake",
         };

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::accept::accept;
+use crate::address::Network;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::incoming::Incoming;
@@ -73,8 +74,10 @@ impl fmt::Debug for Protocol {
 pub struct Limits {
     /// Connections open at once; one more is closed at once.
     pub connections: u32,
-    /// TLS handshakes at once; more wait, within their time.
-    pub handshakes: usize,
+    /// TLS handshakes at once, of all and of one client ([`client_of`](crate::client_of)); more
+    /// wait, within their time. Who comes through one of [`Server::proxies`] that names nobody
+    /// counts among all alone.
+    pub handshakes: [usize; 2],
     /// Time for a TLS handshake, the wait for its turn included.
     pub handshake_time: Duration,
     /// Time for the head of an HTTP/1.1 request, from the moment that the connection is free
@@ -99,8 +102,8 @@ impl Default for Limits {
         Self {
             // About 40 KiB each with TLS and HTTP/2.
             connections: 10_000,
-            // Each is about a millisecond of CPU.
-            handshakes: 256,
+            // Each is about a millisecond of CPU, and some 30 KiB.
+            handshakes: [1_024, 32],
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             per_client: None,
@@ -131,6 +134,9 @@ pub struct Server {
     pub protocol: Option<Protocol>,
     /// Its limits.
     pub limits: Limits,
+    /// Balancers of TCP, whose connections may begin with a header of the PROXY protocol. Only
+    /// with TLS: a request in the clear could begin like one.
+    pub proxies: Vec<Network>,
     /// Where it counts.
     pub metrics: ServerMetrics,
     /// Where its connections run.
@@ -143,8 +149,8 @@ impl Server {
     /// One that speaks HTTP/1.1 in the clear, within the usual limits.
     #[must_use]
     pub fn plain(metrics: ServerMetrics, tasks: TaskSet, shutdown: Shutdown) -> Self {
-        let (clear, limits) = (Clear::Http1, Limits::default());
-        Self { tls: None, clear, protocol: None, limits, metrics, tasks, shutdown }
+        let (clear, limits, proxies) = (Clear::Http1, Limits::default(), Vec::new());
+        Self { tls: None, clear, protocol: None, limits, proxies, metrics, tasks, shutdown }
     }
 
     /// Serves until asked to shut down and the last connection ended. Requests that do not end

@@ -55,7 +55,19 @@ impl Scene {
 
     /// Starts a TLS server; its task ends when it has drained.
     pub(crate) async fn serve(&self, limits: Limits, handler: Handler) -> (SocketAddr, Task<()>) {
-        self.start(None, limits, handler).await
+        self.start(Server { limits, ..self.plain() }, handler).await
+    }
+
+    /// The same with so many connections of one client, behind balancers there.
+    pub(crate) async fn serve_behind(
+        &self,
+        proxies: &[&str],
+        per_client: u32,
+        handler: Handler,
+    ) -> SocketAddr {
+        let proxies = proxies.iter().map(|own| own.parse().unwrap()).collect();
+        let limits = Limits { per_client: Some(per_client), ..Limits::default() };
+        self.start(Server { proxies, limits, ..self.plain() }, handler).await.0
     }
 
     /// The same with another protocol beside HTTP.
@@ -64,7 +76,7 @@ impl Scene {
         protocol: Protocol,
         handler: Handler,
     ) -> (SocketAddr, Task<()>) {
-        self.start(Some(protocol), Limits::default(), handler).await
+        self.start(Server { protocol: Some(protocol), ..self.plain() }, handler).await
     }
 
     /// A server without TLS.
@@ -72,23 +84,14 @@ impl Scene {
         Server::plain(self.metrics.clone(), self.tasks.clone(), self.shutdown.clone())
     }
 
-    async fn start(
-        &self,
-        protocol: Option<Protocol>,
-        limits: Limits,
-        handler: Handler,
-    ) -> (SocketAddr, Task<()>) {
-        let others: Vec<&[u8]> = protocol.iter().map(|own| own.alpn).collect();
+    async fn start(&self, server: Server, handler: Handler) -> (SocketAddr, Task<()>) {
+        let others: Vec<&[u8]> = server.protocol.iter().map(|own| own.alpn).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let names = ServerNames::new(["localhost", "127.0.0.1"]).unwrap();
         let serving = ServingCertificate::new(self.authority.clone(), names, DAY).unwrap();
-        let server = Server {
-            tls: Some(server_config(serving, &others, clock()).unwrap()),
-            protocol,
-            limits,
-            ..self.plain()
-        };
+        let tls = server_config(serving, &others, clock()).unwrap();
+        let server = Server { tls: Some(tls), ..server };
         let served = self.tasks.spawn("server", server.serve(listener, handler));
         (address, served)
     }

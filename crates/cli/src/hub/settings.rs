@@ -24,6 +24,8 @@ use crate::settings::{Setting, read_file};
 const FILE_MAX: usize = 1 << 20;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:6443";
+/// One to write, for who wrote one that is none.
+const METRICS_EXAMPLE: &str = "127.0.0.1:9101";
 const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 /// The longest that a hub takes to end.
 const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -75,6 +77,9 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
             flag.as_ref().map(|text| Setting { text: text.clone(), from: format!("--{name}") });
         flag.or_else(|| file.text(key))
     };
+    let metrics = given(&args.metrics, "metrics", "metrics");
+    let metrics =
+        metrics.and_then(|setting| setting.parse("ADDR:PORT", METRICS_EXAMPLE, &mut mistakes));
     let services = given(&args.relay_services, "relay-services", "relayServices");
     let services = services.and_then(|setting| {
         let read = OwnServices::read(Path::new(&setting.text));
@@ -90,6 +95,7 @@ pub(crate) fn read(args: &HubArgs) -> Result<(Config, Option<Setup>), Failure> {
     let config = Config {
         data_dir,
         listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
+        metrics,
         advertise,
         store: store.unwrap_or(StoreKind::Sqlite),
         relay_token_life_max: token_life.unwrap_or(LIFE_MAX),
@@ -172,12 +178,13 @@ struct File {
 }
 
 impl File {
-    const KEYS: [&'static str; 11] = [
+    const KEYS: [&'static str; 12] = [
         "advertise",
         "dataDir",
         "hooksConfig",
         "hooksListen",
         "listen",
+        "metrics",
         "relayDrain",
         "relayDrainHard",
         "relayMaxTokenTTL",
@@ -334,7 +341,8 @@ mod tests {
             .unwrap();
         let flags = ["--config", file.to_str().unwrap(), "--store", "paper"];
         let proxies = "--relay-trusted-proxies=10.0.0.0/8,0.0.0.0/0,10.0.0.1/8,::/0,front";
-        let flags = [&flags[..], &["--relay-max-token-ttl", "31d", proxies]].concat();
+        let more = ["--relay-max-token-ttl", "31d", proxies, "--metrics", "0.0.0.0:9101"];
+        let flags = [&flags[..], &more].concat();
         let failure = read(&args(&flags)).unwrap_err();
         let text = failure.lines.join("\n");
         for expected in [
@@ -342,6 +350,7 @@ mod tests {
             "hub.yaml:3: stor: unknown setting",
             "hub.yaml:4: advertise: has the wrong type",
             "--store: \"paper\"",
+            "--metrics: 0.0.0.0:9101 is not a loopback address",
             "--relay-max-token-ttl: \"31d\"",
             "--relay-trusted-proxies: \"0.0.0.0/0\" would believe everybody",
             "--relay-trusted-proxies: \"10.0.0.1/8\" is not a range",

@@ -1,5 +1,6 @@
 //! A hub that ends, with requests open.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -62,6 +63,16 @@ async fn upgraded(
     (TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap()), stream)
 }
 
+/// What the hub's machine reads of it, without a credential.
+async fn scrape(address: SocketAddr) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let asked = "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    socket.write_all(asked.as_bytes()).await.unwrap();
+    let mut read = String::new();
+    in_time(socket.read_to_string(&mut read)).await.unwrap();
+    read
+}
+
 async fn finish(body: Incoming, mut stream: Stream, said: &str) {
     stream.sender.write(said.to_owned().into()).await.unwrap();
     stream.sender.finish().unwrap();
@@ -82,6 +93,7 @@ async fn what_runs_when_a_hub_ends_goes_on_and_nothing_new_begins() {
     let (download, downloading) = stay(&alice, &mut agent, CI).await;
     let (mut socket, mut far) = upgraded(&alice, &mut agent).await;
     let (admin, address) = (hub.admin(), alice.address());
+    let metrics = hub.hub().metrics_address().unwrap();
     let began = Instant::now();
     let ended = tokio::spawn(async move { hub.stop().await });
     // Whoever chooses between hubs is told first, and whoever was not told yet is served.
@@ -92,6 +104,8 @@ async fn what_runs_when_a_hub_ends_goes_on_and_nothing_new_begins() {
     assert_eq!((&*told.text, told.code), ("the hub is ending", Code::None));
     let refused = async { while TcpStream::connect(address).await.is_ok() {} };
     in_time(refused).await;
+    let metrics = scrape(metrics).await;
+    assert!(metrics.contains("strait_relay_drains_total{by=\"hub\"} 1"), "{metrics}");
     for (asked, stream, status) in [(read, reading, 200), (write, writing, 201)] {
         stream.sender.send_head(&Response::new(status, []).unwrap(), true).unwrap();
         assert_eq!(in_time(asked).await.unwrap().status, status);

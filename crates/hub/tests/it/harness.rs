@@ -19,6 +19,7 @@ use strait_runtime::trace::{EndedSpan, Spans};
 use strait_runtime::{Clock, Context, Shutdown, SystemClock, SystemEntropy, Tracer};
 use strait_types::Sampler;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Longest wait for anything.
@@ -163,7 +164,8 @@ impl TestHub {
         let tls = client_config(&bundle, identity, Arc::new(SystemClock)).unwrap();
         let base = "/clusters/root".to_owned();
         let source = std::net::Ipv4Addr::LOCALHOST;
-        Client { address: self.address, source, tls, base, headers: HeaderMap::new() }
+        let (address, headers) = (self.address, HeaderMap::new());
+        Client { address, source, passed_on: "", tls, base, headers }
     }
 }
 
@@ -181,6 +183,7 @@ pub(crate) fn config(directory: &Path) -> Config {
     Config {
         data_dir: directory.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        metrics: Some("127.0.0.1:0".parse().unwrap()),
         advertise: Vec::new(),
         store: StoreKind::Sqlite,
         relay_token_life_max: Duration::from_secs(24 * 3600),
@@ -228,6 +231,8 @@ pub(crate) fn yaml(text: &str) -> Value {
 pub(crate) struct Client {
     address: std::net::SocketAddr,
     source: std::net::Ipv4Addr,
+    /// What comes before TLS.
+    passed_on: &'static str,
     tls: Arc<rustls::ClientConfig>,
     base: String,
     headers: HeaderMap,
@@ -324,6 +329,11 @@ impl Client {
         Self { source: std::net::Ipv4Addr::new(127, 0, 0, last), ..self.clone() }
     }
 
+    /// The same client behind a balancer that says this before TLS.
+    pub(crate) fn passed_on(&self, header: &'static str) -> Self {
+        Self { passed_on: header, ..self.clone() }
+    }
+
     /// How it makes connections for these protocols.
     pub(crate) fn tls_for(&self, protocols: &[&[u8]]) -> Arc<rustls::ClientConfig> {
         let mut tls = rustls::ClientConfig::clone(&self.tls);
@@ -355,8 +365,9 @@ impl Client {
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((self.source, 0).into()).unwrap();
-        let stream = socket.connect(self.address).await.expect("the hub listens");
+        let mut stream = socket.connect(self.address).await.expect("the hub listens");
         stream.set_nodelay(true).unwrap();
+        stream.write_all(self.passed_on.as_bytes()).await.unwrap();
         let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
         let connector = tokio_rustls::TlsConnector::from(self.tls_for(protocols));
         connector.connect(name, stream).await.expect("the handshake succeeds")

@@ -59,6 +59,28 @@ async fn a_trusted_proxys_word_says_who_asks_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_trusted_balancer_says_whose_a_connection_is_and_then_nobody_adds_to_that() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    let proxy = acme.alice.from(9);
+    let named = proxy.passed_on("PROXY TCP4 192.0.2.7 127.0.0.1 8080 443\r\n");
+    let behind = proxy.passed_on("PROXY TCP4 127.0.0.9 127.0.0.1 8080 443\r\n");
+    let nobodys = proxy.passed_on("PROXY UNKNOWN\r\n");
+    for (client, expected) in [
+        // Somebody's, so the field is not the balancer's word.
+        (&nobodys, ["127.0.0.9", "", "127.0.0.9"]),
+        (&named, ["192.0.2.7", "", "192.0.2.7"]),
+        // Of a proxy of HTTP that stands before it, as that proxy says.
+        (&behind, ["127.0.0.9", "198.51.100.1", "198.51.100.1"]),
+    ] {
+        let client = client.header(FORWARDED_FOR, "198.51.100.1");
+        assert_eq!(told(&client, &mut agent).await, expected);
+    }
+    let opened = acme.hub.admin().below("").get("/metrics").await.text();
+    assert!(!opened.contains("failures_total{reason=\"proxy\"}"), "{opened}");
+}
+
+#[tokio::test]
 async fn a_token_for_a_network_is_good_there_whatever_others_say() {
     let acme = Acme::new().await;
     let mut agent = acme.smith().await;

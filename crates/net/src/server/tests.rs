@@ -23,15 +23,22 @@ use crate::accept::Streams;
 use crate::testing::{LIMITS, Scene, call, clock, get};
 
 mod clear;
+mod handshakes;
 mod http1;
+mod proxied;
 mod unread;
 
 async fn connect_tls(mut config: ClientConfig, to: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    let stream = TcpStream::connect(to).await.unwrap();
+    secure(Arc::new(config), TcpStream::connect(to).await.unwrap()).await.unwrap()
+}
+
+async fn secure(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.unwrap()
+    TlsConnector::from(config).connect(name, stream).await
 }
 
 type Http2 = http2::SendRequest<Full<Bytes>>;

@@ -38,6 +38,12 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// Those networks.
+    #[must_use]
+    pub fn networks(&self) -> &[Network] {
+        &self.0
+    }
+
     /// Where a request comes from.
     #[must_use]
     pub fn origin(&self, peer: SocketAddr, fields: &HeaderMap) -> Origin {

@@ -140,7 +140,10 @@ impl Front {
     /// Where a request comes from.
     #[must_use]
     pub fn origin(&self, connection: &Connection, fields: &HeaderMap) -> Origin {
-        self.proxies.origin(connection.peer(), fields)
+        // Whose connection it is its proxy did not say: nor do its requests.
+        let nobody = TrustedProxies::default();
+        let proxies = if connection.is_nobodys() { &nobody } else { &self.proxies };
+        proxies.origin(connection.peer(), fields)
     }
 
     /// Whether a path is one of services.

@@ -10,6 +10,7 @@ use super::*;
 use crate::BoxError;
 use crate::accept::Context;
 use crate::http1::serve::{LINGER_TIME, serve};
+use crate::proxied::Whose;
 
 /// Bytes that are on their way to a client.
 const PIPE: usize = 64 << 10;
@@ -18,7 +19,8 @@ const PIPE: usize = 64 << 10;
 fn connect(scene: &Scene, limits: Limits, handler: Handler) -> (DuplexStream, Served) {
     let server = Server { limits, ..scene.plain() };
     let (client, io) = duplex(PIPE);
-    let connection = Arc::new(Connection::new(([127, 0, 0, 1], 1).into(), Vec::new()));
+    let connection =
+        Arc::new(Connection::new(Whose::client(([127, 0, 0, 1], 1).into()), Vec::new()));
     let context = Arc::new(Context::new(server, handler));
     (client, scene.tasks.spawn("served", serve(context, io, connection)))
 }
