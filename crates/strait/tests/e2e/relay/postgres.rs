@@ -41,6 +41,8 @@ impl Server {
         let mut openssl = program("openssl");
         openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
         openssl.args(["-nodes", "-subj", "/CN=db", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        // An authority is no server for everybody.
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
         openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
         Process::start(&mut openssl).finish().succeeded();
         let password = home.path().join("password");
