@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use rustls::ServerConfig;
-use strait_net::{Body, Handler, Limits, Server, ServerMetrics, handler};
+use strait_net::{Body, Handler, Limits, Server, ServerMetrics, handler, metrics_probe};
 use strait_pki::{FileCertificate, file_server_config};
-use strait_runtime::{Context, METRICS_CONTENT_TYPE, Metrics, Task};
+use strait_runtime::{Context, Metrics, Task};
 use tokio::net::TcpListener;
 
 use super::StartError;
@@ -70,16 +69,13 @@ pub(super) fn metrics_limits() -> Limits {
 
 /// Shows metrics at `/metrics` to whoever asks.
 pub(super) fn show(metrics: Metrics) -> Handler {
+    let shown = Arc::new(metrics_probe(metrics));
     handler(move |_, request| {
-        let metrics = metrics.clone();
+        let shown = shown.clone();
         async move {
             let mut response = Response::new(Body::empty());
             match (request.method(), request.uri().path()) {
-                (&Method::GET | &Method::HEAD, "/metrics") => {
-                    *response.body_mut() = Body::from(metrics.encode());
-                    let kind = HeaderValue::from_static(METRICS_CONTENT_TYPE);
-                    response.headers_mut().insert(CONTENT_TYPE, kind);
-                }
+                (&Method::GET | &Method::HEAD, "/metrics") => return shown(),
                 (_, "/metrics") => *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED,
                 _ => *response.status_mut() = StatusCode::NOT_FOUND,
             }
