@@ -12,7 +12,8 @@
  *
  * A record is written after its effect, by one call, so that whoever learns of an effect comes
  * after it in the log. A sync has two: what precedes the first is durable once there is the
- * second. Not recorded: the shared memory of SQLite, which is rebuilt, and modes.
+ * second. So has a new name: a process that is killed between its effect and the second still
+ * moved what it had synced. Not recorded: the shared memory of SQLite, which is rebuilt, and modes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CREATE = 1, MKDIR, WRITE, TRUNCATE, SYNC, SYNCED, RENAME, REMOVE };
+enum { CREATE = 1, MKDIR, WRITE, TRUNCATE, SYNC, SYNCED, RENAME, REMOVE, RENAMING };
 
 struct record {
     uint32_t op, from, to, data;
@@ -204,9 +205,11 @@ int fdatasync(int fd) { return sync_recorded(fd, REAL(fdatasync)); }
 
 int rename(const char *from, const char *to) {
     char source[PATH_MAX], target[PATH_MAX];
+    if (!resolve(AT_FDCWD, from, source) || !resolve(AT_FDCWD, to, target))
+        return REAL(rename)(from, to);
+    record(RENAMING, source, target, 0, NULL, 0);
     int done = REAL(rename)(from, to);
-    if (!done && resolve(AT_FDCWD, from, source) && resolve(AT_FDCWD, to, target))
-        record(RENAME, source, target, 0, NULL, 0);
+    if (!done) record(RENAME, source, target, 0, NULL, 0);
     return done;
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Model {
     names: HashMap<PathBuf, usize>,
     /// Syncs under way: of which node, and how many of its changes they cover.
     syncs: HashMap<u64, (usize, usize)>,
+    /// Files that were about to be given another name: from, to.
+    renaming: Vec<(PathBuf, PathBuf)>,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,7 @@ impl Model {
             nodes: Vec::new(),
             names: HashMap::new(),
             syncs: HashMap::new(),
+            renaming: Vec::new(),
         };
         model.add(root.to_owned(), true);
         model.reconcile();
@@ -146,17 +149,15 @@ impl Model {
                 }
             }
             7 => {
-                if let Some(id) = self.names.remove(&path) {
-                    let (gone, come) = (name(&path), Some((name(&target), id)));
-                    self.rename(&path, Naming { gone: Some(gone), come });
-                    self.names.insert(target, id);
-                }
+                self.renaming.retain(|(from, to)| (from, to) != (&path, &target));
+                self.move_file(&path, target);
             }
             8 => {
                 if self.names.remove(&path).is_some() {
                     self.rename(&path, Naming { gone: Some(name(&path)), come: None });
                 }
             }
+            9 => self.renaming.push((path, target)),
             other => panic!("{other} is no operation"),
         }
     }
@@ -181,6 +182,14 @@ impl Model {
         }
     }
 
+    fn move_file(&mut self, from: &Path, to: PathBuf) {
+        if let Some(id) = self.names.remove(from) {
+            let (gone, come) = (name(from), Some((name(&to), id)));
+            self.rename(from, Naming { gone: Some(gone), come });
+            self.names.insert(to, id);
+        }
+    }
+
     /// Changes names of one directory; nothing here moves files between two.
     fn rename(&mut self, path: &Path, naming: Naming) {
         let Some(&parent) = self.names.get(path.parent().unwrap()) else { return };
@@ -192,6 +201,11 @@ impl Model {
     /// Takes over, as never synced, what is there though no process recorded it: the last
     /// write of one that was killed, and what unrecorded processes wrote.
     pub(crate) fn reconcile(&mut self) {
+        for (from, to) in std::mem::take(&mut self.renaming) {
+            if !from.exists() {
+                self.move_file(&from, to);
+            }
+        }
         let mut there = HashSet::from([self.root.clone()]);
         let mut directories = vec![self.root.clone()];
         while let Some(directory) = directories.pop() {
@@ -362,6 +376,23 @@ mod tests {
             drop(model.cut(Loss::All, &mut Chance::new()));
             assert_eq!(fs::read_to_string(&file).unwrap(), left);
         }
+    }
+
+    #[test]
+    fn who_is_killed_while_it_moves_a_synced_file_loses_none_of_it() {
+        let home = tempfile::tempdir().unwrap();
+        let [temporary, file] = ["temporary", "file"].map(|name| home.path().join(name));
+        let mut model = Model::of(home.path());
+        fs::write(&temporary, b"x").unwrap();
+        [1, 3, 5, 6].iter().for_each(|op| model.take(record(*op, &temporary, b"x"), |_| true));
+        model.take(Record { target: file.clone(), ..record(9, &temporary, b"") }, |_| true);
+        fs::rename(&temporary, &file).unwrap();
+        model.reconcile();
+        for op in [5, 6] {
+            model.take(record(op, home.path(), b""), |_| true);
+        }
+        drop(model.cut(Loss::All, &mut Chance::new()));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x");
     }
 
     #[test]
