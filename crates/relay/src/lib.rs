@@ -29,6 +29,7 @@ pub mod hub;
 pub mod incoming;
 mod limiter;
 pub mod link;
+mod map;
 pub mod message;
 mod places;
 mod recent;

@@ -26,7 +26,7 @@ mod stream;
 mod tests;
 mod traffic;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,7 +99,7 @@ struct Shared {
 /// The connection and whoever waits for it.
 struct State {
     connection: Connection,
-    waiting: HashMap<StreamId, Waiting>,
+    waiting: BTreeMap<StreamId, Waiting>,
     driver: Option<Waker>,
     /// What was done since the driver last wrote, and how much of that wakes it: one thing while
     /// it sleeps, more while it lets others add to what it will write.
@@ -161,7 +161,7 @@ impl Link {
     {
         let connection = Connection::new(side, config, clock.monotonic());
         let (traffic, sent) = (Traffic::default(), Traffic::default());
-        let (waiting, carried) = (HashMap::new(), Carried::default());
+        let (waiting, carried) = (BTreeMap::new(), Carried::default());
         let (driver, done, enough) = (None, 0, 1);
         let state = State { connection, waiting, driver, done, enough, traffic, sent, carried };
         let life = watch::Sender::new(Life::default());

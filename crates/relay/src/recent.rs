@@ -4,11 +4,12 @@
 //! nothing that is in use ever is.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 
 use parking_lot::Mutex;
+
+use crate::map::Map;
 
 /// Values by what they were made of.
 #[derive(Debug)]
@@ -20,14 +21,14 @@ pub(crate) struct Recent<K, V> {
 
 #[derive(Debug)]
 struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: Map<K, V>,
+    old: Map<K, V>,
 }
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     /// Keeps twice `limit` at most.
     pub(crate) fn new(limit: usize) -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
+        let generations = Generations { young: Map::default(), old: Map::default() };
         Self { limit, generations: Mutex::new(generations) }
     }
 

@@ -8,7 +8,6 @@ mod event;
 mod few;
 mod kind;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use strait_runtime::{Shutdown, TaskSet};
 use strait_tunnel::Code;
 
 use crate::credential::Subjects;
+use crate::map::Map;
 use crate::message::Failure;
 use crate::services::is_safe;
 pub use event::Event;
@@ -187,7 +187,7 @@ pub(crate) struct Ended<'a> {
 pub struct Recorder {
     audit: AuditLog,
     tasks: TaskSet,
-    reads: Arc<Mutex<HashMap<Read, (Recorded, u64)>>>,
+    reads: Arc<Mutex<Map<Read, (Recorded, u64)>>>,
     counted: Counter,
     denials: Arc<Mutex<Few<Denied, Recorded>>>,
     connects: Arc<Mutex<Few<Connects, Record>>>,

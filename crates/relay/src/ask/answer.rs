@@ -13,7 +13,7 @@ use strait_tunnel::{Code, End, EndedBy, Fields};
 
 use super::pump::tunnel;
 use super::{Message, Meter, Upload};
-use crate::http::fields::{ERROR, HINT, REQUEST_ID, remove_connection};
+use crate::http::fields::{ERROR, FEW, HINT, REQUEST_ID, remove_connection};
 use crate::link::{Part, Receiver};
 use crate::message::{Failure, hint};
 
@@ -115,7 +115,7 @@ fn head_of(
 
 /// Fields of a head or trailers, without copying their values.
 fn fields_of(fields: Fields<'_>, bytes_of: impl Fn(&[u8]) -> Bytes) -> Result<HeaderMap, Failure> {
-    let mut map = HeaderMap::new();
+    let mut map = HeaderMap::with_capacity(FEW);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(bytes_of(field.value));

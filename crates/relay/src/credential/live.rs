@@ -3,10 +3,11 @@
 //! Opening and closing cost one look-up each. A revocation looks at every use of a credential
 //! for a service, of which there are far fewer than streams.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::revoked::{Revocation, Subjects};
+use crate::map::Map;
 
 /// A stream of this hub's.
 pub type StreamId = u64;
@@ -14,7 +15,7 @@ pub type StreamId = u64;
 /// The streams by what they live by.
 #[derive(Debug, Default)]
 pub struct Live {
-    uses: HashMap<Arc<Subjects>, HashSet<StreamId>>,
+    uses: Map<Arc<Subjects>, BTreeSet<StreamId>>,
 }
 
 impl Live {
@@ -25,7 +26,7 @@ impl Live {
                 streams.insert(stream);
             }
             None => {
-                self.uses.insert(by.clone(), HashSet::from([stream]));
+                self.uses.insert(by.clone(), BTreeSet::from([stream]));
             }
         }
     }

@@ -1,15 +1,20 @@
 //! Answers of a service, as a client outside must see them in the path form: redirects and
 //! cookies with the service's own places are about places below its public prefix.
 
-use http::header::{LOCATION, SET_COOKIE};
+use http::header::{ALT_SVC, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::fields::remove;
 use super::url::ServiceUrl;
 
 /// Fields that speak for the whole host, which in the path form is the hub.
-const OF_HOST: [&str; 4] =
-    ["alt-svc", "clear-site-data", "service-worker-allowed", "strict-transport-security"];
+const OF_HOST: [HeaderName; 4] = [
+    ALT_SVC,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+    STRICT_TRANSPORT_SECURITY,
+];
 
 /// Under what a service is seen.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +35,7 @@ pub struct Public<'a> {
 impl Public<'_> {
     /// Rewrites what needs it.
     pub fn rewrite(&self, fields: &mut HeaderMap) {
-        for name in OF_HOST {
-            fields.remove(name);
-        }
+        remove(fields, |name| OF_HOST.contains(name));
         if let Some(location) = fields.get(LOCATION).and_then(|location| self.location(location)) {
             fields.insert(LOCATION, location);
         }
@@ -122,9 +125,7 @@ impl Public<'_> {
 /// whole host, and cookies for other paths. `bare`: the request's path was the prefix itself, so
 /// that a cookie without a path would be for its neighbours too.
 pub fn contain(fields: &mut HeaderMap, prefix: &str, bare: bool) {
-    for name in OF_HOST {
-        fields.remove(name);
-    }
+    remove(fields, |name| OF_HOST.contains(name));
     let stays = |cookie: &HeaderValue| {
         let attributes = cookie.as_bytes().split(|byte| *byte == b';').skip(1).map(attribute);
         let paths = attributes.filter(|(name, _)| name.eq_ignore_ascii_case(b"path"));
@@ -191,7 +192,7 @@ mod tests {
         let host = HeaderValue::from_static("hub.example");
         let public = Public { service: &service, host: &host, prefix: PREFIX, bare, domain };
         let mut fields = HeaderMap::new();
-        let name: http::HeaderName = name.parse().unwrap();
+        let name: HeaderName = name.parse().unwrap();
         fields.append(&name, HeaderValue::from_str(value).unwrap());
         public.rewrite(&mut fields);
         assert_eq!(fields.len(), 1);

@@ -18,6 +18,9 @@ pub const NAME_MAX: usize = 128;
 /// Most bytes of a client's fields, names and values together.
 pub const BYTES_MAX: usize = 40 << 10;
 
+/// Room for the fields that most heads have, with ours.
+pub const FEW: usize = 12;
+
 /// The request's own identifier, the same everywhere.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Why we answered in the service's place.
@@ -94,17 +97,19 @@ pub fn check_size(fields: &HeaderMap) -> Result<(), BadHead> {
 /// Removes what belongs to one connection: `Connection`, every field that it names, and those
 /// that end with it in any case. Comes first, in every direction and on both sides.
 pub fn remove_connection(fields: &mut HeaderMap) -> Connection {
-    let named: Vec<String> = tokens(fields, &CONNECTION).map(str::to_ascii_lowercase).collect();
+    let ends = |name: &HeaderName| *name == CONNECTION || OF_CONNECTION.contains(name);
+    if !fields.keys().any(ends) {
+        return Connection::default();
+    }
+    let named: Vec<HeaderName> =
+        tokens(fields, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
     let trailers = tokens(fields, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     let mut upgrades = fields.get_all(UPGRADE).iter();
     let upgrade = match (upgrades.next(), upgrades.next()) {
-        (Some(one), None) if named.iter().any(|name| name == "upgrade") => Some(one.clone()),
+        (Some(one), None) if named.contains(&UPGRADE) => Some(one.clone()),
         _ => None,
     };
-    remove(fields, |name| *name == CONNECTION || OF_CONNECTION.contains(name));
-    for name in named {
-        fields.remove(name.as_str());
-    }
+    remove(fields, |name| ends(name) || named.contains(name));
     Connection { trailers, upgrade }
 }
 
@@ -139,7 +144,7 @@ pub fn remove_overrides(fields: &mut HeaderMap) {
 
 /// Removes what is meant, and says whether there was any. That is seldom so, and to look costs
 /// less than to try each.
-fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> bool {
+pub(super) fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> bool {
     let meant: Vec<HeaderName> = fields.keys().filter(|name| is_meant(name)).cloned().collect();
     for name in &meant {
         fields.remove(name);

@@ -24,6 +24,7 @@ use crate::agents::AgentSpec;
 use crate::choice::{Candidate, Ejections, Outcome, choose};
 use crate::link::control::Announced;
 use crate::link::{Carriage, Link, Memory, Share};
+use crate::map::Map;
 use crate::record::Recorder;
 use crate::serve::Serving;
 use crate::services::Rejected;
@@ -113,7 +114,7 @@ pub struct Tunnels {
 #[derive(Default)]
 struct State {
     serial: u64,
-    agents: HashMap<AgentKey, Agent>,
+    agents: Map<AgentKey, Agent>,
     /// When those that left long ago were last forgotten.
     forgot: Option<Timestamp>,
 }
@@ -143,7 +144,7 @@ struct Connection {
     since: Timestamp,
     accepted: Accepted,
     link: Link,
-    services: HashMap<String, Offer>,
+    services: Map<String, Offer>,
 }
 
 /// What an instance offers under a name.

@@ -13,7 +13,7 @@ use strait_tunnel::{Fields, RequestParts, Tlvs};
 use super::identity::Identity;
 use super::live::Side;
 use crate::http::credentials::{Presented, restore};
-use crate::http::fields::{Added, REQUEST_ID};
+use crate::http::fields::{Added, FEW, REQUEST_ID};
 use crate::http::fields::{remove_connection, remove_identity, remove_overrides};
 use crate::http::framing::BodyLength;
 use crate::http::rules::Refused;
@@ -230,7 +230,7 @@ fn join_cookies(fields: &mut HeaderMap) {
 
 /// The fields of a head; the tunnel checked them.
 pub(super) fn to_map(all: Fields<'_>) -> HeaderMap {
-    let mut map = HeaderMap::new();
+    let mut map = HeaderMap::with_capacity(FEW);
     for field in all {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_bytes(field.value);

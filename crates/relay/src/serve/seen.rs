@@ -270,8 +270,8 @@ impl Drop for Seen {
 
 /// As much of what a peer says as is kept.
 pub(crate) fn clipped(text: &str) -> String {
-    match text.char_indices().find(|(at, one)| at + one.len_utf8() > PATH_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+    if text.len() <= PATH_MAX {
+        return text.to_owned();
     }
+    format!("{}…", &text[..text.floor_char_boundary(PATH_MAX)])
 }

@@ -4,11 +4,13 @@
 //! quarters, the next three quarters of the rest, and where one holds what it has for hours there
 //! is still something for others. A turn that becomes free goes to whoever waits and has fewest.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+
+use crate::map::Map;
 
 /// As many as a peer may have for each that is free.
 const PER_FREE: usize = 3;
@@ -29,7 +31,7 @@ struct State {
     all: usize,
     free: usize,
     /// How many each peer has that has any.
-    had: HashMap<Arc<str>, usize>,
+    had: Map<Arc<str>, usize>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -42,7 +44,7 @@ struct Waiting {
 impl Turns {
     /// All are free.
     pub(super) fn new(all: usize) -> Self {
-        let (had, waiting) = (HashMap::new(), VecDeque::new());
+        let (had, waiting) = (Map::default(), VecDeque::new());
         Self(Arc::new(Mutex::new(State { all, free: all, had, waiting })))
     }
 

@@ -1,6 +1,6 @@
 //! The streams that are open: who has them, what passed, and how they are cut.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -22,6 +22,7 @@ use crate::hub::calls::Numbers;
 use crate::hub::metrics::{By, Series};
 use crate::hub::tunnels::Chosen;
 use crate::link::{Canceller, Sender};
+use crate::map::Map;
 use crate::message::{Aborter, Failure};
 use crate::record::{Ended, Recorded};
 
@@ -43,7 +44,7 @@ pub struct Live {
 struct State {
     streams: BTreeMap<u64, Arc<Open>>,
     by: credential::Live,
-    counts: HashMap<Of, usize>,
+    counts: Map<Of, usize>,
     rates: Rates<Of>,
     /// Streams that clients gave up, by credential.
     cancels: Rates<Arc<str>>,

@@ -1,9 +1,10 @@
 //! What is bounded in a time: requests of services that have such a limit, and what a credential
 //! begins and gives up.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
+
+use crate::map::Map;
 
 /// Keys that are remembered; at the limit those that are free to go on are forgotten first, then all.
 const KEPT_MAX: usize = 10_000;
@@ -13,11 +14,11 @@ const BURST: Duration = Duration::from_secs(1);
 
 /// When each of them is even with its limit again (the generic cell rate algorithm, ATM Forum TM 4.0).
 #[derive(Debug)]
-pub(super) struct Rates<K>(HashMap<K, Duration>);
+pub(super) struct Rates<K>(Map<K, Duration>);
 
 impl<K> Default for Rates<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(Map::default())
     }
 }
 

@@ -244,7 +244,7 @@ impl Tunnels {
             since,
             accepted,
             link: link.clone(),
-            services: std::collections::HashMap::new(),
+            services: crate::map::Map::default(),
         });
         let count = agent.of(&instance);
         let version = control::shown(version(&said.software));
