@@ -15,10 +15,8 @@ use crate::command::{cargo, root, run as run_command};
 use crate::metadata::{Metadata, PLATFORM};
 use crate::say;
 
-const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
-
 /// What LLVM is told. With `--target`, build scripts are not.
-const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
+const FLAGS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -36,8 +34,16 @@ pub(crate) fn run(what: Option<&str>, seconds: u32) -> Result<()> {
     if chosen.is_empty() {
         bail!("there is no such target; there are {}", known.join(", "));
     }
-    let build = ["build", "--release", "--features", "run", "--target", PLATFORM];
-    let build = [&build[..], &MANIFEST].concat();
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "strait-fuzz",
+        "--features",
+        "run",
+        "--target",
+        PLATFORM,
+    ];
     run_command(cargo(&build).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &home))?;
     for name in chosen {
         say(format_args!("fuzzing {name} for {seconds} s"));
@@ -49,16 +55,6 @@ pub(crate) fn run(what: Option<&str>, seconds: u32) -> Result<()> {
         run_command(&mut command).with_context(|| format!("{name} failed"))?;
     }
     Ok(())
-}
-
-/// Looks whether all targets still fit the code that they try. Needs no C++ compiler.
-///
-/// # Errors
-/// One does not.
-pub(crate) fn check() -> Result<()> {
-    let home = Metadata::read()?.target_directory.join("fuzz");
-    let check = [&["check"][..], &MANIFEST].concat();
-    run_command(cargo(&check).env("RUSTFLAGS", "--cfg fuzzing").env("CARGO_TARGET_DIR", home))
 }
 
 fn binary(home: &Path, name: &str) -> std::path::PathBuf {

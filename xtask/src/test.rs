@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::command::{cargo, run as run_command};
 use crate::metadata::Metadata;
 use crate::stopwatch::Stopwatch;
-use crate::{fuzz, say, tidy, tools};
+use crate::{say, tidy, tools};
 
 /// Where the end-to-end tests find other people's programs.
 const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
@@ -15,14 +15,10 @@ const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
 /// The tests of the release binary.
 const END_TO_END: [&str; 6] = ["test", "--release", "--package", "strait", "--features", "e2e"];
 
-/// The tests in which shuttle chooses which thread goes on, with locks of its own.
-const INTERLEAVINGS: [&str; 7] =
-    ["test", "--package", "strait-relay", "--features", "shuttle", "--lib", "interleavings"];
-
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 7] = [
     ("format", || cargo_step(&["fmt", "--all", "--check"])),
     ("tidy", tidy::run),
     ("clippy", || {
@@ -31,15 +27,13 @@ const STEPS: [Step; 9] = [
             "--workspace",
             "--all-targets",
             "--features",
-            "strait/e2e,strait-relay/shuttle",
+            "strait/e2e",
             "--",
             "-D",
             "warnings",
         ])
     }),
     ("tests", || cargo_step(&["test", "--workspace"])),
-    ("interleavings", || cargo_step(&INTERLEAVINGS)),
-    ("fuzz targets", fuzz::check),
     ("tools", || tools::all(&Metadata::read()?.target_directory).map(drop)),
     ("release build", || cargo_step(&[&END_TO_END[..], &["--tests", "--no-run"]].concat())),
     ("end to end", || end_to_end(&["--tests"])),
@@ -104,6 +98,6 @@ mod tests {
         assert_eq!(lines[0], "format             1.5 s");
         assert_eq!(lines[1], "  tidy               1.5 s  FAILED");
         assert_eq!(lines[2], "  clippy                 -  not run");
-        assert_eq!(lines[9], "  all                3.0 s");
+        assert_eq!(lines[7], "  all                3.0 s");
     }
 }

@@ -41,7 +41,7 @@ use strait_types::{Classified, ErrorKind};
 use tokio::sync::oneshot;
 
 pub use self::record::Summary;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use self::record::fuzz_record;
 pub use self::recover::{Cut, Damaged, Recovery};
 

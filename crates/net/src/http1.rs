@@ -41,7 +41,7 @@ pub enum Malformed {
 }
 
 /// For fuzzing: requests are taken or refused whatever pieces they come in.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_requests(bytes: &[u8]) {
     let whole = requests::read(bytes, bytes.len().max(1));
     for pieces in [1, 2, 7] {

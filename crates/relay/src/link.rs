@@ -16,7 +16,6 @@
 pub mod control;
 mod driver;
 #[cfg(test)]
-#[cfg(feature = "shuttle")]
 mod interleavings;
 mod lock;
 mod memory;

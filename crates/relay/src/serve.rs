@@ -55,7 +55,7 @@ use strait_runtime::Shutdown;
 use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
 use tokio::sync::watch;
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use framing::fuzz_answers;
 pub use heartbeat::HEARTBEAT_PATH;
 pub use live::Side;

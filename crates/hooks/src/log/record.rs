@@ -179,7 +179,7 @@ pub(super) fn decode_summary(header: &Header, bytes: &[u8]) -> Option<Summary> {
 
 /// For fuzzing: these bytes as a header, and as a summary whose checksum fits. What reads once
 /// reads the same again.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_record(bytes: &[u8]) {
     if let Some(first) = bytes.first_chunk::<HEADER_BYTES>() {
         let mark = first.first_chunk().copied().unwrap_or_default();

@@ -36,7 +36,7 @@ impl Heads {
 
 /// Reads requests that follow each other, of bytes that come in such pieces: how many, and whether
 /// the bytes end between two. None where something is refused.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn read(bytes: &[u8], piece: usize) -> Option<(usize, bool)> {
     use super::payload::{Part, Payload};
 

@@ -280,8 +280,9 @@ impl Crossing<'_> {
             entry.took(upload.sent());
             match begun {
                 Ok(Some(head)) => {
-                    self.front.tunnels.ended(&chosen, outcome_of_head(&head));
-                    self.note_rule(told_by_agent(&head));
+                    let told = told_by_agent(&head);
+                    self.front.tunnels.ended(&chosen, outcome_of_error(told));
+                    self.note_rule(told);
                     let (head_of, detail) = (&self.head, self.detail(&head));
                     let contain = |fields: &mut HeaderMap| {
                         contain(fields, &head_of.prefix, head_of.is_bare());
@@ -458,12 +459,7 @@ pub(super) const fn outcome_of(code: Code) -> Outcome {
     }
 }
 
-/// The same of an answer: the agent may have made it, for a service that it did not reach.
-fn outcome_of_head(head: &strait_tunnel::Response) -> Outcome {
-    outcome_of_error(told_by_agent(head))
-}
-
-/// The same of what an answer says that an agent made in a service's place.
+/// The same of what an answer says, which an agent makes in place of a service that it did not reach.
 pub(super) fn outcome_of_error(error: Option<&str>) -> Outcome {
     match error {
         None => Outcome::Reached,

@@ -16,6 +16,7 @@ use strait_tunnel::{
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
+use super::lock::in_turns;
 use super::{Link, Part, Receiver, Sender, Stream};
 
 /// Orders in which threads take turns, of each test.
@@ -73,7 +74,7 @@ fn in_many_orders(scene: impl Fn() + Send + Sync + 'static) {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let build = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = RUNTIME.get_or_init(build).enter();
-    shuttle::check_random(scene, ORDERS);
+    in_turns(|| shuttle::check_random(scene, ORDERS));
 }
 
 fn pair() -> (End, End) {

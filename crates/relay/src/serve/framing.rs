@@ -126,7 +126,7 @@ impl Reading {
 }
 
 /// For fuzzing: bytes are taken or refused whatever pieces they come in.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_answers(bytes: &[u8]) {
     for to in [To::Any, To::Head, To::Upgrade] {
         let whole = read(bytes, to, bytes.len());
@@ -138,7 +138,7 @@ pub fn fuzz_answers(bytes: &[u8]) {
 
 /// Reads answers that follow each other, of bytes that come in pieces: what they say, and whether
 /// all of it was taken.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 fn read(bytes: &[u8], to: To, piece: usize) -> (Vec<String>, bool) {
     let (mut said, mut came) = (Vec::new(), BytesMut::new());
     let mut reading = Reading::new(to);
