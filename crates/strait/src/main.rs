@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-// Most allocations are made and freed on one thread, and a hub lives for months: pages that
-// emptied have to go back to the kernel. docs/measurements.md has what it gains.
+// A hub lives for months, and its memory stays as it is after an hour: docs/adr/0014-allocator.md.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     strait_cli::main()
