@@ -1,6 +1,6 @@
 //! Control messages of a peer: understood alike in whatever pieces they come, and said again as
 //! they were.
-#![no_main]
+#![cfg_attr(feature = "run", no_main)]
 
 use libfuzzer_sys::fuzz_target;
 use strait_relay::link::control::{Decoder, Message, frame};
@@ -34,3 +34,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+/// What is only built with the workspace.
+#[cfg(not(feature = "run"))]
+fn main() {}

@@ -1,8 +1,8 @@
 //! Development commands. `cargo xtask help` lists them.
 //!
 //! `test` is what CI runs, `tidy` the rules of CONTRIBUTING.md that no compiler checks, `bench`
-//! the goals for speed and size beside what this machine reaches. They need a Rust toolchain and
-//! a C compiler, and the network for what `test` fetches. Tests and measurements of the relay
+//! the goals for speed and size beside what this machine reaches. They need a Rust toolchain,
+//! a C compiler and make, and the network for what `test` fetches. Tests and measurements of the relay
 //! need Debian, whose nginx and PostgreSQL they get with apt-get, and its git, curl and Python
 //! with pip.
 
@@ -23,8 +23,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test          everything CI runs: format, tidy, clippy, tests, interleavings, fuzz targets, tools,
-                release build, end to end
+  test          everything CI runs: format, tidy, clippy, fuzz targets, tests, tools, release build,
+                end to end
   tools         gets other people's programs that tests need, and prints where they are
   tidy          the rules of CONTRIBUTING.md that no compiler checks
   bench [WHAT [--quick]]

@@ -15,16 +15,21 @@ const TOOLS_VARIABLE: &str = "STRAIT_TOOLS";
 /// The tests of the release binary.
 const END_TO_END: [&str; 6] = ["test", "--release", "--package", "strait", "--features", "e2e"];
 
+/// What is released is looked at without what fuzz targets alone need of it.
+const WITHOUT_FUZZ: [&str; 2] = ["--exclude", "strait-fuzz"];
+
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", || cargo_step(&["fmt", "--all", "--check"])),
     ("tidy", tidy::run),
     ("clippy", || {
         cargo_step(&[
             "clippy",
             "--workspace",
+            WITHOUT_FUZZ[0],
+            WITHOUT_FUZZ[1],
             "--all-targets",
             "--features",
             "strait/e2e",
@@ -33,7 +38,10 @@ const STEPS: [Step; 7] = [
             "warnings",
         ])
     }),
-    ("tests", || cargo_step(&["test", "--workspace"])),
+    ("fuzz targets", || {
+        cargo_step(&["clippy", "--package", "strait-fuzz", "--", "-D", "warnings"])
+    }),
+    ("tests", || cargo_step(&["test", "--workspace", WITHOUT_FUZZ[0], WITHOUT_FUZZ[1]])),
     ("tools", || tools::all(&Metadata::read()?.target_directory).map(drop)),
     ("release build", || cargo_step(&[&END_TO_END[..], &["--tests", "--no-run"]].concat())),
     ("end to end", || end_to_end(&["--tests"])),
@@ -98,6 +106,6 @@ mod tests {
         assert_eq!(lines[0], "format             1.5 s");
         assert_eq!(lines[1], "  tidy               1.5 s  FAILED");
         assert_eq!(lines[2], "  clippy                 -  not run");
-        assert_eq!(lines[7], "  all                3.0 s");
+        assert_eq!(lines[8], "  all                3.0 s");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-/// A hash map whose hashing costs a tenth of the standard one's for keys as short as names. Who
-/// chooses keys sees no hash and, by the network, no difference of nanoseconds; the seed is this
-/// process' own, and every such map is bounded.
+/// A hash map whose hashing costs a fraction of the standard one's. Its hash is none of
+/// cryptography's, so it is for maps with a bound of their own, whose keys are credentials,
+/// names of agents and services that exist, or digests: nobody sees a hash, and colliding names
+/// would have to be made as objects one by one.
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;

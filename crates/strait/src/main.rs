@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-// A hub lives for months, and its memory stays as it is after an hour: docs/adr/0014-allocator.md.
+// A hub lives for months: docs/adr/0014-allocator.md.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

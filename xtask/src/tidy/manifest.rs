@@ -3,11 +3,10 @@
 use super::Finding;
 
 /// Checks that a crate inherits the workspace's lints, or, where it must differ in one, repeats
-/// them all: cargo cannot inherit and change. A package that is a workspace of its own (fuzz
-/// targets, whose entry points are not safe functions) is not asked.
+/// them all: cargo cannot inherit and change.
 pub(crate) fn check(path: &str, text: &str, workspace: &str) -> Option<Finding> {
     let has = |name: &str| text.lines().any(|line| line.trim() == name);
-    if !has("[package]") || has("[workspace]") {
+    if !has("[package]") {
         return None;
     }
     if section(text, "[lints]").any(|line| line.replace(' ', "") == "workspace=true") {
@@ -81,7 +80,6 @@ mod tests {
             (own.to_owned(), Some("todo")),
             ("[package]\n\n[dependencies]\nworkspace = true\n".into(), Some("unsafe_code, todo")),
             ("[workspace]\nmembers = []\n".into(), None),
-            ("[package]\nname = \"fuzz\"\n\n[workspace]\n".into(), None),
         ] {
             let found = check("Cargo.toml", &text, workspace).map(|finding| finding.message);
             let wanted = wanted

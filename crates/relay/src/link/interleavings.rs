@@ -74,7 +74,8 @@ fn in_many_orders(scene: impl Fn() + Send + Sync + 'static) {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let build = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = RUNTIME.get_or_init(build).enter();
-    in_turns(|| shuttle::check_random(scene, ORDERS));
+    let turns = in_turns(|| shuttle::check_random(scene, ORDERS));
+    assert!(turns > ORDERS as u64, "{turns} turns are no choice");
 }
 
 fn pair() -> (End, End) {

@@ -13,14 +13,23 @@ mod taken_in_turns {
     use std::sync::PoisonError;
 
     thread_local! {
-        static IN_TURNS: Cell<bool> = const { Cell::new(false) };
+        /// How often a turn was taken, while threads take turns.
+        static TURNS: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
-    /// Does something whose threads are shuttle's, which all run on this one.
-    pub(in super::super) fn in_turns(work: impl FnOnce()) {
-        IN_TURNS.set(true);
+    /// Does something whose threads are shuttle's, which all run on this one; how often one of them
+    /// took a turn.
+    pub(in super::super) fn in_turns(work: impl FnOnce()) -> u64 {
+        struct Over;
+        impl Drop for Over {
+            fn drop(&mut self) {
+                TURNS.set(None);
+            }
+        }
+        let _over = Over;
+        TURNS.set(Some(0));
         work();
-        IN_TURNS.set(false);
+        TURNS.get().unwrap_or_default()
     }
 
     /// What shuttle waits for before the lock itself, which is free then.
@@ -37,7 +46,7 @@ mod taken_in_turns {
 
     impl<T> Mutex<T> {
         pub(in super::super) fn new(value: T) -> Self {
-            let turn = IN_TURNS.get().then(|| shuttle::sync::Mutex::new(()));
+            let turn = TURNS.get().map(|_| shuttle::sync::Mutex::new(()));
             Self { turn, inner: parking_lot::Mutex::new(value) }
         }
 
@@ -46,6 +55,7 @@ mod taken_in_turns {
             let take =
                 |turn| shuttle::sync::Mutex::lock(turn).unwrap_or_else(PoisonError::into_inner);
             let turn = self.turn.as_ref().map(take);
+            TURNS.set(TURNS.get().map(|turns| turns + u64::from(turn.is_some())));
             MutexGuard { inner: self.inner.lock(), _turn: turn }
         }
     }

@@ -32,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CREATE = 1, MKDIR, WRITE, TRUNCATE, SYNC, SYNCED, RENAME, REMOVE, RENAMING };
+enum { CREATE = 1, MKDIR, WRITE, TRUNCATE, SYNC, SYNCED, RENAME, REMOVE, RENAMING, NOT_RENAMED };
 
 struct record {
     uint32_t op, from, to, data;
@@ -209,7 +209,7 @@ int rename(const char *from, const char *to) {
         return REAL(rename)(from, to);
     record(RENAMING, source, target, 0, NULL, 0);
     int done = REAL(rename)(from, to);
-    if (!done) record(RENAME, source, target, 0, NULL, 0);
+    record(done ? NOT_RENAMED : RENAME, source, target, 0, NULL, 0);
     return done;
 }
 

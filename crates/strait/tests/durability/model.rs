@@ -148,9 +148,14 @@ impl Model {
                     self.nodes[id].settle(covers);
                 }
             }
-            7 => {
-                self.renaming.retain(|(from, to)| (from, to) != (&path, &target));
-                self.move_file(&path, target);
+            7 | 10 => {
+                let begun = |(from, to): &(PathBuf, PathBuf)| (from, to) == (&path, &target);
+                if let Some(at) = self.renaming.iter().position(begun) {
+                    self.renaming.remove(at);
+                }
+                if op == 7 {
+                    self.move_file(&path, target);
+                }
             }
             8 => {
                 if self.names.remove(&path).is_some() {
@@ -393,6 +398,23 @@ mod tests {
         }
         drop(model.cut(Loss::All, &mut Chance::new()));
         assert_eq!(fs::read_to_string(&file).unwrap(), "x");
+    }
+
+    #[test]
+    fn who_could_not_move_a_file_left_the_other() {
+        let home = tempfile::tempdir().unwrap();
+        let [temporary, file] = ["temporary", "file"].map(|name| home.path().join(name));
+        fs::write(&file, b"old").unwrap();
+        fs::write(&temporary, b"new").unwrap();
+        let mut model = Model::of(home.path());
+        for op in [9, 10] {
+            let target = file.clone();
+            model.take(Record { target, ..record(op, &temporary, b"") }, |_| true);
+        }
+        fs::remove_file(&temporary).unwrap();
+        model.reconcile();
+        drop(model.cut(Loss::All, &mut Chance::new()));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
     }
 
     #[test]

@@ -89,3 +89,14 @@ fn run(home: &Path, arguments: &[&str]) -> Output {
     command.args(["--parent", &std::process::id().to_string()]);
     Process::start(command.args(arguments)).finish()
 }
+
+/// docs/adr/0014-allocator.md: a build without them is right, and takes more memory.
+#[test]
+fn the_allocator_has_the_settings_that_were_decided() {
+    let mut asked = strait();
+    let told =
+        Process::start(asked.env("MALLOC_CONF", "confirm_conf:true").arg("--version")).finish();
+    for setting in ["narenas:4", "dirty_decay_ms:1000"] {
+        assert!(told.stderr.contains(&format!("Set conf value: {setting}\n")), "{told:?}");
+    }
+}
