@@ -422,11 +422,7 @@ fn at(instance: &str) -> String {
 pub(crate) fn clip(text: &mut String) {
     const LENGTH_MAX: usize = 4 << 10;
     if text.len() > LENGTH_MAX {
-        let mut end = LENGTH_MAX;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(LENGTH_MAX));
         text.push('…');
     }
 }
