@@ -136,11 +136,12 @@ impl Recorded {
 
     /// All reads that are counted together.
     fn read(&self) -> Read {
-        (self.subjects.credential.clone(), self.subjects.cluster.clone(), self.of_agent())
+        let Subjects { credential, cluster, agent, service, .. } = &*self.subjects;
+        [credential, cluster, agent, service].map(Arc::clone)
     }
 }
 
-type Read = (Arc<str>, Arc<str>, String);
+type Read = [Arc<str>; 4];
 
 /// Why somebody was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Tasks with names and an owner.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -47,7 +48,9 @@ struct State {
     next: u64,
     /// Set when everything was aborted: what comes later is aborted at once.
     closed: bool,
-    running: HashMap<u64, Running>,
+    running: BTreeMap<u64, Running>,
+    /// How many of each name there are: a task is too short to look for its number.
+    counts: BTreeMap<&'static str, Gauge>,
 }
 
 struct Running {
@@ -118,10 +121,11 @@ impl TaskSet {
         let mut state = self.0.state.lock();
         let id = state.next;
         state.next += 1;
-        let running = Running { name, daemon, handle: None };
-        state.running.insert(id, running);
-        self.0.metrics.tasks(name).inc();
-        Registered { set: self.clone(), name, id }
+        state.running.insert(id, Running { name, daemon, handle: None });
+        let count = state.counts.entry(name).or_insert_with(|| self.0.metrics.tasks(name)).clone();
+        drop(state);
+        count.inc();
+        Registered { set: self.clone(), name, id, count }
     }
 
     /// Waits up to `limit` until every task but the daemons has ended; then aborts whatever is
@@ -194,6 +198,7 @@ struct Registered {
     set: TaskSet,
     name: &'static str,
     id: u64,
+    count: Gauge,
 }
 
 impl Registered {
@@ -207,7 +212,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let gone = self.set.0.state.lock().running.remove(&self.id);
         drop(gone);
-        self.set.0.metrics.tasks(self.name).dec();
+        self.count.dec();
         self.set.0.ended.notify_waiters();
     }
 }

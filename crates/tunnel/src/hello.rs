@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::code::Code;
 use crate::limits::{
@@ -91,7 +91,7 @@ pub struct Peer {
 
 /// This endpoint's HELLO payload.
 pub(crate) fn encode(config: &Config) -> Bytes {
-    let mut out = BytesMut::with_capacity(256);
+    let mut out = Vec::with_capacity(256);
     let limits = &config.limits;
     let mut numbers = [0; 20];
     numbers[..4].copy_from_slice(&limits.frame.to_be_bytes());
@@ -113,7 +113,7 @@ pub(crate) fn encode(config: &Config) -> Bytes {
     for (kind, value) in all.into_iter().filter(|(_, value)| !value.is_empty()) {
         tlv::put(&mut out, kind, value).expect("every value is short");
     }
-    out.freeze()
+    Bytes::from(out)
 }
 
 fn millis(time: Duration) -> [u8; 4] {

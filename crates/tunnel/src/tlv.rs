@@ -3,7 +3,7 @@
 //! `u16 type, u16 length, value`. An odd type must be understood, an even one may be ignored; a
 //! type appears once.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use crate::wire::Reader;
 
@@ -50,7 +50,7 @@ pub(crate) fn read<'a>(
 }
 
 /// Appends one; `None` if the value is longer than 65,535 bytes.
-pub(crate) fn put(out: &mut BytesMut, kind: u16, value: &[u8]) -> Option<()> {
+pub(crate) fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) -> Option<()> {
     let length = u16::try_from(value.len()).ok()?;
     out.put_u16(kind);
     out.put_u16(length);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_put_is_read() {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         put(&mut out, 7, b"abc").unwrap();
         assert_eq!(&out[..], [0, 7, 0, 3, b'a', b'b', b'c']);
         assert_eq!(put(&mut out, 8, &vec![0; 65_536]), None);

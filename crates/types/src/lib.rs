@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows a protocol. A type enters this crate when
 //! two layers must mean the same thing by it.
 
+mod address;
 mod error;
 mod id;
 mod name;
@@ -11,6 +12,7 @@ mod resource;
 mod revision;
 mod trace;
 
+pub use address::{push_ip, push_socket};
 pub use error::{Classified, ErrorKind, Report};
 pub use id::{HubId, InstanceId, InvalidId, Uid};
 pub use name::{

@@ -8,8 +8,8 @@ use super::date;
 use super::head::Length;
 use super::sending::put;
 
-/// Enough for the first line and the fields that are added.
-const OWN_BYTES: usize = 160;
+/// Enough for the first line and the fields that are added, and for each of most fields.
+const BYTES: [usize; 2] = [160, 48];
 
 /// What of a request decides about its answer.
 #[derive(Clone, Copy, Debug)]
@@ -102,19 +102,17 @@ pub(super) fn frame(
 
 /// The first line, and the handler's fields but those that frame the answer.
 fn begin(version: Version, status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
-    let lines = || {
-        let ours =
-            |name: &HeaderName| matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
-        fields.iter().filter(move |(name, _)| !ours(name))
-    };
-    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let mut head = Vec::with_capacity(lines().map(length).sum::<usize>() + OWN_BYTES);
+    let ours = |name: &HeaderName| matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
+    let [own, of_each] = BYTES;
+    let mut head = Vec::with_capacity(own + fields.len() * of_each);
     let version = if version == Version::HTTP_10 { "HTTP/1.0 " } else { "HTTP/1.1 " };
     let reason = status.canonical_reason().unwrap_or_default();
     for part in [version, status.as_str(), " ", reason, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    lines().for_each(|(name, value)| put(&mut head, name.as_str(), value.as_bytes()));
+    for (name, value) in fields.iter().filter(|(name, _)| !ours(name)) {
+        put(&mut head, name.as_str(), value.as_bytes());
+    }
     head
 }
 

@@ -276,12 +276,13 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.parse().ok().filter(|_| digits && text.len() <= LENGTH_DIGITS_MAX)
 }
 
-/// The first line, without its end, and what follows it. Lines end with CR LF and hold neither.
+/// The first line, without its end, and what follows it. Lines end with CR LF; a CR within one is
+/// no part of anything that a line may say.
 fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let wrong = Malformed::Framing("line ends");
     let end = memchr(b'\n', bytes).ok_or(wrong)?;
     let line = bytes[..end].strip_suffix(b"\r").ok_or(wrong)?;
-    if memchr(b'\r', line).is_some() { Err(wrong) } else { Ok((line, &bytes[end + 1..])) }
+    Ok((line, &bytes[end + 1..]))
 }
 
 /// Without the blanks around it, of which a control character is none.

@@ -101,7 +101,9 @@ fn secret_of(value: &HeaderValue) -> Result<Redacted<String>, BadCredentials> {
     let text = value.to_str().map_err(|_| BadCredentials::Malformed)?;
     let (scheme, rest) = text.trim().split_once(' ').ok_or(BadCredentials::Malformed)?;
     let rest = rest.trim_start();
-    if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() && !rest.contains(' ') {
+    // Looked at many bytes at a time.
+    let has_blank = rest.bytes().fold(false, |any, byte| any | (byte == b' '));
+    if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() && !has_blank {
         return Ok(secret(rest));
     }
     if !scheme.eq_ignore_ascii_case("basic") {

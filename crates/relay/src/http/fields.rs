@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use strait_net::http1::FIELDS_MAX;
+use strait_types::push_ip;
 
 use super::BadHead;
 
@@ -97,8 +98,9 @@ pub fn check_size(fields: &HeaderMap) -> Result<(), BadHead> {
 /// Removes what belongs to one connection: `Connection`, every field that it names, and those
 /// that end with it in any case. Comes first, in every direction and on both sides.
 pub fn remove_connection(fields: &mut HeaderMap) -> Connection {
-    let ends = |name: &HeaderName| *name == CONNECTION || OF_CONNECTION.contains(name);
-    if !fields.keys().any(ends) {
+    let ends = |name: &&HeaderName| **name == CONNECTION || OF_CONNECTION.contains(name);
+    let found: Vec<HeaderName> = fields.keys().filter(ends).cloned().collect();
+    if found.is_empty() {
         return Connection::default();
     }
     let named: Vec<HeaderName> =
@@ -109,8 +111,7 @@ pub fn remove_connection(fields: &mut HeaderMap) -> Connection {
         (Some(one), None) if named.contains(&UPGRADE) => Some(one.clone()),
         _ => None,
     };
-    remove(fields, ends);
-    for name in named {
+    for name in found.into_iter().chain(named) {
         fields.remove(name);
     }
     Connection { trailers, upgrade }
@@ -208,13 +209,14 @@ pub struct Added<'a> {
 impl Added<'_> {
     /// Adds it. Comes after every removal.
     pub fn add(&self, fields: &mut HeaderMap) {
-        let client = self.client.to_canonical().to_string();
-        let mut path = self.before.as_ref().map_or_else(Vec::new, |value| value.as_bytes().into());
-        if !path.is_empty() {
-            path.extend_from_slice(b", ");
+        let before = self.before.as_ref().and_then(|value| value.to_str().ok());
+        let mut path = String::with_capacity(48);
+        if let Some(before) = before.filter(|before| !before.is_empty()) {
+            path.push_str(before);
+            path.push_str(", ");
         }
-        path.extend_from_slice(client.as_bytes());
-        insert(fields, FORWARDED_FOR, &path);
+        push_ip(&mut path, self.client.to_canonical());
+        insert(fields, FORWARDED_FOR, path.as_bytes());
         insert(fields, FORWARDED_HOST, self.authority.as_bytes());
         insert(fields, FORWARDED_PROTO, if self.secure { b"https" } else { b"http" });
         insert(fields, REQUEST_ID, self.request_id.as_bytes());

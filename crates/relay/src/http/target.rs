@@ -33,13 +33,13 @@ impl<'a> Target<'a> {
             let form = if text == "*" { "*" } else { "a URL or an authority" };
             return Err(BadHead::TargetForm(form));
         }
-        for byte in text.bytes() {
-            match byte {
-                0..=0x1f | 0x7f => return Err(BadHead::TargetByte("a control character")),
-                b' ' => return Err(BadHead::TargetByte("a blank")),
-                b'#' => return Err(BadHead::TargetByte("a fragment")),
-                _ => {}
-            }
+        let wrong = |byte| matches!(byte, 0..=b' ' | b'#' | 0x7f);
+        if text.bytes().fold(false, |any, byte| any | wrong(byte)) {
+            return Err(BadHead::TargetByte(match text.bytes().find(|byte| wrong(*byte)) {
+                Some(b' ') => "a blank",
+                Some(b'#') => "a fragment",
+                _ => "a control character",
+            }));
         }
         let (path, query) =
             text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
@@ -103,6 +103,10 @@ pub fn check_method(method: &Method) -> Result<(), BadHead> {
 /// Whether any server could take a segment for `.` or `..`: escapes are undone once, backslashes
 /// separate, and what follows a semicolon does not count.
 fn has_dot_segment(path: &str) -> bool {
+    // Most have neither a dot nor an escape, which is seen many bytes at a time.
+    if !path.bytes().fold(false, |any, byte| any | matches!(byte, b'.' | b'%')) {
+        return false;
+    }
     let decoded = lenient(path.as_bytes());
     decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Fields: name, sensitivity, value.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::{HeadError, MAX_BLOCK, MAX_FIELDS, MAX_NAME};
 use crate::names;
@@ -73,7 +73,7 @@ pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
 }
 
 /// Appends a field to a block that begins at `from`; blanks around its value are left out.
-pub(super) fn put(out: &mut BytesMut, from: usize, field: Field<'_>) -> Result<(), HeadError> {
+pub(super) fn put(out: &mut Vec<u8>, from: usize, field: Field<'_>) -> Result<(), HeadError> {
     let value = field.value.trim_ascii();
     if !is_name(field.name) {
         return Err(HeadError::Name);

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
+use strait_types::push_socket;
 
 use super::field::{self, Field, Fields, is_token};
 use super::{HeadError, MAX_AUTHORITY, MAX_BLOCK, MAX_PATH};
@@ -55,7 +56,7 @@ impl<'a> Method<'a> {
         self.0
     }
 
-    fn put(self, out: &mut BytesMut) {
+    fn put(self, out: &mut Vec<u8>) {
         match (1..).zip(METHODS).find(|(_, known)| *known == self.0) {
             Some((number, _)) => out.put_u8(number),
             None => {
@@ -113,7 +114,7 @@ pub struct Tlvs<'a> {
 }
 
 impl<'a> Tlvs<'a> {
-    fn put(&self, out: &mut BytesMut) -> Result<(), HeadError> {
+    fn put(&self, out: &mut Vec<u8>) -> Result<(), HeadError> {
         // What is sent must be what the peer accepts.
         let Self { service_type, service, upgrade, request_id, prefix, forwarded, .. } = self;
         let texts = [service_type, service, upgrade, request_id, prefix, forwarded];
@@ -122,7 +123,10 @@ impl<'a> Tlvs<'a> {
         }
         let deadline = self.deadline_ms.map(u32::to_be_bytes);
         let body = self.body_length.map(u64::to_be_bytes);
-        let client = self.client.map(|client| client.to_string());
+        let mut client = String::with_capacity(24);
+        if let Some(address) = self.client {
+            push_socket(&mut client, address);
+        }
         let expects = if self.expects { EXPECTS } else { 0 };
         let flags = expects | if self.plain { PLAIN } else { 0 };
         let flags = (flags != 0).then(|| flags.to_be_bytes());
@@ -132,7 +136,7 @@ impl<'a> Tlvs<'a> {
             (SERVICE, self.service.as_bytes()),
             (DEADLINE, deadline.as_ref().map_or(&[], |bytes| &bytes[..])),
             (IDENTITY, self.identity),
-            (CLIENT, client.as_deref().unwrap_or_default().as_bytes()),
+            (CLIENT, client.as_bytes()),
             (UPGRADE, self.upgrade.as_bytes()),
             (BODY, body.as_ref().map_or(&[], |bytes| &bytes[..])),
             (REQUEST_ID, self.request_id.as_bytes()),
@@ -180,9 +184,9 @@ impl<'a> Tlvs<'a> {
 
     /// The block of a stream without a message.
     pub(crate) fn block(&self) -> Result<Bytes, HeadError> {
-        let mut out = BytesMut::with_capacity(64);
+        let mut out = Vec::with_capacity(64);
         self.put(&mut out)?;
-        if out.len() > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(out.freeze()) }
+        if out.len() > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(Bytes::from(out)) }
     }
 }
 
@@ -230,7 +234,7 @@ impl Request {
         fields: impl IntoIterator<Item = Field<'a>>,
     ) -> Result<Self, HeadError> {
         check_target(parts)?;
-        let mut out = BytesMut::with_capacity(512);
+        let mut out = Vec::with_capacity(512);
         parts.method.put(&mut out);
         for text in [parts.authority, parts.path] {
             out.put_u16(u16::try_from(text.len()).map_err(|_| HeadError::TooLarge)?);
@@ -252,7 +256,7 @@ impl Request {
             return Err(HeadError::TooLarge);
         }
         let (upgrade, body_length) = (!parts.tlvs.upgrade.is_empty(), parts.tlvs.body_length);
-        Ok(Self { block: out.freeze(), fields: offset(fields_at), upgrade, body_length })
+        Ok(Self { block: Bytes::from(out), fields: offset(fields_at), upgrade, body_length })
     }
 
     /// Checks a block from the peer.
@@ -318,8 +322,8 @@ fn offset(at: usize) -> u32 {
 /// Writes something behind a u16 that is its length, or the count that it answers; returns where
 /// it begins.
 fn patched(
-    out: &mut BytesMut,
-    write: impl FnOnce(&mut BytesMut) -> Result<Option<u16>, HeadError>,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<Option<u16>, HeadError>,
 ) -> Result<usize, HeadError> {
     out.put_u16(0);
     let start = out.len();
@@ -448,15 +452,15 @@ mod tests {
     #[test]
     fn a_count_that_is_not_that_of_the_fields_is_refused() {
         let request = Request::new(&parts("GET", "h", "/"), [Field::new("age", b"1")]).unwrap();
-        let mut bytes = BytesMut::from(&request.block()[..]);
+        let mut bytes = request.block().to_vec();
         let at = request.fields as usize - 1;
         for (count, expected) in [(0, HeadError::Length), (2, HeadError::Length)] {
             bytes[at] = count;
-            assert_eq!(Request::parse(bytes.clone().freeze()), Err(expected));
+            assert_eq!(Request::parse(Bytes::from(bytes.clone())), Err(expected));
         }
         bytes[at] = 1;
         for cut in 0..bytes.len() {
-            assert!(Request::parse(bytes.clone().freeze().slice(..cut)).is_err(), "{cut}");
+            assert!(Request::parse(Bytes::copy_from_slice(&bytes[..cut])).is_err(), "{cut}");
         }
     }
 

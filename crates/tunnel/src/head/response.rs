@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::field::{self, Field, Fields};
 use super::{HeadError, MAX_BLOCK};
@@ -43,7 +43,7 @@ impl Response {
         status: u16,
         fields: impl IntoIterator<Item = Field<'a>>,
     ) -> Result<Self, HeadError> {
-        Self::encoded(BytesMut::with_capacity(256), status, fields)
+        Self::encoded(Vec::with_capacity(256), status, fields)
     }
 
     /// The same, which says how long the service took for it: to a peer that can read that, and as
@@ -56,7 +56,7 @@ impl Response {
         fields: impl IntoIterator<Item = Field<'a>>,
         took: Duration,
     ) -> Result<Self, HeadError> {
-        let mut out = BytesMut::with_capacity(256);
+        let mut out = Vec::with_capacity(256);
         out.put_u16(8);
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         tlv::put(&mut out, TOOK, &micros.to_be_bytes()).ok_or(HeadError::Extension)?;
@@ -74,7 +74,7 @@ impl Response {
         rule: &str,
     ) -> Result<Self, HeadError> {
         let rule = &rule[..rule.floor_char_boundary(RULE_MAX)];
-        let mut out = BytesMut::with_capacity(256);
+        let mut out = Vec::with_capacity(256);
         let length = u16::try_from(rule.len() + 4).map_err(|_| HeadError::Extension)?;
         out.put_u16(length);
         tlv::put(&mut out, RULE, rule.as_bytes()).ok_or(HeadError::Extension)?;
@@ -82,7 +82,7 @@ impl Response {
     }
 
     fn encoded<'a>(
-        mut out: BytesMut,
+        mut out: Vec<u8>,
         status: u16,
         fields: impl IntoIterator<Item = Field<'a>>,
     ) -> Result<Self, HeadError> {
@@ -91,7 +91,7 @@ impl Response {
         }
         let at = out.len();
         encode(&mut out, status, fields)?;
-        let block = out.freeze();
+        let block = Bytes::from(out);
         Ok(match block.len() > MAX_BLOCK {
             true => Self { block: block.slice(at..), at: 0 },
             false => Self { block, at },
@@ -179,9 +179,9 @@ impl Trailers {
     /// # Errors
     /// What the fields break; see [`HeadError`].
     pub fn new<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> Result<Self, HeadError> {
-        let mut out = BytesMut::with_capacity(256);
+        let mut out = Vec::with_capacity(256);
         encode(&mut out, 0, fields)?;
-        Ok(Self { block: out.freeze() })
+        Ok(Self { block: Bytes::from(out) })
     }
 
     pub(crate) fn block(&self) -> &Bytes {
@@ -262,7 +262,7 @@ fn is_status(status: u16) -> bool {
 }
 
 fn encode<'a>(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     status: u16,
     fields: impl IntoIterator<Item = Field<'a>>,
 ) -> Result<(), HeadError> {

@@ -117,7 +117,7 @@ async fn requests_are_answered_one_behind_the_other() {
             trailers("Content-Length: 5"),
             last("hi[the framing is ambiguous: the length of a body behind it]"),
         ),
-        (trailers("X: a\rb"), last("hi[the framing is ambiguous: line ends]")),
+        (trailers("X: a\rb"), last("hi[the framing is ambiguous: a control character in a field]")),
         (trailers("X: a| folded"), last("hi[the framing is ambiguous: a folded field]")),
         (trailers("X Y: z"), last("hi[the framing is ambiguous: a field's name]")),
         (

@@ -12,7 +12,7 @@ use strait_machinery::object::Object;
 use strait_net::traced::{trace_id, traceparent};
 use strait_runtime::{Span, SpanKind};
 use strait_store::{Key, ObjectName};
-use strait_types::{ClusterName, Uid, WorkspacePath};
+use strait_types::{ClusterName, Uid, WorkspacePath, push_ip};
 
 use super::decided::Question;
 use super::head::Head;
@@ -117,7 +117,14 @@ impl Caller {
 
     /// What the agent is told of them, who ask from this address: JSON.
     pub(super) fn identity(&self, client: IpAddr) -> String {
-        format!("{},\"ip\":\"{client}\"}}", self.granted.told)
+        let told = &*self.granted.told;
+        // Room for the longest address.
+        let mut json = String::with_capacity(told.len() + 64);
+        json.push_str(told);
+        json.push_str(",\"ip\":\"");
+        push_ip(&mut json, client);
+        json.push_str("\"}");
+        json
     }
 
     /// What the choice of an instance goes by.
