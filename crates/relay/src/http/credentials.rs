@@ -98,7 +98,9 @@ fn one(fields: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Bad
 
 /// The token in a Bearer or, as its password, in a Basic `Authorization`.
 fn secret_of(value: &HeaderValue) -> Result<Redacted<String>, BadCredentials> {
-    let text = value.to_str().map_err(|_| BadCredentials::Malformed)?;
+    // Not `to_str`, which looks at one byte after the other.
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii());
+    let text = text.ok_or(BadCredentials::Malformed)?;
     let (scheme, rest) = text.trim().split_once(' ').ok_or(BadCredentials::Malformed)?;
     let rest = rest.trim_start();
     // Looked at many bytes at a time.

@@ -48,6 +48,9 @@ impl TrustedProxies {
     #[must_use]
     pub fn origin(&self, peer: SocketAddr, fields: &HeaderMap) -> Origin {
         let mut client = peer.ip().to_canonical();
+        if !self.trusts(client) {
+            return Origin { peer, client, before: None };
+        }
         let mut hops = Vec::new();
         let values = fields.get_all(FORWARDED_FOR);
         let values = values.iter().rev().map(HeaderValue::as_bytes);

@@ -168,11 +168,11 @@ impl Front {
         id: &str,
     ) -> Response<Body> {
         let json = prefers_json(request.headers());
-        let name = name_of(request.uri().path());
+        let named = Named::of(request.uri().path());
         let mut span = Span::default();
         let origin = self.origin(&connection, request.headers());
         let mut detail = None;
-        let (client, told) = (origin.client, (name.as_ref(), id, &mut span, &mut detail));
+        let (client, told) = (origin.client, (named.as_ref(), id, &mut span, &mut detail));
         let proved = !connection.certificates().is_empty();
         let crossed = self.cross((origin, proved), request, &certified, told);
         match crossed.await {
@@ -181,7 +181,7 @@ impl Front {
                 conclude(&mut span, FAILS_SERVER, failure.status().as_u16(), failure.reason());
                 self.tunnels.metrics().refused(failure.reason());
                 let reader = Reader { request_id: id, json };
-                let name = name.unwrap_or_else(nameless);
+                let name = named.map_or_else(nameless, |named| named.name);
                 tracing::debug!(
                     target: "strait::access",
                     agent = name.agent, service = name.service, status = failure.status().as_u16(),
@@ -201,11 +201,11 @@ impl Front {
         (origin, proved): (Origin, bool),
         request: Request<Incoming>,
         certified: &Certified,
-        (name, id, span, detail): (Option<&ServiceName>, &str, &mut Span, &mut Option<HeaderValue>),
+        (named, id, span, detail): (Option<&Named>, &str, &mut Span, &mut Option<HeaderValue>),
     ) -> Result<Response<Body>, Failure> {
-        let name = name.ok_or(Failure::NotFound)?;
-        let entropy = &*self.context.entropy;
-        let (mut head, incoming, upgrade) = Head::take(request, origin, proved, entropy)?;
+        let named = named.ok_or(Failure::NotFound)?;
+        let (name, entropy) = (&named.name, &*self.context.entropy);
+        let (mut head, incoming, upgrade) = Head::take(request, named, origin, proved, entropy)?;
         let found = self.who(&head, name, certified, span);
         name_parent(&mut head.message.fields, span);
         let caller = match found {
@@ -475,10 +475,22 @@ fn told_by_agent(head: &strait_tunnel::Response) -> Option<&str> {
     Some(std::str::from_utf8(error.value).unwrap_or("?"))
 }
 
-/// The agent and service that a path names, if they can be names.
-fn name_of(path: &str) -> Option<ServiceName> {
-    let way = Way::of(path).ok().flatten()?;
-    Some(ServiceName { agent: way.agent.to_owned(), service: way.service.to_owned() })
+/// What a path names.
+struct Named {
+    name: ServiceName,
+    workspace: Option<String>,
+    /// Bytes of the path up to the service's own.
+    prefix: usize,
+}
+
+impl Named {
+    /// None where agent and service can be no names.
+    fn of(path: &str) -> Option<Self> {
+        let way = Way::of(path).ok().flatten()?;
+        let name = ServiceName { agent: way.agent.to_owned(), service: way.service.to_owned() };
+        let workspace = way.workspace.map(|path| path.to_string());
+        Some(Self { name, workspace, prefix: way.prefix.len() })
+    }
 }
 
 /// For messages about a path without names, none of which says them.

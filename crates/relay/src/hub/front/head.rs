@@ -6,6 +6,7 @@ use strait_net::{Incoming, OnUpgrade};
 use strait_runtime::Entropy;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 
+use super::Named;
 use super::who::Caller;
 use crate::access::Verb;
 use crate::ask::{Came, Message, refused};
@@ -14,7 +15,6 @@ use crate::http::BadHead;
 use crate::http::credentials::{BadCredentials, Presented, is_basic, present, restore};
 use crate::http::proxies::Origin;
 use crate::http::upgrade::Protocol;
-use crate::http::way::Way;
 use crate::link::control::Announced;
 use crate::message::Failure;
 use crate::websocket::{Answer, Subprotocol, judge, offers};
@@ -39,24 +39,23 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Takes a request apart. `proved`: the connection has a certificate.
+    /// Takes a request apart, whose path names that. `proved`: the connection has a certificate.
     pub(super) fn take(
         request: Request<Incoming>,
+        named: &Named,
         origin: Origin,
         proved: bool,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Incoming, Option<OnUpgrade>), Failure> {
         let mut came = Came::take(request)?;
         let whole = came.target()?;
-        let way = Way::of(whole.path()).ok().flatten().ok_or(Failure::NotFound)?;
-        let bare = whole.path().len() == way.prefix.len();
-        let inner = whole.below(way.prefix.len())?;
+        let prefix = whole.path().get(..named.prefix).ok_or(Failure::NotFound)?.to_owned();
+        let bare = whole.path().len() == prefix.len();
+        let inner = whole.below(prefix.len())?;
         let target = match inner.query() {
             Some(query) => format!("{}?{query}", inner.path()),
             None => inner.path().to_owned(),
         };
-        let (workspace, prefix) =
-            (way.workspace.map(|path| path.to_string()), way.prefix.to_owned());
         let is_basic = is_basic(&came.fields);
         let presented = present(&mut came.fields, proved, is_ours).map_err(|bad| match bad {
             BadCredentials::Two => Failure::CredentialsDiffer,
@@ -65,6 +64,7 @@ impl Head {
         let (message, body, on_upgrade) = came.into_message(target, entropy)?;
         let raw = raw(message.upgrade.as_ref(), &message.fields, &message.target)?;
         let is_foreign = message.is_foreign();
+        let workspace = named.workspace.clone();
         let head =
             Self { message, origin, workspace, prefix, bare, raw, presented, is_basic, is_foreign };
         Ok((head, body, on_upgrade))
