@@ -383,6 +383,8 @@ mod tests {
             "HTTP/1.10 200 OK||",
             "HTTP/1.1\t200 OK||",
             "HTTP/1.1 200 \u{1}||",
+            "HTTP/1.1 200 a\rb||",
+            "HTTP/1.1\r200 OK||",
             "HTTP/1.0 200 OK|Transfer-Encoding: chunked||",
             "HTTP/1.1 20||",
             "HTTP/1.1 2000||",
@@ -391,6 +393,21 @@ mod tests {
             "HTTP/2 200||",
         ] {
             assert!(check_answer(&head(text)).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_line_holds_a_line_end() {
+        for text in [
+            "GET /\r HTTP/1.1|Host: h||",
+            "GET /a?\r HTTP/1.1|Host: h||",
+            "GET\r / HTTP/1.1|Host: h||",
+            "GET / HTTP/1.1\r|Host: h||",
+            "GET / HTTP/1.1|Host: h\r||",
+            "GET / HTTP/1.1|Host\r: h||",
+            "GET / HTTP/1.1|Host: h\rX: y||",
+        ] {
+            assert!(read_request(&head(text).into()).is_err(), "{text:?}");
         }
     }
 

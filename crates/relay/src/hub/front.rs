@@ -48,7 +48,7 @@ pub use crate::record::{Recorded, Recorder};
 use crate::serve::{OF_PEOPLE, RULES};
 
 use decided::Decided;
-use head::Head;
+use head::{Head, Named};
 use live::Entry;
 pub use live::Live;
 pub use streams::STREAMS_PATH;
@@ -473,24 +473,6 @@ fn told_by_agent(head: &strait_tunnel::Response) -> Option<&str> {
     let mut fields = head.fields();
     let error = fields.find(|field| field.name == crate::http::fields::ERROR.as_str())?;
     Some(std::str::from_utf8(error.value).unwrap_or("?"))
-}
-
-/// What a path names.
-struct Named {
-    name: ServiceName,
-    workspace: Option<String>,
-    /// Bytes of the path up to the service's own.
-    prefix: usize,
-}
-
-impl Named {
-    /// None where agent and service can be no names.
-    fn of(path: &str) -> Option<Self> {
-        let way = Way::of(path).ok().flatten()?;
-        let name = ServiceName { agent: way.agent.to_owned(), service: way.service.to_owned() };
-        let workspace = way.workspace.map(|path| path.to_string());
-        Some(Self { name, workspace, prefix: way.prefix.len() })
-    }
 }
 
 /// For messages about a path without names, none of which says them.

@@ -6,7 +6,6 @@ use strait_net::{Incoming, OnUpgrade};
 use strait_runtime::Entropy;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 
-use super::Named;
 use super::who::Caller;
 use crate::access::Verb;
 use crate::ask::{Came, Message, refused};
@@ -15,9 +14,28 @@ use crate::http::BadHead;
 use crate::http::credentials::{BadCredentials, Presented, is_basic, present, restore};
 use crate::http::proxies::Origin;
 use crate::http::upgrade::Protocol;
+use crate::http::way::Way;
 use crate::link::control::Announced;
-use crate::message::Failure;
+use crate::message::{Failure, ServiceName};
 use crate::websocket::{Answer, Subprotocol, judge, offers};
+
+/// What a path names.
+pub(super) struct Named {
+    pub(super) name: ServiceName,
+    workspace: Option<String>,
+    /// Bytes of the path up to the service's own.
+    prefix: usize,
+}
+
+impl Named {
+    /// None where agent and service can be no names.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let way = Way::of(path).ok().flatten()?;
+        let name = ServiceName { agent: way.agent.to_owned(), service: way.service.to_owned() };
+        let workspace = way.workspace.map(|path| path.to_string());
+        Some(Self { name, workspace, prefix: way.prefix.len() })
+    }
+}
 
 /// A head that is well formed, taken apart.
 pub(super) struct Head {
