@@ -96,7 +96,7 @@ fn the_allocator_has_the_settings_that_were_decided() {
     let mut asked = strait();
     let told =
         Process::start(asked.env("MALLOC_CONF", "confirm_conf:true").arg("--version")).finish();
-    for setting in ["narenas:4", "dirty_decay_ms:1000"] {
+    for setting in ["narenas:2", "dirty_decay_ms:1000"] {
         assert!(told.stderr.contains(&format!("Set conf value: {setting}\n")), "{told:?}");
     }
 }
