@@ -117,3 +117,8 @@ impl Classified for BadHead {
         }
     }
 }
+
+/// Whether any byte is so. Without a way out in the middle, several are looked at at once.
+fn any_byte(text: &str, is_so: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(false, |any, byte| any | is_so(byte))
+}

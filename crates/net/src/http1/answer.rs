@@ -8,8 +8,10 @@ use super::date;
 use super::head::Length;
 use super::sending::put;
 
-/// Enough for the first line and the fields that are added, and for each of most fields.
-const BYTES: [usize; 2] = [160, 48];
+/// Enough for the first line and the fields that are added.
+const OWN_BYTES: usize = 160;
+/// Enough for most other fields, each.
+const FIELD_BYTES: usize = 48;
 
 /// What of a request decides about its answer.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +105,7 @@ pub(super) fn frame(
 /// The first line, and the handler's fields but those that frame the answer.
 fn begin(version: Version, status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     let ours = |name: &HeaderName| matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
-    let [own, of_each] = BYTES;
-    let mut head = Vec::with_capacity(own + fields.len() * of_each);
+    let mut head = Vec::with_capacity(OWN_BYTES + fields.len() * FIELD_BYTES);
     let version = if version == Version::HTTP_10 { "HTTP/1.0 " } else { "HTTP/1.1 " };
     let reason = status.canonical_reason().unwrap_or_default();
     for part in [version, status.as_str(), " ", reason, "\r\n"] {

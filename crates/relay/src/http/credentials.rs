@@ -10,6 +10,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use strait_types::Redacted;
 
+use super::any_byte;
+
 /// The token of tools that need `Authorization` for something else.
 const TOKEN: HeaderName = HeaderName::from_static("x-opsmx-token");
 
@@ -103,9 +105,8 @@ fn secret_of(value: &HeaderValue) -> Result<Redacted<String>, BadCredentials> {
     let text = text.ok_or(BadCredentials::Malformed)?;
     let (scheme, rest) = text.trim().split_once(' ').ok_or(BadCredentials::Malformed)?;
     let rest = rest.trim_start();
-    // Looked at many bytes at a time.
-    let has_blank = rest.bytes().fold(false, |any, byte| any | (byte == b' '));
-    if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() && !has_blank {
+    let is_one = !rest.is_empty() && !any_byte(rest, |byte| byte == b' ');
+    if scheme.eq_ignore_ascii_case("bearer") && is_one {
         return Ok(secret(rest));
     }
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -5,7 +5,7 @@
 
 use http::{Method, Uri, Version};
 
-use super::BadHead;
+use super::{BadHead, any_byte};
 
 /// Longest target, bytes.
 pub const LENGTH_MAX: usize = 16 << 10;
@@ -34,7 +34,7 @@ impl<'a> Target<'a> {
             return Err(BadHead::TargetForm(form));
         }
         let wrong = |byte| matches!(byte, 0..=b' ' | b'#' | 0x7f);
-        if text.bytes().fold(false, |any, byte| any | wrong(byte)) {
+        if any_byte(text, wrong) {
             return Err(BadHead::TargetByte(match text.bytes().find(|byte| wrong(*byte)) {
                 Some(b' ') => "a blank",
                 Some(b'#') => "a fragment",
@@ -103,8 +103,8 @@ pub fn check_method(method: &Method) -> Result<(), BadHead> {
 /// Whether any server could take a segment for `.` or `..`: escapes are undone once, backslashes
 /// separate, and what follows a semicolon does not count.
 fn has_dot_segment(path: &str) -> bool {
-    // Most have neither a dot nor an escape, which is seen many bytes at a time.
-    if !path.bytes().fold(false, |any, byte| any | matches!(byte, b'.' | b'%')) {
+    // Most have neither a dot nor an escape.
+    if !any_byte(path, |byte| matches!(byte, b'.' | b'%')) {
         return false;
     }
     let decoded = lenient(path.as_bytes());
