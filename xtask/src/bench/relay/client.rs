@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::service::{EVENT, piece};
-use super::wire::{HEAD_MAX, content_length, head_end, status};
+use super::wire::{HEAD_MAX, content_length, head_end, status, unchunked};
 use crate::https::{self, Stream};
 
 /// Bytes that a bulk body is read in.
@@ -115,8 +115,8 @@ impl Client {
     /// The connection breaks, or the answer is not 200.
     pub(crate) async fn open_quiet(&mut self, request: &[u8]) -> Result<()> {
         self.send(request).await?;
-        let (_, mut filled) = self.head().await?;
-        while !self.buffer[..filled].windows(EVENT.len()).any(|window| window == EVENT) {
+        let (end, mut filled) = self.head().await?;
+        while unchunked(&self.buffer[end..filled]) != EVENT {
             filled += self.read(filled).await?;
         }
         Ok(())
@@ -197,6 +197,27 @@ mod tests {
         assert!((1_000_000 - HEAD_MAX as u64..=1_000_000).contains(&left), "{left}");
         let refused = stalled.exchange(&request("GET", "/other")).await.unwrap_err();
         assert_ne!(refused.to_string(), "");
+    }
+
+    #[tokio::test]
+    async fn an_event_may_come_in_pieces() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = target(listener.local_addr().unwrap().port(), None, String::new());
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await.unwrap();
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let answer = format!("{head}1\r\nd\r\nb\r\nata: open\n\n\r\n");
+            for byte in answer.bytes() {
+                stream.write_all(&[byte]).await.unwrap();
+            }
+            stream
+        };
+        let asking = async {
+            let mut client = Client::open(&target).await.unwrap();
+            client.open_quiet(&target.request(0, "GET", "/quiet", 0)).await.unwrap();
+        };
+        tokio::join!(asking, answering);
     }
 
     #[tokio::test]

@@ -32,6 +32,19 @@ pub(crate) fn request_line(head: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((words.next()?, words.next()?))
 }
 
+/// What the chunks of a body hold that came so far.
+pub(crate) fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
+        let size = std::str::from_utf8(&body[..at]).ok();
+        let Some(size) = size.and_then(|size| usize::from_str_radix(size, 16).ok()) else { break };
+        let rest = &body[at + 2..];
+        data.extend_from_slice(&rest[..size.min(rest.len())]);
+        body = rest.get(size + 2..).unwrap_or_default();
+    }
+    data
+}
+
 /// The value of the first field of this name, in lower case.
 fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     head.split(|byte| *byte == b'\n').find_map(|line| {
@@ -50,6 +63,20 @@ mod tests {
             [("GET / HTTP/1.1\r\n\r\nbody", Some(18)), ("GET / HTTP/1.1\r\n", None), ("", None)]
         {
             assert_eq!(head_end(bytes.as_bytes()), wanted, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn puts_chunks_together() {
+        for (body, wanted) in [
+            ("", ""),
+            ("5\r\ndata:\r\n", "data:"),
+            ("1\r\nd\r\n4\r\nata:\r\n", "data:"),
+            ("1\r\nd\r\n4\r\nat", "dat"),
+            ("1\r\nd\r\n4\r", "d"),
+            ("1\r\nd\r", "d"),
+        ] {
+            assert_eq!(unchunked(body.as_bytes()), wanted.as_bytes(), "{body:?}");
         }
     }
 
