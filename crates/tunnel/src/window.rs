@@ -11,11 +11,14 @@ const IDLE: Duration = Duration::from_secs(2);
 /// line that has 6 MiB in flight, and not 4.
 const WIDE: u32 = 1 << 20;
 /// No round trip is taken for shorter: below it the time to process a batch counts more. The larger
-/// this is, the more waits at a hub of a stream whose reader stops on a fast line.
-const ROUND_TRIP_MIN: Duration = Duration::from_micros(100);
+/// this is, the more waits at a hub of a stream whose reader stops on a fast line, and the longer
+/// others wait beside a download; the smaller, the slower that is (docs/measurements.md).
+const ROUND_TRIP_MIN: Duration = Duration::from_micros(200);
 /// From here on a peer is far away.
 const FAR: Duration = Duration::from_millis(10);
-/// What is smaller grows in larger steps where the peer is far away. A connection's begins with as much.
+/// Below this it is nearby.
+const NEAR: Duration = Duration::from_millis(1);
+/// What is smaller grows in larger steps. A connection's begins with as much.
 const SMALL: u32 = 256 << 10;
 
 /// One receive window. `taken` bytes are out of the way: consumed for a stream, placed for the
@@ -108,19 +111,24 @@ impl Window {
         self.taken = self.taken.saturating_add(bytes).min(self.received);
     }
 
-    /// How many times as large the window is to be: more could come than it lets where it is used
-    /// up within two round trips, and smaller than two round trips at the rate since the last
-    /// grant. Each step takes a round trip, so a small one of a peer far away has fewer and larger ones.
-    fn factor(&self, now: Duration, round_trip: Duration) -> u32 {
+    /// The size that the window is to have, and one for where there is no room for that. More could
+    /// come than it lets where it is used up within two round trips, and smaller than what two round
+    /// trips bring at the rate since the last grant. Each step takes a round trip, so a small window
+    /// of a peer far away has fewer and larger ones. Nearby they take no time, and a burst into the
+    /// empty buffers behind a reader is faster than what follows: what is not small has smaller ones.
+    fn next(&self, now: Duration, round_trip: Duration) -> [u32; 2] {
         let took = now.saturating_sub(self.granted_at).as_nanos();
         let taken = u128::from(self.taken - self.granted_taken);
         let trips = 2 * round_trip.as_nanos();
         let is_less = |times: u128| times * u128::from(self.size) * took < taken * trips;
-        match round_trip >= FAR {
-            _ if took >= trips => 1,
-            true if self.size < SMALL && is_less(2) => 4,
-            _ if is_less(1) => 2,
-            _ => 1,
+        if took >= trips || !is_less(1) {
+            return [self.size; 2];
+        }
+        let [twice, four_times] = [2, 4].map(|times| self.size.saturating_mul(times));
+        match self.size < SMALL {
+            true if round_trip >= FAR && is_less(2) => [four_times, twice],
+            false if round_trip < NEAR => [self.size.saturating_add(self.size / 4); 2],
+            _ => [twice; 2],
         }
     }
 
@@ -137,10 +145,9 @@ impl Window {
             self.size = growth.floor;
             self.received_at = now;
         } else if let Some(round_trip) = growth.round_trip {
-            let factor = self.factor(now, round_trip.max(ROUND_TRIP_MIN));
-            let size = |factor| self.size.saturating_mul(factor).min(growth.ceiling);
+            let next = self.next(now, round_trip.max(ROUND_TRIP_MIN));
             let fits = |next: &u32| *next > self.size && u64::from(next - self.size) <= growth.room;
-            let next = [size(factor), size(factor.min(2))].into_iter().find(fits);
+            let next = next.map(|next| next.min(growth.ceiling)).into_iter().find(fits);
             self.size = next.unwrap_or(self.size);
         }
         (self.granted_at, self.granted_taken) = (now, self.taken);
@@ -216,6 +223,39 @@ mod tests {
             let growth = Growth { round_trip: Some(at(round_trip)), ..GROWTH };
             assert!(window.grant(at(took), growth).is_some());
             assert_eq!(window.size(), expected, "{bytes} {took} {round_trip}");
+        }
+    }
+
+    #[test]
+    fn steps_depend_on_size_and_on_how_far_away_the_peer_is() {
+        let [small, large] = [SMALL - 4, SMALL];
+        for (size, micros, expected) in [
+            (small, 999, small * 2),
+            (large, 999, large / 4 * 5),
+            (large, 1_000, large * 2),
+            (small, 9_999, small * 2),
+            (small, 10_000, small * 4),
+            (large, 10_000, large * 2),
+        ] {
+            let mut window = Window::new(size, at(0));
+            window.receive(at(0), size.into());
+            window.take(size.into());
+            let round_trip = Some(Duration::from_micros(micros));
+            let growth = Growth { ceiling: u32::MAX, round_trip, ..GROWTH };
+            window.grant(Duration::from_micros(micros / 4), growth);
+            assert_eq!(window.size(), expected, "{size} {micros}");
+        }
+    }
+
+    #[test]
+    fn a_round_trip_is_taken_for_no_shorter_than_processing_takes() {
+        for (micros, expected) in [(199, 2_000), (401, 1_000)] {
+            let mut window = Window::new(1_000, at(0));
+            window.receive(at(0), 1_000);
+            window.take(1_000);
+            let growth = Growth { round_trip: Some(Duration::from_micros(1)), ..GROWTH };
+            window.grant(Duration::from_micros(micros), growth);
+            assert_eq!(window.size(), expected, "{micros}");
         }
     }
 

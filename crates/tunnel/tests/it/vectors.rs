@@ -107,7 +107,7 @@ fn response(status: u16) -> Response {
 
 fn play() -> String {
     let mut pair = Pair::new();
-    pair.carry("preface, HELLO, the first PING of each side");
+    pair.carry("preface, HELLO, the first PINGs of each side");
     pair.drop_events();
 
     let id = pair.hub.open(NOW, &get(), Class::Normal, true).unwrap();
