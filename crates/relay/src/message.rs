@@ -181,6 +181,8 @@ pub enum Failure {
     TooManyRequests(u32),
     /// The connection broke with the request on it.
     ConnectionLost,
+    /// What the client said behind its head is no body, or not all of it.
+    BadBody,
     /// The service broke off before it answered.
     UpstreamReset,
     /// The service does not speak HTTP.
@@ -206,9 +208,10 @@ impl Failure {
             | Self::CredentialInvalid
             | Self::CredentialExpired { .. }
             | Self::CredentialRevoked { .. } => StatusCode::UNAUTHORIZED,
-            Self::CredentialsDiffer | Self::WorkspaceMissing | Self::AmbiguousPath(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::CredentialsDiffer
+            | Self::WorkspaceMissing
+            | Self::AmbiguousPath(_)
+            | Self::BadBody => StatusCode::BAD_REQUEST,
             Self::CredentialScope(_)
             | Self::CrossSite
             | Self::Forbidden { .. }
@@ -283,6 +286,7 @@ impl Failure {
             Self::Overloaded { .. } | Self::Stalled { .. } => "Overloaded",
             Self::TooManyRequests(_) => "TooManyRequests",
             Self::ConnectionLost => "ConnectionLost",
+            Self::BadBody => "BadBody",
             Self::UpstreamReset => "UpstreamReset",
             Self::UpstreamProtocol => "UpstreamProtocol",
             Self::Aborted(_) => "Aborted",
@@ -440,6 +444,9 @@ impl Failure {
                 "the connection to {agent} broke after the request was sent; it may have been \
                  executed"
             ),
+            Self::BadBody => "the request's body breaks off, or its chunks are not framed as \
+                 RFC 9112 says; what came of it may have been executed"
+                .into(),
             Self::UpstreamReset => {
                 format!("{service} broke off before it answered; it may have been executed")
             }

@@ -47,6 +47,40 @@ async fn a_client_that_leaves_in_the_middle_of_a_body_broke_it_off() {
 }
 
 #[tokio::test]
+async fn who_sends_no_whole_body_is_told_so() {
+    let acme = Acme::new().await;
+    let mut agent = acme.smith().await;
+    for (framing, body, half_closes) in [
+        ("Content-Length: 9", "some", true),
+        ("Transfer-Encoding: chunked", "4\r\nsome\r\n", true),
+        ("Transfer-Encoding: chunked", "4\r\nsome\r\nfew\r\n", false),
+    ] {
+        let mut client = acme.alice.connect().await;
+        let request =
+            format!("PUT /clusters/root:acme{CI} HTTP/1.1\r\nHost: hub\r\n{framing}\r\n\r\n{body}");
+        client.write_all(request.as_bytes()).await.unwrap();
+        // What is broken from the start is not carried.
+        let _stream = if half_closes {
+            let stream = agent.next().await;
+            stream.sender.accept();
+            client.shutdown().await.unwrap();
+            Some(stream)
+        } else {
+            None
+        };
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let answer = answer.to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 400 "), "{body:?}: {answer}");
+        assert!(answer.contains("x-strait-error: badbody\r\n"), "{body:?}: {answer}");
+    }
+    let metrics = acme.hub.admin().below("").get("/metrics").await.text();
+    let refused: Vec<_> =
+        metrics.lines().filter(|line| line.starts_with("strait_relay_refused_total{")).collect();
+    assert_eq!(refused, ["strait_relay_refused_total{reason=\"BadBody\"} 3"]);
+}
+
+#[tokio::test]
 async fn a_body_that_grows_too_large_is_broken_off_by_the_hub() {
     let acme = Acme::new().await;
     let mut agent = acme.smith().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use strait_runtime::units::parse_duration;
-use strait_tunnel::{Code, End};
+use strait_tunnel::{Code, End, EndedBy};
 
 use super::{Aborter, ConnectError, Failure};
 use crate::link::control::shown;
@@ -23,6 +23,8 @@ impl Failure {
             Code::UpstreamTls => {
                 Self::UpstreamTls { why: "is not trusted (why is in the agent's log)".into() }
             }
+            // Nothing else is cancelled here of which somebody may still be told.
+            Code::Cancel if end.by == EndedBy::Us => Self::BadBody,
             Code::UpstreamReset => Self::UpstreamReset,
             Code::UpstreamProtocol => Self::UpstreamProtocol,
             Code::Overloaded if end.unexecuted => Self::NotAccepted,
