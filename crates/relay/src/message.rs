@@ -444,9 +444,9 @@ impl Failure {
                 "the connection to {agent} broke after the request was sent; it may have been \
                  executed"
             ),
-            Self::BadBody => "the request's body breaks off, or its chunks are not framed as \
-                 RFC 9112 says; what came of it may have been executed"
-                .into(),
+            Self::BadBody => {
+                "the request's body breaks off or is misframed; it may have been executed".into()
+            }
             Self::UpstreamReset => {
                 format!("{service} broke off before it answered; it may have been executed")
             }
