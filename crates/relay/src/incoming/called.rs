@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use strait_auth::groups;
 use strait_net::traced::{FAILS_SERVER, conclude};
 use strait_runtime::{Span, random_16};
-use strait_tunnel::{Code, End, Tlvs};
+use strait_tunnel::{Code, End, EndedBy, Tlvs};
 use strait_types::Uid;
 
 use super::listener::{Listener, To};
@@ -18,7 +18,7 @@ use crate::ask::Meter;
 use crate::credential::Subjects;
 use crate::dial::Chosen;
 use crate::link::Sender;
-use crate::message::{Failure, ServiceName};
+use crate::message::{Aborter, Failure, ServiceName};
 use crate::record::{Ended, Kind, Recorded};
 use crate::services::HUB;
 
@@ -143,6 +143,8 @@ pub(super) fn name_of(to: &To) -> ServiceName {
 /// What a program is told of a stream that ended before its answer.
 pub(super) fn failure_of(end: &End) -> Failure {
     match end.code {
+        // The agent's own file took it away.
+        Code::Revoked if end.by == EndedBy::Us => Failure::Aborted(Aborter::Listener),
         Code::NoService | Code::Revoked => Failure::NotOffered,
         _ => Failure::of(end),
     }
@@ -178,6 +180,26 @@ impl Drop for Called {
             let (recorder, took) = (&self.listener.setup.recorder, self.age());
             let status = self.status.load(Relaxed);
             recorder.ended(&self.recorded, Ended { code, status, bytes, took, instance: "" });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_a_stream_away_is_told_apart() {
+        for (code, by, reason) in [
+            (Code::Revoked, EndedBy::Us, "Aborted"),
+            (Code::Revoked, EndedBy::Peer, "NotOffered"),
+            (Code::NoService, EndedBy::Peer, "NotOffered"),
+            // Nobody but a program with half a body is there to be told.
+            (Code::Cancel, EndedBy::Us, "BadBody"),
+            (Code::Aborted, EndedBy::Peer, "Aborted"),
+        ] {
+            let failure = failure_of(&End::broken(code, by));
+            assert_eq!(failure.reason(), reason, "{code} {by:?}");
         }
     }
 }

@@ -134,5 +134,5 @@ impl Listener {
 }
 
 fn cancel(canceller: &Canceller) {
-    canceller.reset(Directions::Both, Code::Cancel, "the listener is gone");
+    canceller.reset(Directions::Both, Code::Revoked, "the listener is gone");
 }

@@ -9,6 +9,8 @@ pub enum Aborter {
     Operator,
     /// The hub, which ends.
     Hub,
+    /// The agent's file, which has no such listener any more.
+    Listener,
 }
 
 impl Aborter {
@@ -17,6 +19,7 @@ impl Aborter {
             Self::Agent => &format!("{agent} gave the request up after it began"),
             Self::Operator => "an operator cut the request off",
             Self::Hub => "the hub ended before the request did",
+            Self::Listener => "this listener is not in the agent's file any more",
         };
         format!("{who}; it may have been executed")
     }

@@ -23,7 +23,7 @@ impl Failure {
             Code::UpstreamTls => {
                 Self::UpstreamTls { why: "is not trusted (why is in the agent's log)".into() }
             }
-            // Nothing else is cancelled here of which somebody may still be told.
+            // Whose body is not whole is told so; nobody else whose stream is cancelled here is still there.
             Code::Cancel if end.by == EndedBy::Us => Self::BadBody,
             Code::UpstreamReset => Self::UpstreamReset,
             Code::UpstreamProtocol => Self::UpstreamProtocol,

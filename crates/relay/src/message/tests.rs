@@ -365,6 +365,10 @@ fn who_gave_a_request_up_is_named() {
         (Aborter::Agent, "smith gave the request up after it began; it may have been executed"),
         (Aborter::Operator, "an operator cut the request off; it may have been executed"),
         (Aborter::Hub, "the hub ended before the request did; it may have been executed"),
+        (
+            Aborter::Listener,
+            "this listener is not in the agent's file any more; it may have been executed",
+        ),
     ] {
         let failure = Failure::Aborted(aborter);
         assert_eq!((failure.text(&name()).as_str(), failure.status().as_u16()), (expected, 502));
