@@ -1,9 +1,18 @@
-//! Running cargo in the workspace.
+//! Running programs: cargo in the workspace, and others until they are to end.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::stopwatch::Stopwatch;
+
+/// What a process has for its end, before it is killed.
+const END_MAX: Duration = Duration::from_secs(20);
+/// Between two looks whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// The workspace's directory.
 pub(crate) fn root() -> PathBuf {
@@ -30,6 +39,21 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Has a process end: in order, so that it writes what it writes then, or else by force.
+pub(crate) fn end(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        && matches!(child.try_wait(), Ok(None))
+    {
+        let _ = kill_process(pid, Signal::TERM);
+        let stopwatch = Stopwatch::start();
+        while matches!(child.try_wait(), Ok(None)) && stopwatch.elapsed() < END_MAX {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 /// A command as a person would type it.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
@@ -39,7 +63,25 @@ fn shown(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::process::Stdio;
+
     use super::*;
+
+    #[test]
+    fn a_process_ends_in_order() {
+        let script = "trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.01; done";
+        let mut command = Command::new("/bin/sh");
+        let mut child = command.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        end(&mut child);
+        said.read_to_string(&mut line).unwrap();
+        assert_eq!(line, "up\nbye\n");
+        // What has ended is left alone.
+        end(&mut child);
+    }
 
     #[test]
     fn shows_a_command_as_it_would_be_typed() {

@@ -8,6 +8,7 @@
 
 mod bench;
 mod command;
+mod dist;
 mod fuzz;
 mod https;
 mod metadata;
@@ -27,8 +28,10 @@ cargo xtask COMMAND
                 end to end
   tools         gets other people's programs that tests need, and prints where they are
   tidy          the rules of CONTRIBUTING.md that no compiler checks
-  bench [WHAT [--quick]]
-                goals for speed and size beside measurements of the release build
+  dist          the binary that is shipped, target/dist/strait: built by what it does under load, in
+                half an hour
+  bench [WHAT] [--quick] [--dist]
+                goals for speed and size beside measurements of the release build, or of what dist built
                 WHAT: hub-start, rss, crossing, gets, creates, hooks (or one of
                 hooks-rates, hooks-bad-days, hooks-memory, hooks-slow, hooks-restart), relay (or one
                 of relay-small, relay-bulk, relay-memory, relay-neighbours, relay-crowd,
@@ -58,9 +61,8 @@ fn main() -> ExitCode {
             .and_then(|metadata| tools::all(&metadata.target_directory))
             .map(|tools| print(tools.display())),
         ["tidy"] => tidy::run(),
-        ["bench"] => bench::run("all", false),
-        ["bench", what] if bench::knows(what) => bench::run(what, false),
-        ["bench", what, bench::QUICK] if bench::knows(what) => bench::run(what, true),
+        ["bench", plan @ ..] if let Some(plan) = bench::Plan::read(plan) => bench::run(plan),
+        ["dist"] => dist::run(),
         ["soak"] => bench::soak::run(bench::soak::MINUTES),
         ["soak", "--minutes", minutes] if minutes.parse::<u32>().is_ok() => {
             bench::soak::run(minutes.parse().unwrap_or(bench::soak::MINUTES))

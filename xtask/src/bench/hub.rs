@@ -16,6 +16,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{Ground, kubeconfig, load};
+use crate::command::end;
 use crate::https::{self, Halves};
 use crate::stopwatch::Stopwatch;
 
@@ -168,8 +169,7 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -15,12 +15,12 @@ use anyhow::{Context as _, Result, bail};
 
 use self::load::Load;
 use self::look::{Look, Trend};
-use super::Ground;
 use super::hub::Hub;
 use super::relay::path::{Kind, Outer, Path, raise_descriptor_limit};
 use super::relay::process::Process;
 use super::relay::service::Service;
 use super::relay::{runtime, strait};
+use super::{Ground, RELEASE};
 use crate::metadata::Metadata;
 use crate::print;
 use crate::stopwatch::Stopwatch;
@@ -54,11 +54,28 @@ pub(crate) fn run(minutes: u32) -> Result<()> {
     if minutes < MINUTES_MIN {
         bail!("a slope takes {MINUTES_MIN} minutes at least");
     }
-    if super::in_release(&["soak", "--minutes", &minutes.to_string()])? {
+    if super::in_release(&["strait", "xtask"], &["soak", "--minutes", &minutes.to_string()])? {
         return Ok(());
     }
-    let ground = Ground::new(&Metadata::read()?.target_directory, false)?;
+    let target = Metadata::read()?.target_directory;
+    let ground = Ground::new(&target, target.join(RELEASE), false)?;
     runtime()?.block_on(soak(&ground, minutes))
+}
+
+/// Has all of it happen for a minute, and judges nothing.
+///
+/// # Errors
+/// The processes do not start.
+pub(super) fn minute(ground: &Ground) -> Result<()> {
+    runtime()?.block_on(async {
+        raise_descriptor_limit()?;
+        let service = Service::start()?;
+        let path = Path::start(ground, Kind::Strait, &service).await?;
+        let load = Load::start(&path.target);
+        tokio::time::sleep(LOOK_EVERY * LOOKS_A_MINUTE).await;
+        drop((load, path));
+        Ok(())
+    })
 }
 
 async fn soak(ground: &Ground, minutes: u32) -> Result<()> {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Ground;
 use super::hub::{HOST, last_lines};
 use super::kubeconfig;
+use crate::command::end;
 use crate::https::{self, Halves};
 
 /// A running hub and agent with the example. Dropping it ends its processes.
@@ -63,8 +64,7 @@ impl Up {
 impl Drop for Up {
     fn drop(&mut self) {
         // Its children end with it; the directory goes when all is measured.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }
 

@@ -1,8 +1,10 @@
-//! Programs of Debian: nginx, which the relay is measured beside and tested behind, and PostgreSQL.
+//! Programs of Debian: nginx, which the relay is measured beside and tested behind, PostgreSQL, and
+//! LLVM's tool for profiles.
 //!
 //! Debian's packages, unpacked below the build directory and not installed. apt checks that they
 //! are what Debian signed. Libraries that they need are this machine's.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,6 +39,20 @@ pub(crate) fn postgresql(target: &Path) -> Result<PathBuf> {
     Ok(programs)
 }
 
+/// What merges profiles of LLVM's, of this major version, ready to be given what it is to do.
+///
+/// # Errors
+/// As for [`nginx`].
+pub(crate) fn llvm_profdata(target: &Path, version: u32) -> Result<Command> {
+    let packages = || Ok(vec![format!("llvm-{version}"), format!("libllvm{version}")]);
+    let home = ensure(target, &format!("llvm-{version}"), packages)?;
+    let llvm = home.join(format!("usr/lib/llvm-{version}"));
+    let libraries = home.join("usr/lib/x86_64-linux-gnu");
+    let mut command = Command::new(llvm.join("bin/llvm-profdata"));
+    command.env("LD_LIBRARY_PATH", env::join_paths([llvm.join("lib"), libraries])?);
+    Ok(command)
+}
+
 /// The version that the package without one stands for.
 fn postgresql_version() -> Result<String> {
     let mut depends = Command::new("apt-cache");
@@ -47,7 +63,11 @@ fn postgresql_version() -> Result<String> {
 }
 
 /// A directory with what packages hold.
-fn ensure(target: &Path, name: &str, packages: fn() -> Result<Vec<String>>) -> Result<PathBuf> {
+fn ensure(
+    target: &Path,
+    name: &str,
+    packages: impl FnOnce() -> Result<Vec<String>>,
+) -> Result<PathBuf> {
     let directory = target.join("tools").join(name);
     if !directory.is_dir() {
         say(format_args!("getting Debian's {name} with apt-get"));

@@ -13,6 +13,7 @@ use super::sinks::Sink;
 use super::webhook::SECRET;
 use crate::bench::Ground;
 use crate::bench::hub::last_lines;
+use crate::command::end;
 use crate::https::{self, Halves};
 use crate::stopwatch::Stopwatch;
 
@@ -117,8 +118,7 @@ fn spawn(binary: &PathBuf, directory: &std::path::Path) -> Result<(Child, Socket
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -12,6 +12,7 @@ use rustix::process::{
 };
 
 use crate::bench::cpu;
+use crate::command::end;
 
 /// How a process is started.
 #[derive(Clone, Debug)]
@@ -89,12 +90,18 @@ impl Process {
         family(self.child.id())
     }
 
+    fn kill(&mut self) {
+        self.end_by(|child| {
+            let _ = child.kill();
+            let _ = child.wait();
+        });
+    }
+
     /// The process first, so that it replaces no child; then its children, which are this
     /// process's by then. All have ended afterwards, and their ports are free.
-    fn kill(&mut self) {
+    fn end_by(&mut self, end: impl FnOnce(&mut Child)) {
         let pids = self.pids();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
         for pid in pids.into_iter().skip(1).filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
             let _ = kill_process(pid, Signal::KILL);
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -104,7 +111,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        self.end_by(end);
     }
 }
 
