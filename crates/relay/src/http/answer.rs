@@ -9,7 +9,7 @@ use super::fields::remove;
 use super::url::ServiceUrl;
 
 /// Fields that speak for the whole host, which in the path form is the hub.
-const OF_HOST: [HeaderName; 4] = [
+static OF_HOST: [HeaderName; 4] = [
     ALT_SVC,
     HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("service-worker-allowed"),
@@ -273,7 +273,7 @@ mod tests {
         let public =
             Public { service: &service, host: &host, prefix: PREFIX, bare: false, domain: false };
         let mut fields = HeaderMap::new();
-        for name in OF_HOST {
+        for name in &OF_HOST {
             fields.append(name, HeaderValue::from_static("x"));
         }
         public.rewrite(&mut fields);

@@ -43,7 +43,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Ends with its connection, whatever `Connection` says (RFC 9110 §7.6.1).
-const OF_CONNECTION: [HeaderName; 8] = [
+static OF_CONNECTION: [HeaderName; 8] = [
     KEEP_ALIVE,
     PROXY_CONNECTION,
     TRANSFER_ENCODING,
@@ -53,6 +53,9 @@ const OF_CONNECTION: [HeaderName; 8] = [
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
 ];
+
+/// Options of a connection that name no field, or one of those.
+const OPTIONS: [&str; 4] = ["keep-alive", "close", "upgrade", "te"];
 
 /// Says who asks, or is said by us: beginnings of normal names.
 const IDENTITY_PREFIXES: [&str; 5] =
@@ -103,12 +106,20 @@ pub fn remove_connection(fields: &mut HeaderMap) -> Connection {
     if found.is_empty() {
         return Connection::default();
     }
-    let named: Vec<HeaderName> =
-        tokens(fields, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
-    let trailers = tokens(fields, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
-    let mut upgrades = fields.get_all(UPGRADE).iter();
+    let mut is_named = false;
+    let mut named = Vec::new();
+    for token in tokens(fields, &CONNECTION) {
+        is_named |= token.eq_ignore_ascii_case(UPGRADE.as_str());
+        // Most name what ends in any case.
+        if !OPTIONS.iter().any(|option| token.eq_ignore_ascii_case(option)) {
+            named.extend(token.parse::<HeaderName>());
+        }
+    }
+    let trailers = found.contains(&TE)
+        && tokens(fields, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let mut upgrades = is_named.then(|| fields.get_all(UPGRADE).iter()).into_iter().flatten();
     let upgrade = match (upgrades.next(), upgrades.next()) {
-        (Some(one), None) if named.contains(&UPGRADE) => Some(one.clone()),
+        (Some(one), None) => Some(one.clone()),
         _ => None,
     };
     for name in found.into_iter().chain(named) {
@@ -126,20 +137,20 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// Removes what only the hub may say of who asks, in any spelling that a service could take for
 /// it: gateways turn every character but letters and digits into one. Whether there was any.
 pub fn remove_identity(fields: &mut HeaderMap) -> bool {
-    remove_alike(fields, |name| {
+    remove_alike(fields, b"fix", |name| {
         IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || IDENTITY.contains(&name)
     })
 }
 
 /// Removes from an answer what only we may say.
 pub fn remove_claims(fields: &mut HeaderMap) {
-    remove_alike(fields, |name| name.starts_with("x-strait-") || name == REQUEST_ID.as_str());
+    remove_alike(fields, b"x", |name| name.starts_with("x-strait-") || name == REQUEST_ID.as_str());
 }
 
 /// Removes the fields by which a request asks to be taken for one of another method or path.
 /// Where a service's rules look at either, they decide about what is executed.
 pub fn remove_overrides(fields: &mut HeaderMap) {
-    remove_alike(fields, |name| {
+    remove_alike(fields, b"x", |name| {
         ["x-http-method", "x-method-override", "x-original-", "x-rewrite-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
@@ -156,9 +167,13 @@ pub(super) fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> b
     !meant.is_empty()
 }
 
-/// The same by names as the least careful gateway could see them.
-fn remove_alike(fields: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) -> bool {
-    remove(fields, |name| is_meant(&normal(name.as_str())))
+/// The same by names as the least careful gateway could see them. `first`: all that they can begin
+/// with, which no gateway turns into anything else.
+fn remove_alike(fields: &mut HeaderMap, first: &[u8], is_meant: impl Fn(&str) -> bool) -> bool {
+    remove(fields, |name| {
+        let name = name.as_str();
+        name.as_bytes().first().is_some_and(|own| first.contains(own)) && is_meant(&normal(name))
+    })
 }
 
 /// A name, which has no upper case, as the least careful gateway could see it.
@@ -176,14 +191,14 @@ fn normal(name: &str) -> Cow<'_, str> {
 /// # Errors
 /// Any other expectation (RFC 9110 §10.1.1).
 pub fn take_expect(fields: &mut HeaderMap) -> Result<bool, BadHead> {
-    let found = fields.get_all(EXPECT).iter().collect::<Vec<_>>();
-    let asked = match found.as_slice() {
-        [] => false,
-        [one] if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => true,
+    let mut found = fields.get_all(EXPECT).iter();
+    match (found.next(), found.next()) {
+        (None, _) => return Ok(false),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => {}
         _ => return Err(BadHead::Expectation),
-    };
+    }
     fields.remove(EXPECT);
-    Ok(asked)
+    Ok(true)
 }
 
 /// What we say of a request to the service.
@@ -218,7 +233,8 @@ impl Added<'_> {
         push_ip(&mut path, self.client.to_canonical());
         insert(fields, FORWARDED_FOR, path.as_bytes());
         insert(fields, FORWARDED_HOST, self.authority.as_bytes());
-        insert(fields, FORWARDED_PROTO, if self.secure { b"https" } else { b"http" });
+        let scheme = if self.secure { "https" } else { "http" };
+        fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
         insert(fields, REQUEST_ID, self.request_id.as_bytes());
         if let Some(agent) = self.agent {
             insert(fields, AGENT_NAME, agent.as_bytes());
@@ -377,6 +393,13 @@ mod tests {
         let mut head = fields(&[("X-Requested-With", "x"), ("Forward", "y"), ("Remote-User", "z")]);
         remove_identity(&mut head);
         assert_eq!(head.len(), 3);
+    }
+
+    #[test]
+    fn names_are_looked_at_by_what_they_can_begin_with() {
+        for name in IDENTITY_PREFIXES.iter().chain(&IDENTITY) {
+            assert!(b"fix".contains(&name.as_bytes()[0]), "{name}");
+        }
     }
 
     /// Row 41: CVE-2021-31999.

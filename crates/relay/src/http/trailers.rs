@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName};
 use super::fields::{remove_claims, remove_connection, remove_identity, remove_overrides};
 
 /// Says of a request what it is, or how it goes on.
-const OF_REQUEST: [HeaderName; 13] = [
+static OF_REQUEST: [HeaderName; 13] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_ENCODING,
@@ -33,7 +33,7 @@ pub fn clean_request(fields: &mut HeaderMap) {
     remove_connection(fields);
     remove_identity(fields);
     remove_overrides(fields);
-    for name in OF_REQUEST {
+    for name in &OF_REQUEST {
         fields.remove(name);
     }
 }

@@ -75,22 +75,21 @@ pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
 /// Appends a field to a block that begins at `from`; blanks around its value are left out.
 pub(super) fn put(out: &mut Vec<u8>, from: usize, field: Field<'_>) -> Result<(), HeadError> {
     let value = field.value.trim_ascii();
-    if !is_name(field.name) {
-        return Err(HeadError::Name);
-    }
     if !is_value(value) {
         return Err(HeadError::Value);
     }
+    let flags = if field.sensitive { SENSITIVE } else { 0 };
+    let length = u16::try_from(value.len()).map_err(|_| HeadError::TooLarge)?.to_be_bytes();
     match names::index(field.name) {
-        Some(index) => out.put_u8(index),
+        Some(index) => out.put_slice(&[index, flags, length[0], length[1]]),
+        None if !is_name(field.name) => return Err(HeadError::Name),
         None => {
-            out.put_u8(0);
-            out.put_u8(u8::try_from(field.name.len()).map_err(|_| HeadError::Name)?);
+            let bytes = u8::try_from(field.name.len()).map_err(|_| HeadError::Name)?;
+            out.put_slice(&[0, bytes]);
             out.put_slice(field.name.as_bytes());
+            out.put_slice(&[flags, length[0], length[1]]);
         }
     }
-    out.put_u8(if field.sensitive { SENSITIVE } else { 0 });
-    out.put_u16(u16::try_from(value.len()).map_err(|_| HeadError::TooLarge)?);
     out.put_slice(value);
     if out.len() - from > MAX_BLOCK { Err(HeadError::TooLarge) } else { Ok(()) }
 }

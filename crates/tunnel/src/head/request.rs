@@ -116,11 +116,7 @@ pub struct Tlvs<'a> {
 impl<'a> Tlvs<'a> {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), HeadError> {
         // What is sent must be what the peer accepts.
-        let Self { service_type, service, upgrade, request_id, prefix, forwarded, .. } = self;
-        let texts = [service_type, service, upgrade, request_id, prefix, forwarded];
-        if !texts.into_iter().all(|text| is_visible(text)) {
-            return Err(HeadError::Extension);
-        }
+        self.check()?;
         let deadline = self.deadline_ms.map(u32::to_be_bytes);
         let body = self.body_length.map(u64::to_be_bytes);
         let mut client = String::with_capacity(24);
@@ -151,29 +147,43 @@ impl<'a> Tlvs<'a> {
     }
 
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, HeadError> {
+        let found = Self::read(bytes)?;
+        found.check()?;
+        Ok(found)
+    }
+
+    /// No text may have anything in it that is not seen.
+    fn check(&self) -> Result<(), HeadError> {
+        let Self { service_type, service, upgrade, request_id, prefix, forwarded, .. } = self;
+        let mut texts = [service_type, service, upgrade, request_id, prefix, forwarded].into_iter();
+        if texts.all(|text| is_visible(text)) { Ok(()) } else { Err(HeadError::Extension) }
+    }
+
+    /// What was checked, or is to be.
+    fn read(bytes: &'a [u8]) -> Result<Self, HeadError> {
         let mut found = Self::default();
         tlv::read(bytes, |kind, value| {
             match kind {
-                SERVICE_TYPE => found.service_type = visible(value)?,
+                SERVICE_TYPE => found.service_type = text(value)?,
                 TRACE => found.trace = value,
-                SERVICE => found.service = visible(value)?,
+                SERVICE => found.service = text(value)?,
                 DEADLINE => {
                     found.deadline_ms = Some(u32::from_be_bytes(value.try_into().map_err(|_| ())?));
                 }
                 IDENTITY => found.identity = value,
-                CLIENT => found.client = Some(visible(value)?.parse().map_err(|_| ())?),
-                UPGRADE => found.upgrade = visible(value)?,
+                CLIENT => found.client = Some(text(value)?.parse().map_err(|_| ())?),
+                UPGRADE => found.upgrade = text(value)?,
                 BODY => {
                     found.body_length = Some(u64::from_be_bytes(value.try_into().map_err(|_| ())?));
                 }
-                REQUEST_ID => found.request_id = visible(value)?,
-                PREFIX => found.prefix = visible(value)?,
+                REQUEST_ID => found.request_id = text(value)?,
+                PREFIX => found.prefix = text(value)?,
                 FLAGS => {
                     // A bit without a meaning here has none that must be understood.
                     let flags = u32::from_be_bytes(value.try_into().map_err(|_| ())?);
                     (found.expects, found.plain) = (flags & EXPECTS != 0, flags & PLAIN != 0);
                 }
-                FORWARDED => found.forwarded = visible(value)?,
+                FORWARDED => found.forwarded = text(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -190,9 +200,8 @@ impl<'a> Tlvs<'a> {
     }
 }
 
-fn visible(value: &[u8]) -> Result<&str, ()> {
-    let text = str::from_utf8(value).map_err(|_| ())?;
-    if is_visible(text) { Ok(text) } else { Err(()) }
+fn text(value: &[u8]) -> Result<&str, ()> {
+    str::from_utf8(value).map_err(|_| ())
 }
 
 fn is_visible(text: &str) -> bool {
@@ -266,6 +275,7 @@ impl Request {
         }
         let mut rest = Reader(&block);
         let parts = read_parts(&mut rest)?;
+        parts.tlvs.check()?;
         check_target(&parts)?;
         let count = rest.u16().ok_or(HeadError::Length)?;
         field::check(rest.0, Some(count))?;
@@ -344,7 +354,7 @@ fn read_parts<'a>(rest: &mut Reader<'a>) -> Result<RequestParts<'a>, HeadError> 
         method,
         authority: str::from_utf8(authority).map_err(|_| HeadError::Authority)?,
         path: str::from_utf8(path).map_err(|_| HeadError::Path)?,
-        tlvs: Tlvs::parse(tlvs)?,
+        tlvs: Tlvs::read(tlvs)?,
     })
 }
 
