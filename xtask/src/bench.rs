@@ -121,6 +121,9 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<()> {
     if !binary.is_file() {
         bail!("{} is not there: `cargo xtask dist` builds it", binary.display());
     }
+    if dist && let Ok(age) = fs::metadata(&binary)?.modified()?.elapsed() {
+        say(format_args!("{} was built {} minutes ago", binary.display(), age.as_secs() / 60));
+    }
     let mut ground = Ground::new(&target, binary, quick)?;
     let syncs = disk::syncs(&ground, disk::BLOCK)?;
     ground.sync = percentile(&syncs, 0.5);

@@ -37,8 +37,9 @@ pub(crate) fn run() -> Result<()> {
     let target = Metadata::read()?.target_directory;
     let home = target.join("guided");
     let (counts, profile) = (home.join("counts"), home.join("strait.profdata"));
-    // First, since half of the work is for nothing without it.
+    // First, since half of the work is for nothing without them.
     let mut merge = profdata(&target)?;
+    debian::nginx(&target)?;
     say("building with counters");
     let counting = build(&home, &format!("-Cprofile-generate={}", shown(&counts)?))?;
     // The other build is at the same place.
@@ -47,6 +48,9 @@ pub(crate) fn run() -> Result<()> {
         fs::remove_dir_all(&counts)?;
     }
     train(&target, counting, &LOADS)?;
+    if !counts.is_dir() {
+        bail!("nothing was counted: is LLVM_PROFILE_FILE set?");
+    }
     run_command(merge.args(["merge", "--output"]).arg(&profile).arg(&counts))?;
     say("building by what was counted");
     let built = build(&home, &format!("-Cprofile-use={}", shown(&profile)?))?;
@@ -70,7 +74,10 @@ fn moved(from: PathBuf, to: &Path) -> Result<PathBuf> {
 fn build(home: &Path, flags: &str) -> Result<PathBuf> {
     let arguments =
         ["build", "--package", "strait", "--target", PLATFORM, "--profile", "dist", "--locked"];
-    run_command(cargo(&arguments).env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", home))?;
+    let mut command = cargo(&arguments);
+    // It would count in place of the other.
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    run_command(command.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", home))?;
     Ok(home.join(PLATFORM).join("dist/strait"))
 }
 

@@ -73,7 +73,9 @@ pub(super) fn minute(ground: &Ground) -> Result<()> {
         let path = Path::start(ground, Kind::Strait, &service).await?;
         let load = Load::start(&path.target);
         tokio::time::sleep(LOOK_EVERY * LOOKS_A_MINUTE).await;
-        drop((load, path));
+        // Nobody is to wait for the hub when it ends, nor it for them.
+        load.end().await;
+        drop(path);
         Ok(())
     })
 }

@@ -44,13 +44,23 @@ pub(crate) fn postgresql(target: &Path) -> Result<PathBuf> {
 /// # Errors
 /// As for [`nginx`].
 pub(crate) fn llvm_profdata(target: &Path, version: u32) -> Result<Command> {
+    let installed = Path::new("/usr/lib").join(format!("llvm-{version}/bin/llvm-profdata"));
+    if let Ok(program) = check(installed, "--version") {
+        return Ok(Command::new(program));
+    }
     let packages = || Ok(vec![format!("llvm-{version}"), format!("libllvm{version}")]);
     let home = ensure(target, &format!("llvm-{version}"), packages)?;
     let llvm = home.join(format!("usr/lib/llvm-{version}"));
-    let libraries = home.join("usr/lib/x86_64-linux-gnu");
-    let mut command = Command::new(llvm.join("bin/llvm-profdata"));
-    command.env("LD_LIBRARY_PATH", env::join_paths([llvm.join("lib"), libraries])?);
-    Ok(command)
+    let libraries = [llvm.join("lib"), home.join("usr/lib/x86_64-linux-gnu")];
+    let libraries = env::join_paths(libraries)?;
+    let made = || {
+        let mut command = Command::new(llvm.join("bin/llvm-profdata"));
+        command.env("LD_LIBRARY_PATH", &libraries);
+        command
+    };
+    check_command(made().arg("--version"))
+        .with_context(|| format!("`apt-get install llvm-{version}` gets what it needs"))?;
+    Ok(made())
 }
 
 /// The version that the package without one stands for.
@@ -83,12 +93,18 @@ fn ensure(
 
 /// The program, where it runs.
 fn check(program: PathBuf, version: &str) -> Result<PathBuf> {
-    let mut command = Command::new(&program);
-    let status = command.arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !status.is_ok_and(|status| status.success()) {
-        bail!("{} does not run here: see `ldd` of it", program.display());
-    }
+    check_command(Command::new(&program).arg(version))?;
     Ok(program)
+}
+
+/// Fails where a command does.
+fn check_command(command: &mut Command) -> Result<()> {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) {
+        let program = Path::new(command.get_program()).display();
+        bail!("{program} does not run here: see `ldd` of it");
+    }
+    Ok(())
 }
 
 /// Downloads and unpacks into a directory below this one.

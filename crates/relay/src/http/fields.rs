@@ -54,8 +54,8 @@ static OF_CONNECTION: [HeaderName; 8] = [
     PROXY_AUTHORIZATION,
 ];
 
-/// Options of a connection that name no field, or one of those.
-const OPTIONS: [&str; 4] = ["keep-alive", "close", "upgrade", "te"];
+/// Options of a connection that need not be looked for: they are among those.
+const OPTIONS: [&str; 3] = ["keep-alive", "upgrade", "te"];
 
 /// Says who asks, or is said by us: beginnings of normal names.
 const IDENTITY_PREFIXES: [&str; 5] =
@@ -70,6 +70,9 @@ const IDENTITY: [&str; 6] = [
     "x-opsmx-agent-name",
     "x-cluster-client-ip",
 ];
+
+/// By what a request asks to be taken for another: beginnings of normal names.
+const OVERRIDES: [&str; 4] = ["x-http-method", "x-method-override", "x-original-", "x-rewrite-"];
 
 /// What the fields of a connection said that matters beyond it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,11 +153,7 @@ pub fn remove_claims(fields: &mut HeaderMap) {
 /// Removes the fields by which a request asks to be taken for one of another method or path.
 /// Where a service's rules look at either, they decide about what is executed.
 pub fn remove_overrides(fields: &mut HeaderMap) {
-    remove_alike(fields, b"x", |name| {
-        ["x-http-method", "x-method-override", "x-original-", "x-rewrite-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    });
+    remove_alike(fields, b"x", |name| OVERRIDES.iter().any(|prefix| name.starts_with(prefix)));
 }
 
 /// Removes what is meant, and says whether there was any. That is seldom so, and to look costs
@@ -399,6 +398,12 @@ mod tests {
     fn names_are_looked_at_by_what_they_can_begin_with() {
         for name in IDENTITY_PREFIXES.iter().chain(&IDENTITY) {
             assert!(b"fix".contains(&name.as_bytes()[0]), "{name}");
+        }
+        for name in OVERRIDES.iter().chain(&[REQUEST_ID.as_str()]) {
+            assert!(name.starts_with('x'), "{name}");
+        }
+        for option in OPTIONS {
+            assert!(OF_CONNECTION.iter().any(|name| name == option), "{option}");
         }
     }
 

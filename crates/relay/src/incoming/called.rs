@@ -143,7 +143,7 @@ pub(super) fn name_of(to: &To) -> ServiceName {
 /// What a program is told of a stream that ended before its answer.
 pub(super) fn failure_of(end: &End) -> Failure {
     match end.code {
-        // The agent's own file took it away.
+        // The agent's own file took the listener away or changed it.
         Code::Revoked if end.by == EndedBy::Us => Failure::Aborted(Aborter::Listener),
         Code::NoService | Code::Revoked => Failure::NotOffered,
         _ => Failure::of(end),

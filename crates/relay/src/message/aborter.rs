@@ -9,7 +9,7 @@ pub enum Aborter {
     Operator,
     /// The hub, which ends.
     Hub,
-    /// The agent's file, which has no such listener any more.
+    /// The agent's file, which has no such listener any more, or another one in its place.
     Listener,
 }
 
@@ -19,7 +19,7 @@ impl Aborter {
             Self::Agent => &format!("{agent} gave the request up after it began"),
             Self::Operator => "an operator cut the request off",
             Self::Hub => "the hub ended before the request did",
-            Self::Listener => "this listener is not in the agent's file any more",
+            Self::Listener => "the agent's file took this listener away or changed it",
         };
         format!("{who}; it may have been executed")
     }

@@ -367,7 +367,7 @@ fn who_gave_a_request_up_is_named() {
         (Aborter::Hub, "the hub ended before the request did; it may have been executed"),
         (
             Aborter::Listener,
-            "this listener is not in the agent's file any more; it may have been executed",
+            "the agent's file took this listener away or changed it; it may have been executed",
         ),
     ] {
         let failure = Failure::Aborted(aborter);

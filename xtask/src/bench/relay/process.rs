@@ -103,8 +103,11 @@ impl Process {
         let pids = self.pids();
         end(&mut self.child);
         for pid in pids.into_iter().skip(1).filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
-            let _ = kill_process(pid, Signal::KILL);
-            let _ = waitpid(Some(pid), WaitOptions::empty());
+            // One that ended before this process got it is nobody's here: its number is another's.
+            if matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
         }
     }
 }

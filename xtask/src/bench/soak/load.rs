@@ -36,7 +36,7 @@ const ENDLESS: &str = "/bulk/100000000";
 /// The load. Dropping it breaks all off.
 pub(super) struct Load {
     shared: Arc<Shared>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 struct Shared {
@@ -70,7 +70,12 @@ impl Load {
         for number in 0..LEAVING {
             tasks.spawn(leave_on(shared.clone(), number));
         }
-        Self { shared, _tasks: tasks }
+        Self { shared, tasks }
+    }
+
+    /// Ends all of it, connections too.
+    pub(super) async fn end(mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Shows other credentials from now on.
