@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = read_chunk_size(data);
     let end = data.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
     let Some(head) = end.map(|end| &data[..end]) else { return };
-    let Ok(own) = read_answer(&head.to_vec().into()) else { return };
+    let Ok(own) = read_answer(head.into()) else { return };
     let mut fields = [httparse::EMPTY_HEADER; 1024];
     let mut answer = httparse::Response::new(&mut fields);
     match answer.parse(head) {
@@ -21,9 +21,8 @@ fuzz_target!(|data: &[u8]| {
     }
     assert_eq!(answer.code, Some(own.status.as_u16()));
     assert_eq!(answer.headers.len(), own.fields.len());
-    for field in answer.headers.iter() {
-        let mut values = own.fields.get_all(field.name).iter();
-        assert!(values.any(|value| value == field.value));
+    for (field, own) in answer.headers.iter().zip(own.fields.iter()) {
+        assert!(own.name == field.name.to_ascii_lowercase().as_bytes() && own.value == field.value);
     }
 });
 

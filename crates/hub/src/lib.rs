@@ -28,7 +28,7 @@ use strait_apiserver::{Health, Server};
 use strait_audit::{AuditLog, StoreMirror};
 use strait_hooks::{Gateway, Host, Setup};
 use strait_net::{
-    Check, Checks, Inside, Protocol, ServerMetrics, handler, metrics_probe, serve_health,
+    Check, Checks, Inside, Protocol, ServerMetrics, handler_of_heads, metrics_probe, serve_health,
 };
 use strait_pki::{Authority, ClientSubject, ServerNames, ServingCertificate, server_config};
 use strait_relay::hub::{
@@ -505,7 +505,7 @@ fn serve(
         )
     };
     let tunnelled = service.clone();
-    let answer = handler(move |connection, request| {
+    let answer = handler_of_heads(move |connection, request| {
         let service = tunnelled.clone();
         async move { service.answer_inside(connection, request).await }
     });
@@ -513,11 +513,12 @@ fn serve(
         strait_net::Server { protocol: Some(protocol(Carriage::WebSocket)), ..server.clone() };
     let inside = Inside::new(&tls, carried, answer);
     let tasks = context.tasks.clone();
-    let answer = handler(move |connection, request| {
+    let answer = handler_of_heads(move |connection, request| {
         let (service, inside, tasks) = (service.clone(), inside.clone(), tasks.clone());
         async move {
             if request.uri().path() == TUNNEL_PATH {
-                let origin = service.front.origin(&connection, request.headers());
+                let request = request.into_parts();
+                let origin = service.front.origin(&connection, &request.fields);
                 return service::carry(origin.as_peer(), request, inside, &tasks);
             }
             service.answer(connection, request).await

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, StatusCode};
 use strait_apiserver::decode::BODY_MAX;
 use strait_apiserver::negotiate::Format;
 use strait_apiserver::{ApiRequest, ApiResponse, Query, Server, forbidden, respond};
@@ -16,7 +15,11 @@ use strait_hooks::admin::{Admin, Authorizer};
 use strait_machinery::json::{Value, parse};
 use strait_machinery::object;
 use strait_machinery::status::Status;
-use strait_net::{Body, BodyError, Connection, Incoming, Inside, Io, read_body};
+use strait_net::fields::Fields;
+use strait_net::fields::names::{AUDIT_ID, CONNECTION};
+use strait_net::{
+    Body, BodyError, Connection, Incoming, Inside, Io, Request, RequestParts, Response, read_body,
+};
 use strait_relay::hub::carriage;
 use strait_relay::hub::{
     Accepted, Answer, Certified, Credentials, Front, JoinRequest, Joining, LivePath, RenewRequest,
@@ -36,9 +39,6 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Most bytes of a request to join or renew.
 const JOIN_MAX: usize = 64 << 10;
-
-/// Header that names a request in logs and audit.
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Longest audit id taken from a client.
 const AUDIT_ID_MAX: usize = 64;
@@ -67,16 +67,18 @@ impl Service {
     pub(crate) async fn answer(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        mut request: Request<Incoming>,
-    ) -> Response<Body> {
+        request: Request,
+    ) -> Response {
         let id = self.audit_id(&request);
         if let Some(hooks) = self.hooks.load_full()
             && let Some(inner) = operators::inner(request.uri())
         {
+            let mut request = request.into_http();
             *request.uri_mut() = inner;
             let authorizer = Arc::new(Authorizer::hub(operators::decide(&self)));
-            let mut response = hooks.answer(&authorizer, &connection, request).await;
-            response.headers_mut().insert(AUDIT_ID, id);
+            let mut response: Response =
+                hooks.answer(&authorizer, &connection, request).await.into();
+            response.set(AUDIT_ID, id.as_bytes());
             return response;
         }
         if Front::takes(request.uri().path()) {
@@ -86,13 +88,13 @@ impl Service {
                 true => Ok(None),
                 false => service.authenticator.proved(&asked).map(Some).map_err(|e| e.to_string()),
             });
-            let text = id.to_str().unwrap_or_default();
             let front = self.front.clone();
-            let mut response = front.answer(connection, request, certified, text).await;
-            response.headers_mut().insert(AUDIT_ID, id);
+            let request = request.into_parts();
+            let mut response = front.answer(connection, request, certified, &id).await;
+            response.set(AUDIT_ID, id.as_bytes());
             return response;
         }
-        self.api(&connection, request, id).await
+        self.api(&connection, request.into_http(), &id).await
     }
 
     /// Answers a request inside a WebSocket, where agents are that reach the hub by no other way: who
@@ -100,22 +102,22 @@ impl Service {
     pub(crate) async fn answer_inside(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
+        request: Request,
+    ) -> Response {
         let (id, path) = (self.audit_id(&request), request.uri().path());
         let open = path == JOIN_PATH || path == RENEW_PATH;
         let is_agent = self.authenticator.agent(&connection).is_some();
         // A certificate that proves nothing may be an agent's that has ended: the API says why.
         let may_ask = || is_agent || self.authenticator.user(&connection).is_err();
         let mut response = if open || (!Front::takes(path) && may_ask()) {
-            self.api(&connection, request, id).await
+            self.api(&connection, request.into_http(), &id).await
         } else {
             let message = "inside a WebSocket agents join, renew and ask the API, and nobody else";
-            whole(refused(403, "NotServedHere", message), Span::default(), id)
+            whole(refused(403, "NotServedHere", message), Span::default(), &id)
         };
         if !is_agent {
             // Nobody else keeps one of the places that there are.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.set(CONNECTION, b"close");
         }
         response
     }
@@ -123,9 +125,9 @@ impl Service {
     async fn api(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
-        request: Request<Incoming>,
-        id: HeaderValue,
-    ) -> Response<Body> {
+        request: http::Request<Incoming>,
+        id: &str,
+    ) -> Response {
         let mut span = Span::default();
         let response = self.route(connection, request, &mut span).await;
         whole(response, span, id)
@@ -151,22 +153,20 @@ impl Service {
         self.tunnels.clone().serve(accepted, honoured, io).await;
     }
 
-    fn audit_id(&self, request: &Request<Incoming>) -> HeaderValue {
-        let given = request.headers().get(AUDIT_ID);
+    fn audit_id(&self, request: &Request) -> String {
+        let given = request.get(AUDIT_ID).and_then(|id| std::str::from_utf8(id).ok());
         let fit = given.filter(|id| {
-            let printable = id.as_bytes().iter().all(u8::is_ascii_graphic);
+            let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
             (1..=AUDIT_ID_MAX).contains(&id.len()) && printable
         });
-        fit.cloned().unwrap_or_else(|| {
-            let id = Uid::from_random(random_16(&*self.entropy)).text();
-            HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("-"))
-        })
+        let new = || Uid::from_random(random_16(&*self.entropy)).to_string();
+        fit.map_or_else(new, str::to_owned)
     }
 
     async fn route(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
-        request: Request<Incoming>,
+        request: http::Request<Incoming>,
         span: &mut Span,
     ) -> ApiResponse {
         let path = request.uri().path().to_owned();
@@ -241,7 +241,7 @@ impl Service {
     }
 
     /// What is asked of no workspace but open to everybody.
-    async fn outside(&self, user: &User, request: Request<Incoming>) -> ApiResponse {
+    async fn outside(&self, user: &User, request: http::Request<Incoming>) -> ApiResponse {
         let attributes = Attributes::NonResource(NonResource { verb: "get", path: "/version" });
         if !self.system.policies.everywhere().decide(user, &attributes).is_allowed() {
             return respond::status(&forbidden(user, &attributes, ""), Format::JSON);
@@ -260,7 +260,11 @@ impl Service {
     }
 
     /// Revokes credentials in all workspaces, for whoever may post to that path.
-    async fn revoke_everywhere(&self, user: &User, request: Request<Incoming>) -> ApiResponse {
+    async fn revoke_everywhere(
+        &self,
+        user: &User,
+        request: http::Request<Incoming>,
+    ) -> ApiResponse {
         let answer = async {
             self.may(user, "post", REVOCATIONS_PATH)?;
             if request.method() != Method::POST {
@@ -292,7 +296,7 @@ impl Service {
     async fn join_or_renew(
         &self,
         connection: &Arc<Connection>,
-        request: Request<Incoming>,
+        request: http::Request<Incoming>,
         joins: bool,
     ) -> ApiResponse {
         if request.method() != Method::POST {
@@ -337,26 +341,26 @@ impl Service {
 }
 
 /// A response as it is sent, with the request's id.
-fn whole(response: ApiResponse, span: Span, id: HeaderValue) -> Response<Body> {
-    let (mut parts, body) = response.into_parts();
-    parts.headers.insert(AUDIT_ID, id);
+fn whole(response: ApiResponse, span: Span, id: &str) -> Response {
+    let (parts, body) = response.into_parts();
     let body = traced::end(span, parts.status, body);
-    Response::from_parts(parts, body)
+    let mut response: Response = http::Response::from_parts(parts, body).into();
+    response.set(AUDIT_ID, id.as_bytes());
+    response
 }
 
 /// Answers a request for a WebSocket of an agent, and serves what comes in it.
 pub(crate) fn carry(
     peer: SocketAddr,
-    request: Request<Incoming>,
+    request: RequestParts,
     inside: Inside,
     tasks: &TaskSet,
-) -> Response<Body> {
+) -> Response {
     let (response, on_upgrade) = carriage::take(request);
     let Some(on_upgrade) = on_upgrade else { return response };
     let Some(place) = inside.place() else {
-        let mut response = Response::new(Body::from("too many agents are connected\n"));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        return response;
+        let text = "too many agents are connected\n";
+        return Response::new(StatusCode::SERVICE_UNAVAILABLE, Fields::new(), Body::from(text));
     };
     tasks.spawn("carriage", async move {
         inside.serve(place, carriage::bytes(on_upgrade), peer).await;
@@ -384,7 +388,7 @@ fn unread(error: &BodyError, limit: usize) -> Status {
 }
 
 /// Reads a request whole, with the path that its view begins at.
-async fn read(request: Request<Incoming>, path: String) -> Result<ApiRequest, Status> {
+async fn read(request: http::Request<Incoming>, path: String) -> Result<ApiRequest, Status> {
     let (parts, body) = request.into_parts();
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),

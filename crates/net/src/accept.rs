@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, TryFutureExt as _};
-use http::{Request, Response};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -33,6 +32,8 @@ use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::Peers;
 use crate::proxied::{self, Is, Said, Whose};
+use crate::request::Request;
+use crate::response::Response;
 use crate::server::{Clear, Handler, Protocol, Server};
 use crate::unread::Unread;
 
@@ -395,11 +396,7 @@ impl Context {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(
-        &self,
-        connection: Arc<Connection>,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
+    pub(crate) async fn answer(&self, connection: Arc<Connection>, request: Request) -> Response {
         self.server.answer(&self.handler, connection, request).await
     }
 
@@ -408,18 +405,18 @@ impl Context {
         self: &Arc<Self>,
         connection: Arc<Connection>,
     ) -> impl hyper::service::Service<
-        Request<hyper::body::Incoming>,
-        Response = Response<Body>,
+        http::Request<hyper::body::Incoming>,
+        Response = http::Response<Body>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<>,
+        Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send + use<>,
     > + use<> {
         let context = self.clone();
-        service_fn(move |request: Request<hyper::body::Incoming>| {
+        service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (context, connection) = (context.clone(), connection.clone());
             let unread = Unread::of(&request);
             let request = request.map(|body| Incoming::of_http2(body, unread.clone()));
             async move {
-                let mut answer = context.answer(connection, request).await;
+                let mut answer = context.answer(connection, request.into()).await.into_http();
                 if let Some(unread) = unread {
                     answer = unread.end(answer, &context.server.tasks).await;
                 }

@@ -20,10 +20,11 @@ pub(crate) mod serve;
 mod upload;
 mod waiting;
 
+pub(crate) use head::RequestHead;
 pub use head::{AnswerHead, FIELDS_MAX, Length, read_answer, read_chunk_size};
 pub use intake::Intake;
 pub use lines::Lines;
-pub use payload::{Cut, Part, Payload, take};
+pub use payload::{Cut, Part, Payload, take, take_mut};
 pub use sending::{PIECES_MAX, Sending, WrongLength, put};
 
 pub(crate) use flow::Receiver;

@@ -14,6 +14,7 @@ mod checks;
 mod client;
 mod connection;
 mod egress;
+pub mod fields;
 mod handshakes;
 mod health;
 pub mod http1;
@@ -23,7 +24,9 @@ mod metrics;
 mod peers;
 mod pool;
 mod proxied;
+mod request;
 mod resolve;
+mod response;
 mod server;
 mod span;
 #[cfg(test)]
@@ -47,8 +50,12 @@ pub use inside::{Inside, InsidePlace};
 pub use metrics::ServerMetrics;
 pub use peers::client_of;
 pub use pool::{ANSWER_BYTES_MAX, Answer, Outgoing, Pool, PoolOptions, TlsSource};
+pub use request::{Request, RequestParts};
 pub use resolve::{Resolve, SystemResolver};
-pub use server::{Clear, Handler, Io, Limits, Protocol, Server, Speaker, handler};
+pub use response::Response;
+pub use server::{
+    Clear, Handler, Io, Limits, Protocol, Server, Speaker, handler, handler_of_heads,
+};
 pub use span::{take_body, take_chunk};
 pub use traces::{TraceExporter, TraceTarget};
 pub use unix::listen_unix;

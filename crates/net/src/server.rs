@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use rustls::ServerConfig;
 use strait_runtime::{Shutdown, TaskSet};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,14 +20,15 @@ use crate::body::Body;
 use crate::connection::Connection;
 use crate::incoming::Incoming;
 use crate::metrics::ServerMetrics;
+use crate::request::Request;
+use crate::response::Response;
 
 /// The type of what the server itself says.
 pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Answers requests. Made by [`handler`].
-pub type Handler = Arc<
-    dyn Fn(Arc<Connection>, Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync,
->;
+/// Answers requests. Made by [`handler`] or [`handler_of_heads`].
+pub type Handler =
+    Arc<dyn Fn(Arc<Connection>, Request) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// Makes a [`Handler`] of an async function.
 ///
@@ -38,8 +39,19 @@ pub type Handler = Arc<
 /// small body behind a refusal is read for it.
 pub fn handler<F, R>(answer: F) -> Handler
 where
-    F: Fn(Arc<Connection>, Request<Incoming>) -> R + Send + Sync + 'static,
-    R: Future<Output = Response<Body>> + Send + 'static,
+    F: Fn(Arc<Connection>, http::Request<Incoming>) -> R + Send + Sync + 'static,
+    R: Future<Output = http::Response<Body>> + Send + 'static,
+{
+    handler_of_heads(move |connection, request| {
+        answer(connection, request.into_http()).map(Response::from)
+    })
+}
+
+/// The same of one that looks at heads as they were read.
+pub fn handler_of_heads<F, R>(answer: F) -> Handler
+where
+    F: Fn(Arc<Connection>, Request) -> R + Send + Sync + 'static,
+    R: Future<Output = Response> + Send + 'static,
 {
     Arc::new(move |connection, request| answer(connection, request).boxed())
 }
@@ -170,8 +182,8 @@ impl Server {
         &self,
         handler: &Handler,
         connection: Arc<Connection>,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
+        request: Request,
+    ) -> Response {
         // Within a future, so that a panic before the handler's own future exists counts too.
         let answer = async { handler(connection, request).await };
         match AssertUnwindSafe(answer).catch_unwind().await {
@@ -179,14 +191,14 @@ impl Server {
             // The panic hook logged it.
             Err(_) => {
                 self.metrics.panics.inc();
-                internal_error()
+                internal_error().into()
             }
         }
     }
 }
 
-pub(crate) fn internal_error() -> Response<Body> {
-    let mut response = Response::new(Body::from("internal error; see the server's log\n"));
+pub(crate) fn internal_error() -> http::Response<Body> {
+    let mut response = http::Response::new(Body::from("internal error; see the server's log\n"));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
     response

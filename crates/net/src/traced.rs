@@ -1,13 +1,13 @@
 //! The trace that an HTTP request belongs to (W3C Trace Context, §3). What is said of it passes on as
 //! it is, but where a span of ours is kept: then that is whom the next one names.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use strait_runtime::Span;
 use strait_runtime::trace::SpanValue;
 use strait_types::{TraceContext, is_tracestate};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+use crate::fields::Fields;
+use crate::fields::names::{TRACEPARENT, TRACESTATE};
 
 /// The least status that is a failure of whoever answered with it: a server may refuse
 /// (OpenTelemetry's conventions for HTTP spans, "Status").
@@ -15,11 +15,51 @@ pub const FAILS_SERVER: u16 = 500;
 /// The least that is one of whoever asked.
 pub const FAILS_CLIENT: u16 = 400;
 
+/// The fields of a head, as lines or as a map.
+pub trait Head {
+    /// The values of a name.
+    fn values(&self, name: &'static str) -> impl Iterator<Item = &[u8]>;
+    /// Removes a name.
+    fn remove(&mut self, name: &'static str);
+    /// Sets a field to ASCII, in place of all of its name.
+    fn set(&mut self, name: &'static str, value: &str);
+}
+
+impl Head for Fields {
+    fn values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        self.all(name)
+    }
+
+    fn remove(&mut self, name: &'static str) {
+        Self::remove(self, name);
+    }
+
+    fn set(&mut self, name: &'static str, value: &str) {
+        Self::set(self, name, value.as_bytes());
+    }
+}
+
+impl Head for HeaderMap {
+    fn values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+
+    fn remove(&mut self, name: &'static str) {
+        Self::remove(self, name);
+    }
+
+    fn set(&mut self, name: &'static str, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.insert(name, value);
+        }
+    }
+}
+
 /// What a request says of its trace, if that is well formed; else nothing. Said twice it is not.
 #[must_use]
-pub fn traceparent(fields: &HeaderMap) -> &[u8] {
-    let mut all = fields.get_all(TRACEPARENT).iter();
-    let value = all.next().map_or(&b""[..], |value| value.as_bytes().trim_ascii());
+pub fn traceparent(fields: &impl Head) -> &[u8] {
+    let mut all = fields.values(TRACEPARENT);
+    let value = all.next().map_or(&b""[..], |value| value.trim_ascii());
     if all.next().is_some() || trace_id(value).is_empty() { b"" } else { value }
 }
 
@@ -32,18 +72,13 @@ pub fn trace_id(traceparent: &[u8]) -> &str {
 
 /// Names a span as whoever asks, if it is kept. What others say of the trace stays, where it is a
 /// list and about this trace.
-///
-/// # Panics
-/// Never: a context is written in hexadecimal.
-pub fn name_parent(fields: &mut HeaderMap, span: &Span) {
+pub fn name_parent(fields: &mut impl Head, span: &Span) {
     let Some(context) = span.context() else { return };
     let is_same = !traceparent(fields).is_empty();
-    let states = fields.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
-    if !is_same || !is_tracestate(states) {
+    if !is_same || !is_tracestate(fields.values(TRACESTATE)) {
         fields.remove(TRACESTATE);
     }
-    let value = HeaderValue::try_from(context.to_string()).expect("it is hexadecimal and dashes");
-    fields.insert(TRACEPARENT, value);
+    fields.set(TRACEPARENT, &context.to_string());
 }
 
 /// Says of a span how it ended: the status, 0 for none, and why there is none of the service's or
@@ -116,7 +151,9 @@ mod tests {
             (&[("traceparent", "")], ""),
             (&[], ""),
         ] {
-            assert_eq!(trace_id(traceparent(&fields(all))), expected, "{all:?}");
+            let map = fields(all);
+            assert_eq!(trace_id(traceparent(&map)), expected, "{all:?}");
+            assert_eq!(trace_id(traceparent(&Fields::from(&map))), expected, "{all:?}");
         }
     }
 
@@ -138,7 +175,10 @@ mod tests {
             let mut fields = fields(all);
             let before = traceparent(&fields).to_vec();
             let span = tracer.enter("hub.relay", SpanKind::Server, || &before);
+            let mut lines = Fields::from(&fields);
             name_parent(&mut fields, &span);
+            name_parent(&mut lines, &span);
+            assert_eq!(lines.to_map(), fields, "{all:?}");
             let after = TraceContext::parse(traceparent(&fields));
             match ours {
                 true => assert_eq!(after, span.context(), "{all:?}"),

@@ -29,19 +29,24 @@ pub type Upgraded = Box<dyn Io>;
 
 /// Where the connection of a request that asks for another protocol is found.
 #[derive(Clone)]
-pub(crate) struct Wish(Arc<Mutex<Option<oneshot::Receiver<Upgraded>>>>);
+pub(crate) struct Wish(Arc<Mutex<Option<OnUpgrade>>>);
 
-/// One, and who fulfils it.
-pub(crate) fn wish() -> (Wish, oneshot::Sender<Upgraded>) {
-    let (sender, receiver) = oneshot::channel();
-    (Wish(Arc::new(Mutex::new(Some(receiver)))), sender)
+impl Wish {
+    pub(crate) fn new(on_upgrade: OnUpgrade) -> Self {
+        Self(Arc::new(Mutex::new(Some(on_upgrade))))
+    }
 }
 
 impl OnUpgrade {
+    /// A connection of HTTP/1.1, if somebody asked for another protocol.
+    pub(crate) fn http1(another: Option<oneshot::Receiver<Upgraded>>) -> Self {
+        Self(another.map_or(Kind::Never, Kind::Http1))
+    }
+
     /// Takes it out of a request, once.
     pub fn of<B>(request: &mut Request<B>) -> Self {
         if let Some(Wish(own)) = request.extensions_mut().remove() {
-            return Self(own.lock().take().map_or(Kind::Never, Kind::Http1));
+            return own.lock().take().unwrap_or(Self(Kind::Never));
         }
         // HTTP/2's is there whether it was asked for or not.
         Self(Kind::Http2(hyper::upgrade::on(request)))

@@ -62,7 +62,7 @@ pub enum Affinity {
     None,
     /// By its credential.
     Client,
-    /// By the value of a header, if it has one.
+    /// By the value of a header, if it has one; in lower case.
     Header(String),
 }
 
@@ -148,7 +148,7 @@ fn affinity(agent: &Value) -> Affinity {
     let of = |key| agent.str_at(&["spec", "affinity", key]).unwrap_or_default();
     match (of("mode"), of("header")) {
         ("client", _) => Affinity::Client,
-        ("header", header) if !header.is_empty() => Affinity::Header(header.to_owned()),
+        ("header", header) if !header.is_empty() => Affinity::Header(header.to_ascii_lowercase()),
         _ => Affinity::None,
     }
 }
@@ -374,7 +374,7 @@ mod tests {
         for (mode, header, expected) in [
             ("none", "X-Session", Affinity::None),
             ("client", "", Affinity::Client),
-            ("header", "X-Session", Affinity::Header("X-Session".into())),
+            ("header", "X-Session", Affinity::Header("x-session".into())),
             ("header", "", Affinity::None),
         ] {
             let agent = spec(|agent| {

@@ -23,6 +23,8 @@ pub mod proxies;
 pub mod rules;
 pub mod site;
 pub mod target;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod trace;
 pub mod trailers;
 pub mod upgrade;

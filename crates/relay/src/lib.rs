@@ -21,6 +21,7 @@ pub mod agent;
 mod agents;
 mod approval;
 mod ask;
+mod carried;
 pub mod choice;
 pub mod credential;
 pub mod dial;

@@ -24,7 +24,7 @@ use strait_types::{Classified, ErrorKind};
 pub use aborter::Aborter;
 pub use connect::ConnectError;
 pub use joining::Joining;
-pub use respond::{Reader, hint, prefers_json};
+pub use respond::{Reader, Told, hint, prefers_json};
 
 use crate::credential::Scope;
 use crate::http::BadHead;

@@ -52,7 +52,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use parking_lot::RwLock;
 use strait_runtime::Shutdown;
-use strait_tunnel::{Code, Directions, OpenHead, Tlvs};
+use strait_tunnel::{Code, Directions, OpenHead};
 use tokio::sync::watch;
 
 #[cfg(feature = "fuzzing")]
@@ -237,10 +237,10 @@ impl Serving {
         stream.sender.reset(Directions::Both, Code::NoService, "");
         // Where there is nothing, nothing was refused.
         if let Ok(head) = peer.head(said)
-            && let Some((live, tlvs)) = self.find(&head)
+            && let Some(live) = self.find(&head)
         {
             let flow = Flow::new(self.0.context.clock.clone());
-            Seen::new(&live, flow, &tlvs).not_offered(&head);
+            Seen::new(&live, flow).not_offered(&head);
         }
     }
 
@@ -250,13 +250,12 @@ impl Serving {
     }
 
     /// The service that a stream is for.
-    fn find<'h>(&self, head: &'h OpenHead) -> Option<(Arc<Live>, Tlvs<'h>)> {
-        let tlvs = head.tlvs()?;
-        let live = self.0.current.read().services.get(tlvs.service).cloned()?;
+    fn find(&self, head: &OpenHead) -> Option<Arc<Live>> {
+        let (kind, name) = head.service()?;
+        let live = self.0.current.read().services.get(name).cloned()?;
         // A service has one type and one kind of stream; another one is not on offer.
-        let own = live.service.kind.as_str();
-        let is_type = tlvs.service_type.is_empty() || tlvs.service_type == own;
-        (is_type && head.kind() == live.kind).then_some((live, tlvs))
+        let is_type = kind.is_empty() || kind == live.service.kind.as_str();
+        (is_type && head.kind() == live.kind).then_some(live)
     }
 
     fn take<F>(&self, stream: Stream, head: OpenHead, enter: impl FnOnce(Progress) -> F)
@@ -264,14 +263,14 @@ impl Serving {
         F: Future<Output = (Code, &'static str)> + Send + 'static,
     {
         let context = &self.0.context;
-        let Some((live, tlvs)) = self.find(&head) else {
+        let Some(live) = self.find(&head) else {
             stream.sender.reset(Directions::Both, Code::NoService, "");
             return seen::unknown(context, &head);
         };
         let flow = Flow::new(context.clock.clone());
         let away = enter(Progress(flow.clone()));
         // Boxed: futures would hold it at every level.
-        let seen = Box::new(Seen::new(&live, flow, &tlvs));
+        let seen = Box::new(Seen::new(&live, flow));
         let withdrawn = live.kept.withdrawn.clone();
         let taken = Taken { canceller: stream.sender.canceller(), away };
         match head {

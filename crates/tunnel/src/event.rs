@@ -82,6 +82,17 @@ impl OpenHead {
         }
     }
 
+    /// Type and name of the service that it is for, each empty where nobody said it; nothing of the
+    /// control stream.
+    #[must_use]
+    pub fn service(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Http(request) => Some(request.service()),
+            Self::Raw(head) => Some(Tlvs::service_of(&head.0)),
+            Self::Control => None,
+        }
+    }
+
     /// The stream's kind.
     #[must_use]
     pub const fn kind(&self) -> Kind {

@@ -7,8 +7,9 @@ mod field;
 mod request;
 mod response;
 
-pub use field::{Field, Fields};
+pub use field::Fields;
 pub(crate) use response::Head;
+pub use strait_types::Field;
 
 pub use request::{Method, Request, RequestParts, Tlvs};
 pub use response::{Response, Trailers};

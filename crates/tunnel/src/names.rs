@@ -124,14 +124,14 @@ pub(crate) fn name(index: u8) -> Option<&'static str> {
 }
 
 /// The index of a name.
-pub(crate) fn index(name: &str) -> Option<u8> {
+pub(crate) fn index(name: &[u8]) -> Option<u8> {
     let (places, starts) = &BY_LENGTH;
     let bounds = starts.get(name.len()..name.len() + 2)?;
     let alike = &places[usize::from(bounds[0])..usize::from(bounds[1])];
-    let first = name.as_bytes().first()?;
+    let first = name.first()?;
     let is_it = |place: &&u8| {
-        let own = NAMES[usize::from(**place)];
-        own.as_bytes().first() == Some(first) && own == name
+        let own = NAMES[usize::from(**place)].as_bytes();
+        own.first() == Some(first) && own == name
     };
     alike.iter().find(is_it).map(|place| place + 1)
 }
@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn names_and_indices_are_one_to_one() {
         for (at, one) in (1..).zip(NAMES) {
-            assert_eq!((name(at), index(one)), (Some(one), Some(at)), "{one}");
+            assert_eq!((name(at), index(one.as_bytes())), (Some(one), Some(at)), "{one}");
         }
-        assert_eq!((name(0), name(200), index("x-unknown")), (None, None, None));
+        assert_eq!((name(0), name(200), index(b"x-unknown")), (None, None, None));
     }
 }

@@ -49,6 +49,18 @@ pub(crate) fn read<'a>(
     Ok(())
 }
 
+/// The value of a type in a list that was read before; none where it is not there.
+pub(crate) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut rest = Reader(bytes);
+    loop {
+        let (kind, length) = (rest.u16()?, rest.u16()?);
+        let value = rest.take(usize::from(length))?;
+        if kind == wanted {
+            return Some(value);
+        }
+    }
+}
+
 /// Appends one; `None` if the value is longer than 65,535 bytes.
 pub(crate) fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) -> Option<()> {
     let length = u16::try_from(value.len()).ok()?;

@@ -5,6 +5,7 @@
 
 mod address;
 mod error;
+mod field;
 mod id;
 mod name;
 mod redacted;
@@ -14,6 +15,7 @@ mod trace;
 
 pub use address::{push_ip, push_socket};
 pub use error::{Classified, ErrorKind, Report};
+pub use field::{Field, field_name_byte, is_field_name, is_field_value};
 pub use id::{HubId, InstanceId, InvalidId, Uid};
 pub use name::{
     ClusterName, InvalidName, WorkspacePath, is_dns1123_label, is_dns1123_subdomain,

@@ -119,7 +119,7 @@ impl Operators {
             let next = next.clone();
             async move {
                 if request.uri().path() != crate::admin::backends::PATH {
-                    return next(connection, request).await;
+                    return next(connection, request.into()).await.into_http();
                 }
                 let answered = backends.answer(&authorizer, &connection, request).await;
                 answered.expect("the path is theirs")

@@ -10,6 +10,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use strait_net::fields::Fields;
 use strait_relay::link::control::Announced;
 use strait_relay::link::{Part, Stream};
 use strait_relay::websocket::{Pipe, Role, Subprotocol, judge};
@@ -66,7 +67,7 @@ async fn next(agent: &mut FakeAgent) -> (Stream, HeaderMap) {
     let parts = head.parts();
     assert_eq!((parts.method.as_str(), parts.tlvs.upgrade), ("GET", "websocket"));
     let fields = head.fields().map(|field| {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).unwrap();
+        let name = HeaderName::from_bytes(field.name).unwrap();
         (name, HeaderValue::from_bytes(field.value).unwrap())
     });
     let fields = fields.collect();
@@ -76,9 +77,10 @@ async fn next(agent: &mut FakeAgent) -> (Stream, HeaderMap) {
 
 /// What a service answers that makes a WebSocket of it.
 fn accept(fields: &HeaderMap) -> HeaderValue {
-    let mut answer = HeaderMap::new();
-    judge(fields, Subprotocol::Raw).expect("a key of 16 bytes").put(&mut answer);
-    answer[SEC_WEBSOCKET_ACCEPT].clone()
+    let mut answer = Fields::new();
+    let fields = Fields::from(fields);
+    judge(&fields, Subprotocol::Raw).expect("a key of 16 bytes").put(&mut answer);
+    answer.to_map()[SEC_WEBSOCKET_ACCEPT].clone()
 }
 
 #[tokio::test]

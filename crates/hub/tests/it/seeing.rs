@@ -148,8 +148,7 @@ async fn detail(client: &Client, agent: &mut FakeAgent) -> Option<String> {
     let refuses = async {
         let stream = agent.next().await;
         let fields = [("x-strait-error", "AgentRule"), ("x-strait-detail", "forged")];
-        let fields =
-            fields.map(|(name, value)| Field { name, value: value.as_bytes(), sensitive: false });
+        let fields = fields.map(|(name, value)| Field::new(name, value.as_bytes()));
         let head = Response::refused(403, fields, "/secret/*").unwrap();
         stream.sender.send_head(&head, true).unwrap();
         stream

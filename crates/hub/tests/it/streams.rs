@@ -247,7 +247,7 @@ async fn what_an_agents_own_rules_refuse_is_recorded() {
     let mut agent = acme.smith().await;
     let refuses = async {
         let stream = agent.next().await;
-        let field = Field { name: "x-strait-error", value: b"AgentRule", sensitive: false };
+        let field = Field::new("x-strait-error", b"AgentRule");
         stream.sender.send_head(&Response::new(403, [field]).unwrap(), true).unwrap();
         stream
     };

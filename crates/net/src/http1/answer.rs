@@ -1,12 +1,13 @@
 //! The head of an answer: what the server adds to what its handler says.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::date;
 use super::head::Length;
 use super::sending::put;
+use crate::fields::names::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
+use crate::fields::{Fields, text};
 
 /// Enough for the first line and the fields that are added.
 const OWN_BYTES: usize = 160;
@@ -30,10 +31,9 @@ impl Asked {
     pub(super) const NOTHING: Self =
         Self { version: Version::HTTP_11, head: false, trailers: false, keeps: false };
 
-    pub(super) fn new(method: &Method, version: Version, fields: &HeaderMap, keeps: bool) -> Self {
-        let mut values = fields.get_all(TE).iter();
-        let trailers = values.any(|value| {
-            value.as_bytes().split(|byte| *byte == b',').any(|coding| {
+    pub(super) fn new(method: &Method, version: Version, fields: &Fields, keeps: bool) -> Self {
+        let trailers = fields.all(TE).any(|value| {
+            value.split(|byte| *byte == b',').any(|coding| {
                 let name = coding.split(|byte| *byte == b';').next().unwrap_or_default();
                 name.trim_ascii().eq_ignore_ascii_case(b"trailers")
             })
@@ -56,12 +56,12 @@ pub(super) struct Framed {
 /// follow it.
 pub(super) fn frame(
     asked: Asked,
-    (status, fields): (StatusCode, &HeaderMap),
+    (status, fields): (StatusCode, &Fields),
     body: Option<u64>,
     closes: bool,
 ) -> Framed {
     use StatusCode as S;
-    let told = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let told = fields.get(CONTENT_LENGTH).and_then(|value| text(value)?.parse().ok());
     let known = told.or(body);
     let (length, says) = match status {
         S::SWITCHING_PROTOCOLS | S::NO_CONTENT => (Length::Known(0), None),
@@ -76,65 +76,66 @@ pub(super) fn frame(
     };
     let keeps = asked.keeps && !closes && !says_close(fields) && length != Length::Close;
     let connection = match asked.version {
-        _ if status == S::SWITCHING_PROTOCOLS => fields.get(CONNECTION).cloned(),
-        _ if !keeps => Some(HeaderValue::from_static("close")),
+        _ if status == S::SWITCHING_PROTOCOLS => fields.get(CONNECTION),
+        _ if !keeps => Some(&b"close"[..]),
         // Which protocols there are, another field says (RFC 9110 §15.5.22).
-        _ if status == S::UPGRADE_REQUIRED => Some(HeaderValue::from_static("upgrade")),
-        Version::HTTP_10 => Some(HeaderValue::from_static("keep-alive")),
+        _ if status == S::UPGRADE_REQUIRED => Some(&b"upgrade"[..]),
+        Version::HTTP_10 => Some(&b"keep-alive"[..]),
         _ => None,
     };
     let mut head = begin(asked.version, status, fields);
     if let Some(length) = says {
-        put(&mut head, CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
+        put(&mut head, CONTENT_LENGTH.as_bytes(), length.to_string().as_bytes());
     }
     if length == Length::Chunked {
-        put(&mut head, TRANSFER_ENCODING.as_str(), b"chunked");
+        put(&mut head, TRANSFER_ENCODING.as_bytes(), b"chunked");
     }
     if let Some(connection) = connection {
-        put(&mut head, CONNECTION.as_str(), connection.as_bytes());
+        put(&mut head, CONNECTION.as_bytes(), connection);
     }
-    if !fields.contains_key(DATE)
+    if !fields.has(DATE)
         && let Some(date) = date::now()
     {
-        put(&mut head, DATE.as_str(), date.as_bytes());
+        put(&mut head, DATE.as_bytes(), date.as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     Framed { head: head.into(), length, keeps }
 }
 
 /// The first line, and the handler's fields but those that frame the answer.
-fn begin(version: Version, status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
-    let ours = |name: &HeaderName| matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
+fn begin(version: Version, status: StatusCode, fields: &Fields) -> Vec<u8> {
+    let ours = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
     let mut head = Vec::with_capacity(OWN_BYTES + fields.len() * FIELD_BYTES);
     let version = if version == Version::HTTP_10 { "HTTP/1.0 " } else { "HTTP/1.1 " };
     let reason = status.canonical_reason().unwrap_or_default();
     for part in [version, status.as_str(), " ", reason, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in fields.iter().filter(|(name, _)| !ours(name)) {
-        put(&mut head, name.as_str(), value.as_bytes());
+    for field in fields.iter().filter(|field| !field.is_any(&ours)) {
+        put(&mut head, field.name, field.value);
     }
     head
 }
 
-fn says_close(fields: &HeaderMap) -> bool {
-    let mut options = fields.get_all(CONNECTION).iter().flat_map(HeaderValue::to_str);
+fn says_close(fields: &Fields) -> bool {
+    let mut options = fields.all(CONNECTION).filter_map(text);
     options.any(|value| value.split(',').any(|own| own.trim().eq_ignore_ascii_case("close")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Field;
 
     const GET: Asked =
         Asked { version: Version::HTTP_11, head: false, trailers: false, keeps: true };
 
-    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let lines = lines.iter().chain(&[("date", "now")]);
-        let line = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        lines.map(line).collect()
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in [("date", "now")].iter().chain(lines) {
+            fields.push(Field::new(name, value.as_bytes())).unwrap();
+        }
+        fields
     }
 
     #[test]

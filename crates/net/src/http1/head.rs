@@ -7,17 +7,22 @@
 //!
 //! Limits: [`FIELDS_MAX`] fields; how long a head may be is its reader's to say.
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-use memchr::{memchr, memchr_iter};
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, Uri, Version};
+use memchr::memchr;
+use strait_types::{field_name_byte, is_field_value};
 
 use super::Malformed;
+use crate::fields::{Fields, Line};
 
 /// Most fields of a head.
 pub const FIELDS_MAX: usize = 256;
 /// Most bytes behind the size of a chunk of an answer.
 pub(super) const CHUNK_EXTENSION_MAX: usize = 256;
+/// Room for the fields that most heads have.
+const LINES: usize = 16;
 /// Digits of a length: more than any body is long, less than overflows.
 const LENGTH_DIGITS_MAX: usize = 18;
 
@@ -40,7 +45,7 @@ pub(crate) struct RequestHead {
     /// HTTP/1.0 or HTTP/1.1.
     pub(crate) version: Version,
     /// All of them, in their order.
-    pub(crate) fields: HeaderMap,
+    pub(crate) fields: Fields,
     /// Known or chunked.
     pub(crate) length: Length,
     /// Whether another request may follow on the connection.
@@ -59,28 +64,28 @@ pub struct AnswerHead {
     /// From 100 to 599.
     pub status: StatusCode,
     /// All of them, in their order.
-    pub fields: HeaderMap,
+    pub fields: Fields,
     /// What the fields say of a body, if there is one.
     pub length: Length,
     /// Whether another request may follow on the connection.
     pub keeps: bool,
 }
 
-/// Reads the head of a request: all bytes up to and with the empty line. The values of its fields
-/// are slices of them.
+/// Reads the head of a request: all bytes up to and with the empty line.
 ///
 /// # Errors
 /// There is more than one way to read it, or it has too many fields.
-pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
-    let (first, rest) = split_line(head)?;
+pub(crate) fn read_request(mut head: BytesMut) -> Result<RequestHead, Malformed> {
+    let (end, rest) = line_at(&head, 0)?;
     let wrong = Malformed::Framing("the request line");
-    let mut words = first.split(|byte| *byte == b' ');
+    let mut words = head[..end].split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(wrong);
     };
     let version = read_version(version)?;
+    let target_at = method.len() + 1..method.len() + 1 + target.len();
     let method = Method::from_bytes(method).map_err(|_| wrong)?;
     if method == Method::CONNECT {
         // It would make a tunnel of the connection, which nothing here is for.
@@ -90,9 +95,10 @@ pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
         // Some drop a fragment, others take it for a part of the path (RFC 9112 §3.2).
         return Err(Malformed::Framing("a fragment"));
     }
-    let target = Uri::from_maybe_shared(head.slice_ref(target));
+    let lines = read_fields(&mut head, rest)?;
+    let head = head.freeze();
+    let target = Uri::from_maybe_shared(head.slice(target_at));
     let uri = target.map_err(|_| Malformed::Framing("the request target"))?;
-    let lines = read_fields(head, rest)?;
     let length = lines.length(version)?;
     // RFC 9112 §3.2.
     match lines.hosts {
@@ -111,19 +117,18 @@ pub(crate) fn read_request(head: &Bytes) -> Result<RequestHead, Malformed> {
         length: length.unwrap_or(Length::Known(0)),
         expects: lines.expects && version == Version::HTTP_11,
         upgrades: lines.upgrades && lines.upgrade && version == Version::HTTP_11,
-        fields: lines.fields,
+        fields: lines.of(head),
     })
 }
 
-/// Reads the head of an answer: all bytes up to and with the empty line. The values of its fields
-/// are slices of them.
+/// Reads the head of an answer: all bytes up to and with the empty line.
 ///
 /// # Errors
 /// There is more than one way to read it, or it has too many fields.
-pub fn read_answer(head: &Bytes) -> Result<AnswerHead, Malformed> {
-    let (first, rest) = split_line(head)?;
+pub fn read_answer(mut head: BytesMut) -> Result<AnswerHead, Malformed> {
+    let (end, rest) = line_at(&head, 0)?;
     let wrong = Malformed::Framing("the status line");
-    let (version, status) = first.split_at_checked(8).ok_or(wrong)?;
+    let (version, status) = head[..end].split_at_checked(8).ok_or(wrong)?;
     let version = read_version(version)?;
     let (status, reason) = status.split_at_checked(4).ok_or(wrong)?;
     let status = status.strip_prefix(b" ").ok_or(wrong)?;
@@ -132,10 +137,10 @@ pub fn read_answer(head: &Bytes) -> Result<AnswerHead, Malformed> {
     if status.as_u16() > 599 || !is_plain {
         return Err(wrong);
     }
-    let lines = read_fields(head, rest)?;
+    let lines = read_fields(&mut head, rest)?;
     let length = lines.length(version)?.unwrap_or(Length::Close);
     let keeps = lines.keeps(version);
-    Ok(AnswerHead { version, status, fields: lines.fields, length, keeps })
+    Ok(AnswerHead { version, status, fields: lines.of(head.freeze()), length, keeps })
 }
 
 fn read_version(version: &[u8]) -> Result<Version, Malformed> {
@@ -150,12 +155,12 @@ fn read_version(version: &[u8]) -> Result<Version, Malformed> {
 ///
 /// # Errors
 /// There is more than one way to read them, or they say how long the body is.
-pub(super) fn read_trailers(trailers: &Bytes) -> Result<HeaderMap, Malformed> {
-    let lines = read_fields(trailers, trailers)?;
+pub(super) fn read_trailers(mut trailers: BytesMut) -> Result<Fields, Malformed> {
+    let lines = read_fields(&mut trailers, 0)?;
     if lines.chunked || lines.lengths > 0 {
         return Err(Malformed::Framing("the length of a body behind it"));
     }
-    Ok(lines.fields)
+    Ok(lines.of(trailers.freeze()))
 }
 
 /// Reads the line before a chunk, without its line end: how many bytes the chunk has.
@@ -179,7 +184,8 @@ pub fn read_chunk_size(line: &[u8]) -> Result<u64, Malformed> {
 /// What lines of fields say.
 #[derive(Default)]
 struct Lines {
-    fields: HeaderMap,
+    /// Where they are.
+    fields: Vec<Line>,
     length: Option<u64>,
     lengths: usize,
     hosts: usize,
@@ -192,60 +198,91 @@ struct Lines {
     upgrades: bool,
 }
 
-/// Reads lines up to an empty one, behind which there is nothing; `lines` are a part of `all`.
-fn read_fields(all: &Bytes, mut lines: &[u8]) -> Result<Lines, Malformed> {
-    let count = memchr_iter(b'\n', lines).count().saturating_sub(1);
-    if count > FIELDS_MAX {
-        return Err(Malformed::Size("256 fields"));
-    }
-    let mut read = Lines { fields: HeaderMap::with_capacity(count), ..Lines::default() };
+/// Reads lines from there up to an empty one, behind which there is nothing. Their names are
+/// written in lower case.
+fn read_fields(head: &mut [u8], from: usize) -> Result<Lines, Malformed> {
+    let mut read = Lines { fields: Vec::with_capacity(LINES), ..Lines::default() };
+    let mut at = from;
     loop {
-        let (line, rest) = split_line(lines)?;
-        lines = rest;
-        if line.is_empty() {
-            return if rest.is_empty() { Ok(read) } else { Err(Malformed::Framing("line ends")) };
+        let rest = &mut head[at..];
+        if rest.starts_with(b"\r\n") {
+            let last = rest.len() == 2;
+            return if last { Ok(read) } else { Err(Malformed::Framing("line ends")) };
         }
-        if matches!(line, [b' ' | b'\t', ..]) {
-            return Err(Malformed::Framing("a folded field"));
+        let length = lower(rest);
+        if length == 0 || rest.get(length) != Some(&b':') {
+            return Err(no_name(rest));
         }
-        let colon = memchr(b':', line);
-        let (name, value) = line.split_at(colon.ok_or(Malformed::Framing("a field's line"))?);
-        let name =
-            HeaderName::from_bytes(name).map_err(|_| Malformed::Framing("a field's name"))?;
-        let value = all.slice_ref(without_blanks(&value[1..]));
-        let value = HeaderValue::from_maybe_shared(value)
-            .map_err(|_| Malformed::Framing("a control character in a field"))?;
-        read.take(&name, value.as_bytes())?;
-        read.fields.append(name, value);
+        let (end, next) = line_at(head, at)?;
+        if read.fields.len() == FIELDS_MAX {
+            return Err(Malformed::Size("256 fields"));
+        }
+        let (name, value) = (at..at + length, without_blanks(head, at + length + 1..end));
+        if !is_field_value(&head[value.clone()]) {
+            return Err(Malformed::Framing("a control character in a field"));
+        }
+        read.take(&head[name.clone()], &head[value.clone()])?;
+        let line = Line::at(name, value).map_err(|_| Malformed::Size("4 GiB"))?;
+        read.fields.push(line);
+        at = next;
+    }
+}
+
+/// Writes a name in lower case; how many bytes it has.
+fn lower(line: &mut [u8]) -> usize {
+    let mut length = 0;
+    for byte in line {
+        let Some(lower) = field_name_byte(*byte) else { break };
+        *byte = lower;
+        length += 1;
+    }
+    length
+}
+
+/// Why lines do not begin with a name and a colon.
+fn no_name(lines: &[u8]) -> Malformed {
+    match line_at(lines, 0) {
+        Err(malformed) => malformed,
+        Ok(_) if lines.first().is_some_and(|byte| is_blank(*byte)) => {
+            Malformed::Framing("a folded field")
+        }
+        Ok((end, _)) if !lines[..end].contains(&b':') => Malformed::Framing("a field's line"),
+        Ok(_) => Malformed::Framing("a field's name"),
     }
 }
 
 impl Lines {
-    fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Malformed> {
-        match *name {
-            CONTENT_LENGTH => {
+    /// As the fields of this head, which they were read from.
+    fn of(self, head: Bytes) -> Fields {
+        Fields::of(head, self.fields)
+    }
+
+    fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        match name {
+            b"content-length" => {
                 let this = decimal(value).ok_or(Malformed::Framing("Content-Length"))?;
                 self.lengths += 1;
                 if self.length.replace(this).is_some_and(|before| before != this) {
                     return Err(Malformed::Framing("differing Content-Length"));
                 }
             }
-            TRANSFER_ENCODING => {
+            b"transfer-encoding" => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(Malformed::Framing("Transfer-Encoding other than chunked"));
                 }
                 self.chunked = true;
             }
-            CONNECTION => {
-                for option in value.split(|byte| *byte == b',').map(without_blanks) {
+            b"connection" => {
+                for option in value.split(|byte| *byte == b',') {
+                    let option = &option[without_blanks(option, 0..option.len())];
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep |= option.eq_ignore_ascii_case(b"keep-alive");
                     self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
             }
-            HOST => self.hosts += 1,
-            EXPECT => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
-            UPGRADE => self.upgrades = true,
+            b"host" => self.hosts += 1,
+            b"expect" => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
+            b"upgrade" => self.upgrades = true,
             _ => {}
         }
         Ok(())
@@ -276,21 +313,32 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.parse().ok().filter(|_| digits && text.len() <= LENGTH_DIGITS_MAX)
 }
 
-/// The first line, without its end, and what follows it. Lines end with CR LF; a CR within one is
-/// no part of anything that a line may say.
-fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+/// Where the line ends that begins there, and where the next one begins. Lines end with CR LF; a CR
+/// within one is no part of anything that a line may say.
+fn line_at(bytes: &[u8], from: usize) -> Result<(usize, usize), Malformed> {
     let wrong = Malformed::Framing("line ends");
-    let end = memchr(b'\n', bytes).ok_or(wrong)?;
-    let line = bytes[..end].strip_suffix(b"\r").ok_or(wrong)?;
-    Ok((line, &bytes[end + 1..]))
+    let line = &bytes[from..];
+    let end = memchr(b'\n', line).ok_or(wrong)?;
+    match line[..end].strip_suffix(b"\r") {
+        Some(line) => Ok((from + line.len(), from + end + 1)),
+        None => Err(wrong),
+    }
 }
 
-/// Without the blanks around it, of which a control character is none.
-fn without_blanks(text: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let first = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
-    let last = text.iter().rposition(|byte| !blank(byte)).map_or(first, |at| at + 1);
-    &text[first..last]
+/// A part of a text without the blanks around it, of which a control character is none.
+fn without_blanks(text: &[u8], part: Range<usize>) -> Range<usize> {
+    let Range { mut start, mut end } = part;
+    while start < end && is_blank(text[start]) {
+        start += 1;
+    }
+    while start < end && is_blank(text[end - 1]) {
+        end -= 1;
+    }
+    start..end
+}
+
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 /// What a reason or an extension may hold: no control character but TAB.
@@ -305,12 +353,12 @@ mod tests {
     use super::*;
 
     fn check_answer(head: &[u8]) -> Result<(), Malformed> {
-        read_answer(&Bytes::copy_from_slice(head)).map(drop)
+        read_answer(head.into()).map(drop)
     }
 
     /// A head with `|` for a line end.
-    fn head(text: &str) -> Vec<u8> {
-        text.replace('|', "\r\n").into_bytes()
+    fn head(text: &str) -> BytesMut {
+        text.replace('|', "\r\n").as_bytes().into()
     }
 
     #[test]
@@ -407,7 +455,7 @@ mod tests {
             "GET / HTTP/1.1|Host\r: h||",
             "GET / HTTP/1.1|Host: h\rX: y||",
         ] {
-            assert!(read_request(&head(text).into()).is_err(), "{text:?}");
+            assert!(read_request(head(text)).is_err(), "{text:?}");
         }
     }
 
@@ -451,16 +499,13 @@ mod tests {
                 false,
             ),
         ] {
-            let read = read_answer(&head(text).into()).unwrap();
+            let read = read_answer(head(text)).unwrap();
             let found = (read.status.as_u16(), read.version, read.length, read.keeps);
             assert_eq!(found, (status, version, length, keeps), "{text}");
         }
-        let read = read_answer(&head("HTTP/1.1 200 OK|X-A: \t1 2\t |B:|x-a: 3||").into()).unwrap();
-        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
-        let all: Vec<_> =
-            read.fields.iter().map(|(name, own)| (name.as_str(), text(own))).collect();
-        let expected = [("x-a", "1 2"), ("x-a", "3"), ("b", "")];
-        assert_eq!(all, expected.map(|(name, value)| (name, value.to_owned())));
+        let read = read_answer(head("HTTP/1.1 200 OK|X-A: \t1 2\t |B:|x-a: 3||")).unwrap();
+        let all: Vec<_> = read.fields.iter().map(|own| (own.name, own.value)).collect();
+        assert_eq!(all, [(&b"x-a"[..], &b"1 2"[..]), (b"b", b""), (b"x-a", b"3")]);
         let many = |count| head(&format!("HTTP/1.1 200 OK|{}|", "a: b|".repeat(count)));
         assert!(check_answer(&many(FIELDS_MAX)).is_ok());
         assert!(check_answer(&many(FIELDS_MAX + 1)).is_err());
@@ -476,7 +521,7 @@ mod tests {
             ("X : 1||", None),
             ("X: 1||Y: 2||", None),
         ] {
-            let read = read_trailers(&head(text).into());
+            let read = read_trailers(head(text));
             assert_eq!(read.ok().map(|fields| fields.len()), count, "{text}");
         }
     }

@@ -139,11 +139,11 @@ impl Payload {
                     match self.lines.block(bytes, TRAILERS_MAX, "16 KiB of trailers")? {
                         None => false,
                         Some(end) => {
-                            let fields = read_trailers(&take(bytes, end))?;
+                            let fields = read_trailers(take_mut(bytes, end))?;
                             // Not before: of one that is refused nobody may say that it is over.
                             self.at = At::Over;
                             if !fields.is_empty() {
-                                return Ok(Some(Part::Trailers(fields)));
+                                return Ok(Some(Part::Trailers(fields.to_map())));
                             }
                             true
                         }
@@ -176,6 +176,10 @@ impl Payload {
 
 /// The first `count` of these bytes. All of them leave nothing behind that was allocated.
 pub fn take(bytes: &mut BytesMut, count: usize) -> Bytes {
-    let taken = if count == bytes.len() { std::mem::take(bytes) } else { bytes.split_to(count) };
-    taken.freeze()
+    take_mut(bytes, count).freeze()
+}
+
+/// The same, to be changed.
+pub fn take_mut(bytes: &mut BytesMut, count: usize) -> BytesMut {
+    if count == bytes.len() { std::mem::take(bytes) } else { bytes.split_to(count) }
 }

@@ -5,7 +5,7 @@ use bytes::{Buf as _, BytesMut};
 use super::Malformed;
 use super::head::{RequestHead, read_request};
 use super::lines::Lines;
-use super::payload::take;
+use super::payload::take_mut;
 
 /// Longest head, bytes.
 pub(crate) const HEAD_BYTES_MAX: u32 = 64 << 10;
@@ -30,7 +30,7 @@ impl Heads {
         let Some(end) = self.0.block(bytes, HEAD_BYTES_MAX as usize, "64 KiB in its head")? else {
             return Ok(None);
         };
-        read_request(&take(bytes, end)).map(Some)
+        read_request(take_mut(bytes, end)).map(Some)
     }
 }
 

@@ -135,7 +135,7 @@ impl Sending {
             NOTHING | Length::Close => {}
             Length::Chunked => {
                 let mut last = b"0\r\n".to_vec();
-                trailers.for_each(|(name, value)| put(&mut last, name.as_str(), value.as_bytes()));
+                trailers.for_each(|(name, value)| put(&mut last, name.as_ref(), value.as_bytes()));
                 last.extend_from_slice(LINE_END);
                 self.push(last.into());
             }
@@ -194,8 +194,8 @@ impl Sending {
 }
 
 /// Adds a field's line.
-pub fn put(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, LINE_END] {
+pub fn put(to: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, LINE_END] {
         to.extend_from_slice(part);
     }
 }

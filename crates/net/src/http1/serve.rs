@@ -15,8 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
@@ -35,10 +34,13 @@ use crate::accept::Context as Server;
 use crate::begun::Begun;
 use crate::body::{Body, BoxError};
 use crate::connection::Connection;
-use crate::incoming::Incoming;
+use crate::fields::Fields;
+use crate::fields::names::CONTENT_TYPE;
 use crate::metrics::{ConnectionFailure, Counted};
+use crate::request::Request;
+use crate::response::Response;
 use crate::server::{PLAIN, internal_error};
-use crate::upgrade::{Upgraded, wish};
+use crate::upgrade::{OnUpgrade, Upgraded};
 
 /// What is thrown away of what comes behind the last answer, in bytes: more than buffers on the way
 /// hold, so that a sender who reads at all reads the answer before the reset.
@@ -239,7 +241,8 @@ where
 {
     let asked = Asked::new(&head.method, head.version, &head.fields, head.keeps);
     let (mut upload, body) = Upload::begin(&head, line);
-    let (request, another) = request(head, body);
+    let (another, told) = head.upgrades.then(oneshot::channel).unzip();
+    let request = Request::of_http1(head, body, OnUpgrade::http1(told));
     let mut answering = pin!(server.answer(connection.clone(), request));
     let answer = poll_fn(|context| {
         loop {
@@ -253,7 +256,7 @@ where
     let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     if answer.status().is_informational() && !(switches && another.is_some() && upload.is_over()) {
         tracing::error!(status = %answer.status(), "an answer that is none of this request");
-        answer = internal_error();
+        answer = internal_error().into();
     }
     let another = another.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
     let (said, keeps) = begin(server, line, &mut upload, (asked, answer, connection.is_cut()));
@@ -280,32 +283,14 @@ fn begin<T>(
     server: &Server,
     line: &mut Line<T>,
     upload: &mut Upload,
-    (asked, answer, is_cut): (Asked, Response<Body>, bool),
+    (asked, answer, is_cut): (Asked, Response, bool),
 ) -> (Said, bool) {
     let closes = upload.answered() || is_cut || server.server.shutdown.is_asked();
-    let (parts, body) = answer.into_parts();
+    let (status, fields, body) = answer.into_parts();
     let size = body.size_hint().exact();
-    let Framed { head, length, keeps } = frame(asked, (parts.status, &parts.headers), size, closes);
+    let Framed { head, length, keeps } = frame(asked, (status, &fields), size, closes);
     line.sending.begin(head, length);
     (Said { body: Some(body), trailers: asked.trailers }, keeps)
-}
-
-/// A request, and who is told if it makes another protocol of its connection.
-fn request(
-    head: RequestHead,
-    body: Incoming,
-) -> (Request<Incoming>, Option<oneshot::Sender<Upgraded>>) {
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method;
-    *request.uri_mut() = head.uri;
-    *request.version_mut() = head.version;
-    *request.headers_mut() = head.fields;
-    let another = head.upgrades.then(|| {
-        let (wish, another) = wish();
-        request.extensions_mut().insert(wish);
-        another
-    });
-    (request, another)
 }
 
 /// What follows the head of an answer.
@@ -425,8 +410,8 @@ async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
         Malformed::Size(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     };
     let text = format!("{malformed}\n");
-    let mut fields = HeaderMap::new();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
+    let mut fields = Fields::new();
+    fields.set(CONTENT_TYPE, PLAIN.as_bytes());
     let framed = frame(Asked::NOTHING, (status, &fields), Some(text.len() as u64), true);
     line.sending.begin(framed.head, framed.length);
     let taken = line.sending.data(text.into());

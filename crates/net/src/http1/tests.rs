@@ -9,7 +9,7 @@ use super::*;
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\n";
 
 fn head_of(rest: &str) -> Result<RequestHead, Malformed> {
-    read_request(&format!("{HEAD}{rest}").into())
+    read_request(format!("{HEAD}{rest}").as_bytes().into())
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_head_says_what_its_request_wants() {
         assert_eq!(found, (length, keeps, expects, upgrades), "{rest:?}");
     }
     let old = read_request(
-        &"GET /a?b HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n".into(),
+        "GET /a?b HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n".into(),
     );
     let old = old.unwrap();
     assert_eq!(
@@ -128,7 +128,7 @@ fn a_request_names_its_host_once() {
         ("1.0", "Host: h\r\nHost: h\r\n", Err("more than one Host")),
     ] {
         let head = format!("GET / HTTP/{version}\r\n{fields}\r\n");
-        let read = read_request(&head.into()).map(drop);
+        let read = read_request(head.as_bytes().into()).map(drop);
         assert_eq!(read, expected.map_err(Malformed::Framing), "{version} {fields:?}");
     }
 }
@@ -150,7 +150,7 @@ fn first_lines_of_requests_have_one_form() {
         "",
     ] {
         let head = format!("{line}\r\nHost: h\r\n\r\n");
-        assert!(read_request(&head.into()).is_err(), "{line:?}");
+        assert!(read_request(head.as_bytes().into()).is_err(), "{line:?}");
     }
 }
 

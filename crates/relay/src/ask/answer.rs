@@ -4,16 +4,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Frame;
-use strait_net::{Body, OnUpgrade};
+use strait_net::fields::names::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use strait_net::fields::{Fields, text};
+use strait_net::{Body, OnUpgrade, Response};
 use strait_runtime::TaskSet;
-use strait_tunnel::{Code, End, EndedBy, Fields};
+use strait_tunnel::{Code, End, EndedBy};
 
 use super::pump::tunnel;
 use super::{Message, Meter, Upload};
-use crate::http::fields::{ERROR, FEW, HINT, REQUEST_ID, remove_connection};
+use crate::carried::fields_of;
+use crate::http::fields::{ERROR, HINT, REQUEST_ID, remove_connection};
 use crate::link::{Part, Receiver};
 use crate::message::{Failure, hint};
 
@@ -37,95 +39,74 @@ pub(crate) fn respond(
     mut upload: Upload,
     live: impl Meter,
     on_upgrade: Option<OnUpgrade>,
-    contain: impl FnOnce(&mut HeaderMap),
-) -> Result<Response<Body>, Failure> {
+    contain: impl FnOnce(&mut Fields),
+) -> Result<Response, Failure> {
     let made = head_of(question, &head, contain).and_then(|made| {
         let switch = || on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal);
         let switched = (head.status() == 101).then(switch).transpose()?;
         Ok((made, switched))
     });
-    let (made, switched) = made.inspect_err(|_| {
+    let ((status, fields), switched) = made.inspect_err(|_| {
         // The client is told, and did not leave.
         live.ended(Some(&End::broken(Code::UpstreamProtocol, EndedBy::Us)));
     })?;
-    let (parts, ()) = made.into_parts();
     if let Some((on_upgrade, sender)) = switched {
         live.answered(StatusCode::SWITCHING_PROTOCOLS, head.took());
         question.tasks.spawn("upgraded", tunnel(on_upgrade, receiver, sender, live));
-        return Ok(Response::from_parts(parts, Body::empty()));
+        return Ok(Response::new(status, fields, Body::empty()));
     }
-    live.answered(parts.status, head.took());
-    let length = parts.headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|text| text.to_str().ok()?.parse().ok());
+    live.answered(status, head.took());
+    let length = fields.get(CONTENT_LENGTH).and_then(|value| text(value)?.parse().ok());
     let bodiless = question.message.method == Method::HEAD
-        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let left = if bodiless { Some(0) } else { length };
     let mut answer = Answer { receiver, upload, live, left, held: None, over: false };
     answer.look_for_end();
-    Ok(Response::from_parts(parts, Body::stream(answer)))
+    Ok(Response::new(status, fields, Body::stream(answer)))
 }
 
 /// The head of an answer, as the client gets it.
 fn head_of(
     question: &Question<'_>,
     head: &strait_tunnel::Response,
-    contain: impl FnOnce(&mut HeaderMap),
-) -> Result<Response<()>, Failure> {
+    contain: impl FnOnce(&mut Fields),
+) -> Result<(StatusCode, Fields), Failure> {
     let message = question.message;
     let mut status = StatusCode::from_u16(head.status()).map_err(|_| Failure::UpstreamProtocol)?;
-    let mut fields = fields_of(head.fields(), |value| head.bytes_of(value))?;
+    let mut fields = fields_of(head.fields(), head.block());
     // The other side did the same, and may be another tenant's.
     remove_connection(&mut fields);
     contain(&mut fields);
-    if let Ok(id) = HeaderValue::from_str(question.id) {
-        fields.insert(REQUEST_ID, id);
-    }
-    if !fields.contains_key(ERROR)
+    fields.set(REQUEST_ID, question.id.as_bytes());
+    if !fields.has(ERROR)
         && let Some(hint) = hint(status, question.service)
     {
-        fields.insert(HINT, hint);
+        fields.set(HINT, hint.as_bytes());
     }
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let protocol = message.upgrade.as_ref().ok_or(Failure::UpstreamProtocol)?;
         if let Some(accept) = &message.accept {
             // The client cannot look whether a WebSocket was meant.
-            if fields.remove(SEC_WEBSOCKET_ACCEPT).as_ref() != Some(accept) {
+            if fields.get(SEC_WEBSOCKET_ACCEPT) != Some(accept.as_bytes()) {
                 return Err(Failure::UpstreamProtocol);
             }
+            fields.remove(SEC_WEBSOCKET_ACCEPT);
             status = StatusCode::OK;
         } else {
-            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            fields.insert(UPGRADE, protocol.value().clone());
+            fields.set(CONNECTION, b"upgrade");
+            fields.set(UPGRADE, protocol.value().as_bytes());
         }
     } else if message.accept.is_some() && status.is_success() {
         // Over HTTP/2 that would say that the service switched.
         return Err(Failure::UpgradeNotAllowed);
     } else if message.upgrade.is_some() && message.accept.is_none() {
         // What the client sent behind its head is not a request that anybody decided about.
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        fields.set(CONNECTION, b"close");
     }
     if status == StatusCode::NO_CONTENT {
         fields.remove(CONTENT_LENGTH);
     }
-    let mut made = Response::new(());
-    *made.status_mut() = status;
-    *made.headers_mut() = fields;
-    Ok(made)
-}
-
-/// Fields of a head or trailers, without copying their values.
-fn fields_of(fields: Fields<'_>, bytes_of: impl Fn(&[u8]) -> Bytes) -> Result<HeaderMap, Failure> {
-    let mut map = HeaderMap::with_capacity(FEW);
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(bytes_of(field.value));
-        let (Ok(name), Ok(mut value)) = (name, value) else {
-            return Err(Failure::UpstreamProtocol);
-        };
-        value.set_sensitive(field.sensitive);
-        map.append(name, value);
-    }
-    Ok(map)
+    Ok((status, fields))
 }
 
 /// The body of an answer, which also drives what is left of the request.
@@ -195,10 +176,9 @@ impl<M: Meter> http_body::Body for Answer<M> {
                 }
                 Part::Trailers(trailers) => {
                     answer.over = true;
-                    let fields = fields_of(trailers.fields(), |value| trailers.bytes_of(value));
-                    let broken = End::broken(Code::UpstreamProtocol, EndedBy::Us);
-                    answer.live.ended(fields.is_err().then_some(&broken));
-                    Some(fields.map(Frame::trailers).map_err(|_| BrokenOff(broken.code)))
+                    let fields = fields_of(trailers.fields(), trailers.block());
+                    answer.live.ended(None);
+                    Some(Ok(Frame::trailers(fields.to_map())))
                 }
                 Part::End => {
                     answer.over = true;

@@ -1,12 +1,13 @@
 //! A client's request: what of its head crosses.
 
-use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::Method;
 use http_body::Body as _;
+use strait_net::fields::Fields;
+use strait_net::fields::names::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, TE};
 use strait_net::traced::traceparent;
-use strait_net::{Incoming, OnUpgrade};
+use strait_net::{Incoming, OnUpgrade, RequestParts};
 use strait_runtime::Entropy;
-use strait_tunnel::{Field, HeadError, OpenHead, RequestParts, Tlvs};
+use strait_tunnel::{HeadError, OpenHead, Tlvs};
 
 use crate::http::BadHead;
 use crate::http::fields::{
@@ -25,17 +26,17 @@ pub(crate) struct Message {
     pub(crate) method: Method,
     /// Path and query for the service.
     pub(crate) target: String,
-    pub(crate) authority: HeaderValue,
+    pub(crate) authority: String,
     pub(crate) length: BodyLength,
     pub(crate) upgrade: Option<Protocol>,
     /// Over HTTP/2 (RFC 8441), what a service that switches has to answer the key that was made
     /// for it: the client sees neither.
-    pub(crate) accept: Option<HeaderValue>,
+    pub(crate) accept: Option<String>,
     /// The client waits for 100 before it sends its body.
     pub(crate) expects: bool,
     /// The client understands trailers.
     trailers: bool,
-    pub(crate) fields: HeaderMap,
+    pub(crate) fields: Fields,
 }
 
 /// A request whose framing was understood. What only this hop needs is still in its fields.
@@ -43,10 +44,10 @@ pub(crate) struct Came {
     version: http::Version,
     method: Method,
     uri: http::Uri,
-    authority: HeaderValue,
+    authority: String,
     length: BodyLength,
     connection: Connection,
-    pub(crate) fields: HeaderMap,
+    pub(crate) fields: Fields,
     pub(crate) body: Incoming,
     on_upgrade: OnUpgrade,
     /// It asked for a WebSocket over HTTP/2.
@@ -55,21 +56,19 @@ pub(crate) struct Came {
 
 impl Came {
     /// Looks how a request is framed, and takes out what belongs to its connection.
-    pub(crate) fn take(mut request: Request<Incoming>) -> Result<Self, Failure> {
-        let extended = take_extended(&mut request);
-        check_method(request.method())?;
-        check_size(request.headers())?;
-        let on_upgrade = OnUpgrade::of(&mut request);
-        let (parts, body) = request.into_parts();
-        let mut fields = parts.headers;
-        let length = match framing::of_request(parts.version, &fields)? {
+    pub(crate) fn take(request: RequestParts) -> Result<Self, Failure> {
+        let RequestParts { mut method, uri, version, mut fields, body, on_upgrade, protocol } =
+            request;
+        let extended = take_extended(&mut method, protocol.as_ref());
+        check_method(&method)?;
+        check_size(&fields)?;
+        let length = match framing::of_request(version, &fields)? {
             // HTTP/2 need not say that there is none.
             BodyLength::Unknown if body.is_end_stream() => BodyLength::Empty,
             length => length,
         };
-        let authority = framing::authority(parts.version, &parts.uri, &fields)?;
+        let authority = framing::authority(version, &uri, &fields)?;
         let connection = remove_connection(&mut fields);
-        let (version, method, uri) = (parts.version, parts.method, parts.uri);
         Ok(Self {
             version,
             method,
@@ -85,7 +84,7 @@ impl Came {
     }
 
     /// Whom it is for.
-    pub(crate) const fn authority(&self) -> &HeaderValue {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
@@ -108,7 +107,7 @@ impl Came {
         };
         let accept = self.extended.then(|| {
             let (key, accept) = new_key(entropy);
-            fields.insert(SEC_WEBSOCKET_KEY, key);
+            fields.set(SEC_WEBSOCKET_KEY, key.as_bytes());
             accept
         });
         remove_identity(fields);
@@ -145,19 +144,13 @@ impl Message {
     }
 
     /// The head as it crosses, with these fields of ours. `tlvs` say what the message does not.
-    pub(crate) fn open(&self, tlvs: Tlvs<'_>, own: HeaderMap) -> Result<OpenHead, Failure> {
-        let mut own = own;
+    pub(crate) fn open(&self, tlvs: Tlvs<'_>, mut own: Fields) -> Result<OpenHead, Failure> {
         if self.trailers {
-            own.insert(http::header::TE, HeaderValue::from_static("trailers"));
+            own.set(TE, b"trailers");
         }
-        let fields = self.fields.iter().chain(&own).map(|(name, value)| Field {
-            name: name.as_str(),
-            value: value.as_bytes().trim_ascii(),
-            sensitive: value.is_sensitive(),
-        });
-        let parts = RequestParts {
+        let parts = strait_tunnel::RequestParts {
             method: strait_tunnel::Method::new(self.method.as_str()).map_err(refused)?,
-            authority: self.authority.to_str().unwrap_or_default(),
+            authority: &self.authority,
             path: &self.target,
             tlvs: Tlvs {
                 trace: traceparent(&self.fields),
@@ -171,6 +164,7 @@ impl Message {
                 ..tlvs
             },
         };
+        let fields = self.fields.iter().chain(own.iter());
         strait_tunnel::Request::new(&parts, fields).map(OpenHead::Http).map_err(refused)
     }
 }

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::Body as _;
 use strait_net::Incoming;
-use strait_tunnel::{Code, Directions, End, EndedBy, Field, Response, Trailers};
+use strait_net::fields::Fields;
+use strait_tunnel::{Code, Directions, End, EndedBy, Response, Trailers};
 
 use super::Message;
 use crate::http::framing::BodyLength;
@@ -220,13 +221,11 @@ impl Client {
                     }
                 }
                 Err(frame) => {
-                    if let Ok(mut fields) = frame.into_trailers() {
+                    if let Ok(fields) = frame.into_trailers() {
+                        let mut fields = Fields::from(&fields);
                         clean_request(&mut fields);
-                        let fields = fields.iter().map(|(name, value)| {
-                            Field::new(name.as_str(), value.as_bytes().trim_ascii())
-                        });
                         // What cannot be carried is left out, as trailers may be.
-                        self.trailers = Trailers::new(fields).ok();
+                        self.trailers = Trailers::new(fields.iter()).ok();
                     }
                 }
             },

@@ -1,20 +1,15 @@
 //! Answers of a service, as a client outside must see them in the path form: redirects and
 //! cookies with the service's own places are about places below its public prefix.
 
-use http::header::{ALT_SVC, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use strait_net::fields::names::{LOCATION, SET_COOKIE};
+use strait_net::fields::{Fields, text};
 
-use super::fields::remove;
 use super::url::ServiceUrl;
 
 /// Fields that speak for the whole host, which in the path form is the hub.
-static OF_HOST: [HeaderName; 4] = [
-    ALT_SVC,
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("service-worker-allowed"),
-    STRICT_TRANSPORT_SECURITY,
-];
+const OF_HOST: [&str; 4] =
+    ["alt-svc", "clear-site-data", "service-worker-allowed", "strict-transport-security"];
 
 /// Under what a service is seen.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +17,7 @@ pub struct Public<'a> {
     /// The service's own URL.
     pub service: &'a ServiceUrl,
     /// The `Host` that the service was told.
-    pub host: &'a HeaderValue,
+    pub host: &'a [u8],
     /// The public path of the service, without a slash at its end.
     pub prefix: &'a str,
     /// Whether the request's path was the prefix itself: cookies without a path would then be
@@ -34,30 +29,24 @@ pub struct Public<'a> {
 
 impl Public<'_> {
     /// Rewrites what needs it.
-    pub fn rewrite(&self, fields: &mut HeaderMap) {
-        remove(fields, |name| OF_HOST.contains(name));
+    pub fn rewrite(&self, fields: &mut Fields) {
+        fields.retain(|field| !field.is_any(&OF_HOST));
         if let Some(location) = fields.get(LOCATION).and_then(|location| self.location(location)) {
-            fields.insert(LOCATION, location);
+            fields.set(LOCATION, location.as_bytes());
         }
-        let cookies: Vec<HeaderValue> =
-            fields.get_all(SET_COOKIE).iter().map(|cookie| self.cookie(cookie)).collect();
-        fields.remove(SET_COOKIE);
-        for cookie in cookies {
-            fields.append(SET_COOKIE, cookie);
-        }
+        fields.replace(SET_COOKIE, |cookie| self.cookie(cookie));
     }
 
     /// The public form of a place of the service's; none for any other, which passes.
-    fn location(&self, value: &HeaderValue) -> Option<HeaderValue> {
-        let text = value.to_str().ok()?;
-        let path = self.own_path(text)?;
+    fn location(&self, value: &[u8]) -> Option<String> {
+        let path = self.own_path(text(value)?)?;
         let rest = path.strip_prefix(self.service.prefix())?;
         let rest = match rest.as_bytes() {
             [] | [b'?' | b'#', ..] => format!("/{rest}"),
             [b'/', ..] => rest.to_owned(),
             _ => return None,
         };
-        HeaderValue::from_str(&format!("{}{rest}", self.prefix)).ok()
+        Some(format!("{}{rest}", self.prefix))
     }
 
     /// The path, with all that follows, of a reference to the service itself.
@@ -83,15 +72,15 @@ impl Public<'_> {
     /// Whether the service was told that it is called so: it may believe in another scheme.
     fn is_told_host(&self, authority: &str) -> bool {
         let parsed = authority.parse::<Authority>().is_ok();
-        parsed && self.host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
+        parsed && self.host.eq_ignore_ascii_case(authority.as_bytes())
     }
 
     /// A cookie whose path is below the public prefix, whatever it was: none reaches a
     /// neighbour.
-    fn cookie(&self, value: &HeaderValue) -> HeaderValue {
+    fn cookie(&self, value: &[u8]) -> Vec<u8> {
         let mut out: Vec<u8> = Vec::with_capacity(value.len() + self.prefix.len());
         let mut path = None;
-        for (at, part) in value.as_bytes().split(|byte| *byte == b';').enumerate() {
+        for (at, part) in value.split(|byte| *byte == b';').enumerate() {
             let (name, of) = attribute(part);
             if at > 0 && name.eq_ignore_ascii_case(b"path") {
                 // The last one counts (RFC 6265 §5.2.4), and one that is none is none.
@@ -108,7 +97,7 @@ impl Public<'_> {
             out.extend_from_slice(self.prefix.as_bytes());
             out.extend_from_slice(self.below(path.unwrap_or(b"/")));
         }
-        HeaderValue::from_bytes(&out).unwrap_or_else(|_| value.clone())
+        out
     }
 
     /// What of a cookie's path follows the service's prefix; for a path outside it, the path.
@@ -124,10 +113,9 @@ impl Public<'_> {
 /// Removes from an answer what reaches beyond a service's public path: fields that speak for the
 /// whole host, and cookies for other paths. `bare`: the request's path was the prefix itself, so
 /// that a cookie without a path would be for its neighbours too.
-pub fn contain(fields: &mut HeaderMap, prefix: &str, bare: bool) {
-    remove(fields, |name| OF_HOST.contains(name));
-    let stays = |cookie: &HeaderValue| {
-        let attributes = cookie.as_bytes().split(|byte| *byte == b';').skip(1).map(attribute);
+pub fn contain(fields: &mut Fields, prefix: &str, bare: bool) {
+    let stays = |cookie: &[u8]| {
+        let attributes = cookie.split(|byte| *byte == b';').skip(1).map(attribute);
         let paths = attributes.filter(|(name, _)| name.eq_ignore_ascii_case(b"path"));
         let path = paths.last().map(|(_, path)| path).filter(|path| path.starts_with(b"/"));
         match path.map(|path| path.strip_prefix(prefix.as_bytes())) {
@@ -135,14 +123,7 @@ pub fn contain(fields: &mut HeaderMap, prefix: &str, bare: bool) {
             None => !bare,
         }
     };
-    let cookies: Vec<_> = fields.get_all(SET_COOKIE).iter().cloned().collect();
-    if cookies.iter().all(stays) {
-        return;
-    }
-    fields.remove(SET_COOKIE);
-    for cookie in cookies.into_iter().filter(stays) {
-        fields.append(SET_COOKIE, cookie);
-    }
+    fields.retain(|field| !field.is_any(&OF_HOST) && (!field.is(SET_COOKIE) || stays(field.value)));
 }
 
 fn strip_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
@@ -162,6 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::http::testing::{all, fields_of};
 
     #[test]
     fn nothing_reaches_beyond_the_public_path() {
@@ -176,12 +158,10 @@ mod tests {
             ("a=1", true, false),
             ("a=1; Path=x", true, false),
         ] {
-            let mut fields = HeaderMap::new();
-            fields.insert(SET_COOKIE, HeaderValue::from_static(cookie));
-            fields.insert("clear-site-data", HeaderValue::from_static("*"));
+            let mut fields = fields_of(&[(SET_COOKIE, cookie), ("clear-site-data", "*")]);
             contain(&mut fields, PREFIX, bare);
-            assert_eq!(fields.contains_key(SET_COOKIE), stays, "{cookie} {bare}");
-            assert!(!fields.contains_key("clear-site-data"));
+            assert_eq!(fields.has(SET_COOKIE), stays, "{cookie} {bare}");
+            assert!(!fields.has("clear-site-data"));
         }
     }
 
@@ -189,14 +169,12 @@ mod tests {
 
     fn rewritten(url: &str, (bare, domain): (bool, bool), name: &str, value: &str) -> String {
         let service = ServiceUrl::parse(url).unwrap();
-        let host = HeaderValue::from_static("hub.example");
-        let public = Public { service: &service, host: &host, prefix: PREFIX, bare, domain };
-        let mut fields = HeaderMap::new();
-        let name: HeaderName = name.parse().unwrap();
-        fields.append(&name, HeaderValue::from_str(value).unwrap());
+        let host = b"hub.example";
+        let public = Public { service: &service, host, prefix: PREFIX, bare, domain };
+        let mut fields = fields_of(&[(name, value)]);
         public.rewrite(&mut fields);
         assert_eq!(fields.len(), 1);
-        fields[name].to_str().unwrap().to_owned()
+        all(&fields, name)[0].to_owned()
     }
 
     #[test]
@@ -254,28 +232,19 @@ mod tests {
     #[test]
     fn several_cookies_stay_several() {
         let service = ServiceUrl::parse("http://ci").unwrap();
-        let host = service.host();
-        let public =
-            Public { service: &service, host: &host, prefix: PREFIX, bare: false, domain: false };
-        let mut fields = HeaderMap::new();
-        for cookie in ["a=1; Path=/", "b=2"] {
-            fields.append(SET_COOKIE, HeaderValue::from_static(cookie));
-        }
+        let host = service.host().as_bytes();
+        let public = Public { service: &service, host, prefix: PREFIX, bare: false, domain: false };
+        let mut fields = fields_of(&[(SET_COOKIE, "a=1; Path=/"), (SET_COOKIE, "b=2")]);
         public.rewrite(&mut fields);
-        let cookies: Vec<_> = fields.get_all(SET_COOKIE).iter().collect();
-        assert_eq!(cookies, ["a=1; Path=/services/relay/smith/ci/", "b=2"]);
+        assert_eq!(all(&fields, SET_COOKIE), ["a=1; Path=/services/relay/smith/ci/", "b=2"]);
     }
 
     #[test]
     fn a_service_does_not_speak_for_the_host() {
         let service = ServiceUrl::parse("http://ci").unwrap();
-        let host = service.host();
-        let public =
-            Public { service: &service, host: &host, prefix: PREFIX, bare: false, domain: false };
-        let mut fields = HeaderMap::new();
-        for name in &OF_HOST {
-            fields.append(name, HeaderValue::from_static("x"));
-        }
+        let host = service.host().as_bytes();
+        let public = Public { service: &service, host, prefix: PREFIX, bare: false, domain: false };
+        let mut fields = fields_of(&OF_HOST.map(|name| (name, "x")));
         public.rewrite(&mut fields);
         assert!(fields.is_empty());
     }

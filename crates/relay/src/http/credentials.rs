@@ -6,14 +6,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use strait_net::fields::names::AUTHORIZATION;
+use strait_net::fields::{Fields, text};
 use strait_types::Redacted;
 
 use super::any_byte;
 
 /// The token of tools that need `Authorization` for something else.
-const TOKEN: HeaderName = HeaderName::from_static("x-opsmx-token");
+const TOKEN: &str = "x-opsmx-token";
 
 /// A request shows two credentials, or one that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub struct Presented {
     /// For the hub.
     pub token: Option<Redacted<String>>,
     /// The client's own `Authorization`, not for the hub.
-    pub own: Option<HeaderValue>,
+    pub own: Option<Redacted<Vec<u8>>>,
 }
 
 /// Takes the credentials out of a head. `Authorization` is the hub's unless the credential came
@@ -42,26 +42,33 @@ pub struct Presented {
 /// # Errors
 /// See [`BadCredentials`].
 pub fn present(
-    fields: &mut HeaderMap,
+    fields: &mut Fields,
     proved: bool,
     is_ours: impl Fn(&str) -> bool,
 ) -> Result<Presented, BadCredentials> {
-    let token = one(fields, &TOKEN);
-    let authorization = one(fields, &AUTHORIZATION);
+    let presented = presented(fields, proved, is_ours);
     fields.remove(TOKEN);
     fields.remove(AUTHORIZATION);
-    let (token, authorization) = (token?, authorization?);
-    let token = match &token {
+    presented
+}
+
+fn presented(
+    fields: &Fields,
+    proved: bool,
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<Presented, BadCredentials> {
+    let (token, authorization) = (one(fields, TOKEN)?, one(fields, AUTHORIZATION)?);
+    let token = match token {
         None => None,
         Some(value) => {
-            let text = value.to_str().map_err(|_| BadCredentials::Malformed)?.trim();
+            let text = text(value).ok_or(BadCredentials::Malformed)?.trim();
             Some(text).filter(|text| !text.is_empty())
         }
     };
     let Some(authorization) = authorization else {
         return Ok(Presented { token: token.map(secret), own: None });
     };
-    let shown = secret_of(&authorization);
+    let shown = secret_of(authorization);
     match (token, shown) {
         (None, shown) if !proved => Ok(Presented { token: Some(shown?), own: None }),
         (token, Ok(shown)) if is_ours(shown.expose()) => {
@@ -73,14 +80,17 @@ pub fn present(
         (Some(token), Ok(shown)) if token == shown.expose() => {
             Ok(Presented { token: Some(shown), own: None })
         }
-        (token, _) => Ok(Presented { token: token.map(secret), own: Some(authorization) }),
+        (token, _) => {
+            let own = Redacted::new(authorization.to_vec());
+            Ok(Presented { token: token.map(secret), own: Some(own) })
+        }
     }
 }
 
 /// Whether the credential is one of Basic, which browsers add to requests of any page.
 #[must_use]
-pub fn is_basic(fields: &HeaderMap) -> bool {
-    let scheme = fields.get(AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+pub fn is_basic(fields: &Fields) -> bool {
+    let scheme = fields.get(AUTHORIZATION).and_then(|value| value.get(..6));
     scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
 }
 
@@ -89,20 +99,18 @@ fn secret(text: &str) -> Redacted<String> {
 }
 
 /// The field's value; the same twice is one.
-fn one(fields: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, BadCredentials> {
-    let mut values = fields.get_all(name).iter();
+fn one<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<&'a [u8]>, BadCredentials> {
+    let mut values = fields.all(name);
     let first = values.next();
     if values.any(|other| Some(other) != first) {
         return Err(BadCredentials::Two);
     }
-    Ok(first.cloned())
+    Ok(first)
 }
 
 /// The token in a Bearer or, as its password, in a Basic `Authorization`.
-fn secret_of(value: &HeaderValue) -> Result<Redacted<String>, BadCredentials> {
-    // Not `to_str`, which looks at one byte after the other.
-    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii());
-    let text = text.ok_or(BadCredentials::Malformed)?;
+fn secret_of(value: &[u8]) -> Result<Redacted<String>, BadCredentials> {
+    let text = text(value).ok_or(BadCredentials::Malformed)?;
     let (scheme, rest) = text.trim().split_once(' ').ok_or(BadCredentials::Malformed)?;
     let rest = rest.trim_start();
     let is_one = !rest.is_empty() && !any_byte(rest, |byte| byte == b' ');
@@ -123,17 +131,16 @@ fn secret_of(value: &HeaderValue) -> Result<Redacted<String>, BadCredentials> {
 
 /// Puts the client's own `Authorization` back: only where the service lets it pass
 /// (`clientAuthorization: pass`) and has no credential of its own.
-pub fn restore(fields: &mut HeaderMap, presented: &Presented, passes: bool) {
+pub fn restore(fields: &mut Fields, presented: &Presented, passes: bool) {
     if let Some(own) = presented.own.as_ref().filter(|_| passes) {
-        let mut own = own.clone();
-        own.set_sensitive(true);
-        fields.insert(AUTHORIZATION, own);
+        fields.set_secret(AUTHORIZATION, own.expose());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::testing::fields_of;
 
     /// The fields, whether a certificate proved who asks, and what is found.
     type Case = (&'static [(&'static str, &'static str)], bool, Shown);
@@ -187,16 +194,13 @@ mod tests {
             (&[("authorization", "Basic YW55Og==")], false, Err(BadCredentials::Malformed)),
         ];
         for (lines, proved, expected) in lines {
-            let mut fields = HeaderMap::new();
-            for (name, value) in lines {
-                fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-            }
+            let mut fields = fields_of(lines);
             let shown = present(&mut fields, proved, |text| text.starts_with("srt-"));
             assert!(fields.is_empty(), "nothing is left to be passed on");
             let shown = shown.as_ref().map(|shown| {
                 (
                     shown.token.as_ref().map(|token| token.expose().as_str()),
-                    shown.own.as_ref().map(|own| own.to_str().unwrap()),
+                    shown.own.as_ref().map(|own| text(own.expose()).unwrap()),
                 )
             });
             assert_eq!(shown.map_err(|error| *error), expected, "{lines:?} {proved}");
@@ -205,12 +209,11 @@ mod tests {
 
     #[test]
     fn the_clients_own_passes_where_the_service_lets_it() {
-        let presented =
-            Presented { token: None, own: Some(HeaderValue::from_static("Bearer own")) };
+        let presented = Presented { token: None, own: Some(Redacted::new(b"Bearer own".to_vec())) };
         for (passes, expected) in [(true, Some("Bearer own")), (false, None)] {
-            let mut fields = HeaderMap::new();
+            let mut fields = Fields::new();
             restore(&mut fields, &presented, passes);
-            let own = fields.get(AUTHORIZATION).map(|own| own.to_str().unwrap());
+            let own = fields.get(AUTHORIZATION).map(|own| text(own).unwrap());
             assert_eq!(own, expected);
         }
         assert!(

@@ -1,14 +1,13 @@
 //! Fields that end at this hop, fields that only we may write, and the ones that we do.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{
-    CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-    UPGRADE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
+use strait_net::fields::names::{CONNECTION, EXPECT, HOST, TE, UPGRADE, X_FORWARDED_FOR};
+use strait_net::fields::{Field, Fields, text};
 use strait_net::http1::FIELDS_MAX;
 use strait_types::push_ip;
 
@@ -19,43 +18,21 @@ pub const NAME_MAX: usize = 128;
 /// Most bytes of a client's fields, names and values together.
 pub const BYTES_MAX: usize = 40 << 10;
 
-/// Room for the fields that most heads have, with ours.
-pub const FEW: usize = 12;
-
 /// The request's own identifier, the same everywhere.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: &str = "x-request-id";
 /// Why we answered in the service's place.
-pub const ERROR: HeaderName = HeaderName::from_static("x-strait-error");
+pub const ERROR: &str = "x-strait-error";
 /// What of a refusal is for administrators alone.
-pub const DETAIL: HeaderName = HeaderName::from_static("x-strait-detail");
+pub const DETAIL: &str = "x-strait-detail";
 /// What we add to a service's own answer.
-pub const HINT: HeaderName = HeaderName::from_static("x-strait-hint");
+pub const HINT: &str = "x-strait-hint";
 /// The agent's name, for the services that know it.
-const AGENT_NAME: HeaderName = HeaderName::from_static("x-opsmx-agent-name");
+const AGENT_NAME: &str = "x-opsmx-agent-name";
 /// Who asks, as Kubernetes' authenticating proxies say it.
-const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
-const REMOTE_GROUP: HeaderName = HeaderName::from_static("x-remote-group");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// Ends with its connection, whatever `Connection` says (RFC 9110 §7.6.1).
-static OF_CONNECTION: [HeaderName; 8] = [
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    TRANSFER_ENCODING,
-    TE,
-    UPGRADE,
-    HTTP2_SETTINGS,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-];
-
-/// Options of a connection that need not be looked for: they are among those.
-const OPTIONS: [&str; 3] = ["keep-alive", "upgrade", "te"];
+const REMOTE_USER: &str = "x-remote-user";
+const REMOTE_GROUP: &str = "x-remote-group";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Says who asks, or is said by us: beginnings of normal names.
 const IDENTITY_PREFIXES: [&str; 5] =
@@ -74,6 +51,22 @@ const IDENTITY: [&str; 6] = [
 /// By what a request asks to be taken for another: beginnings of normal names.
 const OVERRIDES: [&str; 4] = ["x-http-method", "x-method-override", "x-original-", "x-rewrite-"];
 
+/// Whether a field ends with its connection, whatever `Connection` says (RFC 9110 §7.6.1).
+fn is_of_connection(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"transfer-encoding"
+            | b"te"
+            | b"upgrade"
+            | b"http2-settings"
+            | b"proxy-authenticate"
+            | b"proxy-authorization"
+    )
+}
+
 /// What the fields of a connection said that matters beyond it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -87,15 +80,17 @@ pub struct Connection {
 ///
 /// # Errors
 /// Too many fields, too long a name, too many bytes.
-pub fn check_size(fields: &HeaderMap) -> Result<(), BadHead> {
+pub fn check_size(fields: &Fields) -> Result<(), BadHead> {
     if fields.len() > FIELDS_MAX {
         return Err(BadHead::HeadSize("256 fields"));
     }
-    if fields.keys().any(|name| name.as_str().len() > NAME_MAX) {
+    let sizes = fields.iter().map(|field| (field.name.len(), field.value.len()));
+    let (longest, bytes) = sizes
+        .fold((0, 0), |(longest, bytes), (name, value)| (name.max(longest), bytes + name + value));
+    if longest > NAME_MAX {
         return Err(BadHead::HeadSize("128 bytes in a field's name"));
     }
-    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    if fields.iter().map(bytes).sum::<usize>() > BYTES_MAX {
+    if bytes > BYTES_MAX {
         return Err(BadHead::HeadSize("40 KiB of fields"));
     }
     Ok(())
@@ -103,101 +98,88 @@ pub fn check_size(fields: &HeaderMap) -> Result<(), BadHead> {
 
 /// Removes what belongs to one connection: `Connection`, every field that it names, and those
 /// that end with it in any case. Comes first, in every direction and on both sides.
-pub fn remove_connection(fields: &mut HeaderMap) -> Connection {
-    let ends = |name: &&HeaderName| **name == CONNECTION || OF_CONNECTION.contains(name);
-    let found: Vec<HeaderName> = fields.keys().filter(ends).cloned().collect();
-    if found.is_empty() {
+pub fn remove_connection(fields: &mut Fields) -> Connection {
+    if !fields.iter().any(|field| is_of_connection(field.name)) {
         return Connection::default();
     }
+    let trailers = tokens(fields, TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     let mut is_named = false;
-    let mut named = Vec::new();
-    for token in tokens(fields, &CONNECTION) {
-        is_named |= token.eq_ignore_ascii_case(UPGRADE.as_str());
-        // Most name what ends in any case.
-        if !OPTIONS.iter().any(|option| token.eq_ignore_ascii_case(option)) {
-            named.extend(token.parse::<HeaderName>());
+    let mut named = BTreeSet::new();
+    for name in tokens(fields, CONNECTION) {
+        is_named |= name.eq_ignore_ascii_case(UPGRADE);
+        // Most say this, which goes in any case.
+        if !name.eq_ignore_ascii_case("keep-alive") {
+            named.insert(name.to_ascii_lowercase().into_bytes());
         }
     }
-    let trailers = found.contains(&TE)
-        && tokens(fields, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
-    let mut upgrades = is_named.then(|| fields.get_all(UPGRADE).iter()).into_iter().flatten();
-    let upgrade = match (upgrades.next(), upgrades.next()) {
-        (Some(one), None) => Some(one.clone()),
-        _ => None,
-    };
-    for name in found.into_iter().chain(named) {
-        fields.remove(name);
-    }
+    let upgrade = fields.only(UPGRADE).filter(|_| is_named);
+    let upgrade = upgrade.and_then(|value| HeaderValue::from_bytes(value).ok());
+    // As many as a head can hold are looked up one by one, not each field among them.
+    fields.retain(|field| !is_of_connection(field.name) && !named.contains(field.name));
     Connection { trailers, upgrade }
 }
 
 /// The elements of a list field that are text, without blanks.
-fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = fields.get_all(name).iter().filter_map(|value| value.to_str().ok());
+fn tokens<'a>(fields: &'a Fields, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let values = fields.all(name).filter_map(text);
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
 /// Removes what only the hub may say of who asks, in any spelling that a service could take for
 /// it: gateways turn every character but letters and digits into one. Whether there was any.
-pub fn remove_identity(fields: &mut HeaderMap) -> bool {
+pub fn remove_identity(fields: &mut Fields) -> bool {
     remove_alike(fields, b"fix", |name| {
-        IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || IDENTITY.contains(&name)
+        starts(name, &IDENTITY_PREFIXES) || IDENTITY.iter().any(|own| own.as_bytes() == name)
     })
 }
 
 /// Removes from an answer what only we may say.
-pub fn remove_claims(fields: &mut HeaderMap) {
-    remove_alike(fields, b"x", |name| name.starts_with("x-strait-") || name == REQUEST_ID.as_str());
+pub fn remove_claims(fields: &mut Fields) {
+    remove_alike(fields, b"x", |name| {
+        name.starts_with(b"x-strait-") || name == REQUEST_ID.as_bytes()
+    });
 }
 
 /// Removes the fields by which a request asks to be taken for one of another method or path.
 /// Where a service's rules look at either, they decide about what is executed.
-pub fn remove_overrides(fields: &mut HeaderMap) {
-    remove_alike(fields, b"x", |name| OVERRIDES.iter().any(|prefix| name.starts_with(prefix)));
+pub fn remove_overrides(fields: &mut Fields) {
+    remove_alike(fields, b"x", |name| starts(name, &OVERRIDES));
 }
 
-/// Removes what is meant, and says whether there was any. That is seldom so, and to look costs
-/// less than to try each.
-pub(super) fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> bool {
-    let meant: Vec<HeaderName> = fields.keys().filter(|name| is_meant(name)).cloned().collect();
-    for name in &meant {
-        fields.remove(name);
-    }
-    !meant.is_empty()
+fn starts(name: &[u8], prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
-/// The same by names as the least careful gateway could see them. `first`: all that they can begin
-/// with, which no gateway turns into anything else.
-fn remove_alike(fields: &mut HeaderMap, first: &[u8], is_meant: impl Fn(&str) -> bool) -> bool {
-    remove(fields, |name| {
-        let name = name.as_str();
-        name.as_bytes().first().is_some_and(|own| first.contains(own)) && is_meant(&normal(name))
+/// Removes what is meant by names as the least careful gateway could see them, and says whether
+/// there was any. `first`: all that they can begin with, which no gateway turns into anything else.
+fn remove_alike(fields: &mut Fields, first: &[u8], is_meant: impl Fn(&[u8]) -> bool) -> bool {
+    fields.retain(|field| {
+        let own = field.name.first();
+        !(own.is_some_and(|own| first.contains(own)) && is_meant(&normal(field.name)))
     })
 }
 
 /// A name, which has no upper case, as the least careful gateway could see it.
-fn normal(name: &str) -> Cow<'_, str> {
-    let is_normal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    if name.bytes().all(is_normal) {
+fn normal(name: &[u8]) -> Cow<'_, [u8]> {
+    let is_normal = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    if name.iter().all(is_normal) {
         return Cow::Borrowed(name);
     }
-    let one = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    name.chars().map(one).collect()
+    name.iter().map(|byte| if is_normal(byte) { *byte } else { b'-' }).collect()
 }
 
 /// Takes `Expect` out; true where it was `100-continue`.
 ///
 /// # Errors
 /// Any other expectation (RFC 9110 §10.1.1).
-pub fn take_expect(fields: &mut HeaderMap) -> Result<bool, BadHead> {
-    let mut found = fields.get_all(EXPECT).iter();
-    match (found.next(), found.next()) {
-        (None, _) => return Ok(false),
-        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => {}
+pub fn take_expect(fields: &mut Fields) -> Result<bool, BadHead> {
+    let expects = match fields.only(EXPECT) {
+        Some(one) if one.eq_ignore_ascii_case(b"100-continue") => true,
+        None if !fields.has(EXPECT) => false,
         _ => return Err(BadHead::Expectation),
-    }
+    };
     fields.remove(EXPECT);
-    Ok(true)
+    Ok(expects)
 }
 
 /// What we say of a request to the service.
@@ -207,7 +189,7 @@ pub struct Added<'a> {
     pub client: IpAddr,
     /// What of `X-Forwarded-For` is believed, as the hub says it
     /// ([`Origin`](super::proxies::Origin)).
-    pub before: Option<HeaderValue>,
+    pub before: Option<&'a str>,
     /// The authority that the client asked.
     pub authority: &'a str,
     /// Whether the client came over TLS.
@@ -221,38 +203,31 @@ pub struct Added<'a> {
 }
 
 impl Added<'_> {
-    /// Adds it. Comes after every removal.
-    pub fn add(&self, fields: &mut HeaderMap) {
-        let before = self.before.as_ref().and_then(|value| value.to_str().ok());
+    /// Adds it; leaves away what no field can say, which checked values are not. Comes after every
+    /// removal.
+    pub fn add(&self, fields: &mut Fields) {
         let mut path = String::with_capacity(48);
-        if let Some(before) = before.filter(|before| !before.is_empty()) {
+        if let Some(before) = self.before.filter(|before| !before.is_empty() && before.is_ascii()) {
             path.push_str(before);
             path.push_str(", ");
         }
         push_ip(&mut path, self.client.to_canonical());
-        insert(fields, FORWARDED_FOR, path.as_bytes());
-        insert(fields, FORWARDED_HOST, self.authority.as_bytes());
         let scheme = if self.secure { "https" } else { "http" };
-        fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        insert(fields, REQUEST_ID, self.request_id.as_bytes());
-        if let Some(agent) = self.agent {
-            insert(fields, AGENT_NAME, agent.as_bytes());
+        let own = [
+            Some((X_FORWARDED_FOR, &*path)),
+            Some((FORWARDED_HOST, self.authority)),
+            Some((FORWARDED_PROTO, scheme)),
+            Some((REQUEST_ID, self.request_id)),
+            self.agent.map(|agent| (AGENT_NAME, agent)),
+            self.caller.map(|(user, _)| (REMOTE_USER, user)),
+        ];
+        for (name, value) in own.into_iter().flatten() {
+            fields.set(name, value.as_bytes());
         }
-        if let Some((user, groups)) = self.caller {
-            insert(fields, REMOTE_USER, user.as_bytes());
-            for group in groups.iter().filter_map(|group| HeaderValue::from_str(group).ok()) {
-                fields.append(REMOTE_GROUP, group);
-            }
+        for group in self.caller.into_iter().flat_map(|(_, groups)| groups) {
+            let _ = fields.push(Field::new(REMOTE_GROUP, group.as_bytes()));
         }
     }
-}
-
-/// Sets a field; leaves it away where the value cannot be one, which checked values are not.
-fn insert(fields: &mut HeaderMap, name: HeaderName, value: &[u8]) {
-    match HeaderValue::from_bytes(value) {
-        Ok(value) => fields.insert(name, value),
-        Err(_) => fields.remove(name),
-    };
 }
 
 /// What a service is told it is called.
@@ -269,13 +244,13 @@ pub enum HostRule {
 
 impl HostRule {
     /// Sets `Host`, which HTTP/2 sends as `:authority`: there is one source for both.
-    pub fn apply(&self, fields: &mut HeaderMap, service: &HeaderValue, client: &HeaderValue) {
+    pub fn apply(&self, fields: &mut Fields, service: &str, client: &str) {
         let host = match self {
-            Self::Service => service,
-            Self::Client => client,
-            Self::Literal(host) => host,
+            Self::Service => service.as_bytes(),
+            Self::Client => client.as_bytes(),
+            Self::Literal(host) => host.as_bytes(),
         };
-        fields.insert(HOST, host.clone());
+        fields.set(HOST, host);
     }
 }
 
@@ -284,21 +259,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut fields = HeaderMap::new();
-        for (name, value) in lines {
-            fields.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
-        }
-        fields
-    }
-
-    fn names(fields: &HeaderMap) -> Vec<&str> {
-        fields.keys().map(HeaderName::as_str).collect()
-    }
+    use crate::http::testing::{all, fields_of as fields, names};
 
     fn added() -> Added<'static> {
         Added {
@@ -335,12 +296,11 @@ mod tests {
         assert_eq!(said.upgrade.unwrap(), "websocket");
     }
 
-    /// As many names as a head can hold are looked up one by one, not each field among them.
     #[test]
     fn a_connection_may_name_as_much_as_fits() {
         let mut head = fields(&[("X-Mine", "1"), ("Accept", "*/*")]);
         let many = "a,".repeat(BYTES_MAX / 2 - 100) + "x-mine";
-        head.insert(CONNECTION, many.parse().unwrap());
+        head.set(CONNECTION, many.as_bytes());
         remove_connection(&mut head);
         assert_eq!(names(&head), ["accept"]);
     }
@@ -399,11 +359,8 @@ mod tests {
         for name in IDENTITY_PREFIXES.iter().chain(&IDENTITY) {
             assert!(b"fix".contains(&name.as_bytes()[0]), "{name}");
         }
-        for name in OVERRIDES.iter().chain(&[REQUEST_ID.as_str()]) {
+        for name in OVERRIDES.iter().chain(&[REQUEST_ID]) {
             assert!(name.starts_with('x'), "{name}");
-        }
-        for option in OPTIONS {
-            assert!(OF_CONNECTION.iter().any(|name| name == option), "{option}");
         }
     }
 
@@ -414,21 +371,21 @@ mod tests {
         remove_connection(&mut head);
         remove_identity(&mut head);
         added().add(&mut head);
-        assert_eq!(head["x-forwarded-for"], "192.0.2.7");
-        assert_eq!(head["x-forwarded-host"], "hub.example");
-        assert_eq!(head["x-forwarded-proto"], "https");
-        assert_eq!(head["x-request-id"], "r1");
-        assert_eq!(head["x-opsmx-agent-name"], "smith");
+        assert_eq!(all(&head, "x-forwarded-for"), ["192.0.2.7"]);
+        assert_eq!(all(&head, "x-forwarded-host"), ["hub.example"]);
+        assert_eq!(all(&head, "x-forwarded-proto"), ["https"]);
+        assert_eq!(all(&head, "x-request-id"), ["r1"]);
+        assert_eq!(all(&head, "x-opsmx-agent-name"), ["smith"]);
     }
 
     #[test]
     fn a_trusted_proxys_chain_is_continued() {
-        let before = Some(HeaderValue::from_static("10.0.0.1, 10.0.0.2"));
-        let mut head = HeaderMap::new();
+        let before = Some("10.0.0.1, 10.0.0.2");
+        let mut head = Fields::new();
         Added { before, agent: None, secure: false, ..added() }.add(&mut head);
-        assert_eq!(head["x-forwarded-for"], "10.0.0.1, 10.0.0.2, 192.0.2.7");
-        assert_eq!(head["x-forwarded-proto"], "http");
-        assert!(!head.contains_key("x-opsmx-agent-name"));
+        assert_eq!(all(&head, "x-forwarded-for"), ["10.0.0.1, 10.0.0.2, 192.0.2.7"]);
+        assert_eq!(all(&head, "x-forwarded-proto"), ["http"]);
+        assert!(!head.has("x-opsmx-agent-name"));
     }
 
     #[test]
@@ -462,9 +419,7 @@ mod tests {
 
     #[test]
     fn heads_are_bounded() {
-        let many = |count: usize| -> HeaderMap {
-            (0..count).map(|n| (format!("f{n}").parse().unwrap(), "v".parse().unwrap())).collect()
-        };
+        let many = |count| fields(&vec![("f", "v"); count]);
         assert_eq!(check_size(&many(FIELDS_MAX)), Ok(()));
         assert!(check_size(&many(FIELDS_MAX + 1)).is_err());
         assert!(check_size(&fields(&[(&"n".repeat(NAME_MAX + 1), "v")])).is_err());
@@ -473,17 +428,15 @@ mod tests {
 
     #[test]
     fn the_host_has_one_source() {
-        let (service, client) =
-            (HeaderValue::from_static("ci.build:8443"), HeaderValue::from_static("hub.example"));
+        let (service, client) = ("ci.build:8443", "hub.example");
         for (rule, expected) in [
             (HostRule::Service, "ci.build:8443"),
             (HostRule::Client, "hub.example"),
             (HostRule::Literal(HeaderValue::from_static("ci.example")), "ci.example"),
         ] {
             let mut head = fields(&[("Host", "evil.example"), ("Host", "worse.example")]);
-            rule.apply(&mut head, &service, &client);
-            let hosts: Vec<_> = head.get_all("host").iter().collect();
-            assert_eq!(hosts, [expected]);
+            rule.apply(&mut head, service, client);
+            assert_eq!(all(&head, "host"), [expected]);
         }
     }
 
@@ -498,23 +451,22 @@ mod tests {
             ),
             connection in "[a-zA-Z,_ -]{0,40}",
         ) {
-            let mut head = HeaderMap::new();
+            let mut head = Fields::new();
             for (name, value) in &lines {
-                let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-                head.append(name, HeaderValue::from_str(value).unwrap());
+                let _ = head.push(Field::new(&name.to_lowercase(), value.as_bytes()));
             }
-            head.append(CONNECTION, HeaderValue::from_str(&connection).unwrap());
+            head.push(Field::new(CONNECTION, connection.as_bytes())).unwrap();
             remove_connection(&mut head);
             remove_identity(&mut head);
-            for name in head.keys() {
-                let name = normal(name.as_str());
-                prop_assert!(!IDENTITY.contains(&&*name), "{name}");
+            for field in head.iter() {
+                let name = normal(field.name);
+                let name = std::str::from_utf8(&name).unwrap();
+                prop_assert!(!IDENTITY.contains(&name), "{name}");
                 prop_assert!(!IDENTITY_PREFIXES.iter().any(|p| name.starts_with(p)), "{name}");
             }
             added().add(&mut head);
-            for (name, value) in [(FORWARDED_FOR, "192.0.2.7"), (REQUEST_ID, "r1")] {
-                let all: Vec<_> = head.get_all(name).iter().collect();
-                prop_assert_eq!(all, [value]);
+            for (name, value) in [(X_FORWARDED_FOR, "192.0.2.7"), (REQUEST_ID, "r1")] {
+                prop_assert_eq!(all(&head, name), [value]);
             }
         }
     }

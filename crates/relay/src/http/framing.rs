@@ -3,9 +3,10 @@
 //! Heads of HTTP/1.1 come here through [`strait_net::http1`], which takes none that can be read in
 //! two ways. Over HTTP/2 such fields frame nothing, but they have to be true.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
+use strait_net::fields::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use strait_net::fields::{Fields, text};
 
 use super::BadHead;
 
@@ -24,7 +25,7 @@ pub enum BodyLength {
 ///
 /// # Errors
 /// It could be told in two ways.
-pub fn of_request(version: Version, fields: &HeaderMap) -> Result<BodyLength, BadHead> {
+pub fn of_request(version: Version, fields: &Fields) -> Result<BodyLength, BadHead> {
     let chunked = is_chunked(version, fields)?;
     match (chunked, content_length(fields)?) {
         (true, Some(_)) => Err(BadHead::Framing("both Content-Length and Transfer-Encoding")),
@@ -44,7 +45,7 @@ pub fn of_answer(
     version: Version,
     asked: &Method,
     status: StatusCode,
-    fields: &HeaderMap,
+    fields: &Fields,
 ) -> Result<BodyLength, BadHead> {
     let chunked = is_chunked(version, fields)?;
     let length = content_length(fields)?;
@@ -62,22 +63,22 @@ pub fn of_answer(
     }
 }
 
-fn is_chunked(version: Version, fields: &HeaderMap) -> Result<bool, BadHead> {
-    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+fn is_chunked(version: Version, fields: &Fields) -> Result<bool, BadHead> {
+    let mut codings = fields.all(TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
         (Some(_), None) if version != Version::HTTP_11 => {
             Err(BadHead::Framing("Transfer-Encoding outside HTTP/1.1"))
         }
-        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        (Some(one), None) if one.eq_ignore_ascii_case(b"chunked") => Ok(true),
         _ => Err(BadHead::Framing("Transfer-Encoding other than chunked")),
     }
 }
 
-fn content_length(fields: &HeaderMap) -> Result<Option<u64>, BadHead> {
+fn content_length(fields: &Fields) -> Result<Option<u64>, BadHead> {
     let mut found = None;
-    for value in fields.get_all(CONTENT_LENGTH) {
-        let length = decimal(value.as_bytes()).ok_or(BadHead::Framing("Content-Length"))?;
+    for value in fields.all(CONTENT_LENGTH) {
+        let length = decimal(value).ok_or(BadHead::Framing("Content-Length"))?;
         if found.is_some_and(|known| known != length) {
             return Err(BadHead::Framing("differing Content-Length"));
         }
@@ -96,44 +97,31 @@ fn decimal(text: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// None, two that differ, or one that is none.
-pub fn authority(version: Version, uri: &Uri, fields: &HeaderMap) -> Result<HeaderValue, BadHead> {
-    let mut hosts = fields.get_all(HOST).iter();
+pub fn authority(version: Version, uri: &Uri, fields: &Fields) -> Result<String, BadHead> {
+    let mut hosts = fields.all(HOST);
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() {
         return Err(BadHead::Authority("named twice"));
     }
     let pseudo = uri.authority().filter(|_| version >= Version::HTTP_2).map(Authority::as_str);
-    let differ =
-        |host: &HeaderValue, other: &str| !host.as_bytes().eq_ignore_ascii_case(other.as_bytes());
     let found = match (host, pseudo) {
         (None, None) => return Err(BadHead::Authority("missing")),
-        (Some(host), Some(pseudo)) if differ(host, pseudo) => {
+        (Some(host), Some(pseudo)) if !host.eq_ignore_ascii_case(pseudo.as_bytes()) => {
             return Err(BadHead::Authority("named twice"));
         }
-        (Some(host), _) => host.clone(),
-        (None, Some(pseudo)) => {
-            HeaderValue::from_str(pseudo).map_err(|_| BadHead::Authority("malformed"))?
-        }
+        (Some(host), _) => text(host),
+        (None, Some(pseudo)) => Some(pseudo),
     };
-    let is_one = found.to_str().is_ok_and(|text| {
+    let is_one = |text: &&str| {
         text.parse::<Authority>().is_ok_and(|one| !one.host().is_empty()) && !text.contains('@')
-    });
-    if is_one { Ok(found) } else { Err(BadHead::Authority("malformed")) }
+    };
+    found.filter(is_one).map(str::to_owned).ok_or(BadHead::Authority("malformed"))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
-
-    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut fields = HeaderMap::new();
-        for (name, value) in lines {
-            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        fields
-    }
+    use crate::http::testing::fields_of as fields;
 
     const CL: &str = "content-length";
     const TE: &str = "transfer-encoding";
@@ -204,7 +192,7 @@ mod tests {
         ] {
             let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             let found = authority(version, &uri.parse().unwrap(), &fields(&hosts));
-            assert_eq!(found.ok().as_ref().map(HeaderValue::as_bytes), expected.map(str::as_bytes));
+            assert_eq!(found.ok().as_deref(), expected);
         }
     }
 }

@@ -7,10 +7,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use strait_net::Network;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+use strait_net::fields::Fields;
+use strait_net::fields::names::X_FORWARDED_FOR;
 
 /// Addresses that are read; more proxies stand behind one another nowhere.
 const HOPS_MAX: usize = 16;
@@ -28,7 +27,7 @@ pub struct Origin {
     pub client: IpAddr,
     /// What of `X-Forwarded-For` is believed: the client and the trusted proxies behind it but for
     /// the peer; none where the client is the peer.
-    pub before: Option<HeaderValue>,
+    pub before: Option<String>,
 }
 
 impl TrustedProxies {
@@ -46,14 +45,13 @@ impl TrustedProxies {
 
     /// Where a request comes from.
     #[must_use]
-    pub fn origin(&self, peer: SocketAddr, fields: &HeaderMap) -> Origin {
+    pub fn origin(&self, peer: SocketAddr, fields: &Fields) -> Origin {
         let mut client = peer.ip().to_canonical();
         if !self.trusts(client) {
             return Origin { peer, client, before: None };
         }
         let mut hops = Vec::new();
-        let values = fields.get_all(FORWARDED_FOR);
-        let values = values.iter().rev().map(HeaderValue::as_bytes);
+        let values = fields.all(X_FORWARDED_FOR).rev();
         let mut elements = values.flat_map(|value| value.rsplit(|byte| *byte == b','));
         while self.trusts(client)
             && hops.len() < HOPS_MAX
@@ -69,7 +67,6 @@ impl TrustedProxies {
         }
         hops.reverse();
         let before = Some(hops.join(", ")).filter(|hops| !hops.is_empty());
-        let before = before.and_then(|hops| HeaderValue::try_from(hops).ok());
         Origin { peer, client, before }
     }
 
@@ -98,24 +95,28 @@ fn address(element: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use strait_net::fields::Field;
 
     use super::*;
+    use crate::http::testing::fields_of;
 
     fn proxies() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "2001:db8::/64"];
         TrustedProxies::new(networks.map(|text| text.parse().unwrap()).to_vec())
     }
 
-    fn fields(values: &[&[u8]]) -> HeaderMap {
-        let field = |value: &&[u8]| (FORWARDED_FOR, HeaderValue::from_bytes(value).unwrap());
-        values.iter().map(field).collect()
+    fn fields(values: &[&[u8]]) -> Fields {
+        let mut fields = Fields::new();
+        for value in values {
+            fields.push(Field::new(X_FORWARDED_FOR, value)).unwrap();
+        }
+        fields
     }
 
     fn origin(peer: &str, values: &[&[u8]]) -> (String, String) {
         let origin = proxies().origin(peer.parse().unwrap(), &fields(values));
         assert_eq!(origin.as_peer().port(), origin.peer.port());
-        let before = origin.before.map(|value| value.to_str().unwrap().to_owned());
-        (origin.client.to_string(), before.unwrap_or_default())
+        (origin.client.to_string(), origin.before.unwrap_or_default())
     }
 
     #[test]
@@ -168,9 +169,8 @@ mod tests {
         let nobody = TrustedProxies::default();
         assert_eq!(nobody.origin(peer, &fields(&[b"192.0.2.7"])).client, peer.ip());
         let others = ["x_forwarded_for", "forwarded", "x-real-ip", "x-forwarded"];
-        let value = HeaderValue::from_static("for=192.0.2.7");
-        let others = others.map(|name| (HeaderName::from_static(name), value.clone()));
-        let origin = proxies().origin(peer, &others.into_iter().collect());
+        let origin =
+            proxies().origin(peer, &fields_of(&others.map(|name| (name, "for=192.0.2.7"))));
         assert_eq!((origin.client, origin.before), (peer.ip(), None));
     }
 

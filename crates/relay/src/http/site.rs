@@ -3,8 +3,8 @@
 //! A browser adds certificates, and passwords that it remembers, to requests of any page. What such
 //! a request could change is not what its owner asked for.
 
-use http::header::ORIGIN;
-use http::{HeaderMap, HeaderValue};
+use strait_net::fields::Fields;
+use strait_net::fields::names::ORIGIN;
 
 /// Says in all browsers of today whose page asks (Fetch Metadata, W3C).
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -12,21 +12,21 @@ const FETCH_SITE: &str = "sec-fetch-site";
 /// Whether a page of another site than `authority` made the request. Programs that are no
 /// browsers say nothing of pages.
 #[must_use]
-pub fn of_another_site(fields: &HeaderMap, authority: &HeaderValue) -> bool {
+pub fn of_another_site(fields: &Fields, authority: &str) -> bool {
     if let Some(site) = fields.get(FETCH_SITE) {
-        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+        return !matches!(site, b"same-origin" | b"none");
     }
-    let mut origins = fields.get_all(ORIGIN).iter();
-    let own = |origin: &HeaderValue| {
-        let host = origin.as_bytes().strip_prefix(b"https://");
+    let own = |origin: &[u8]| {
+        let host = origin.strip_prefix(b"https://");
         host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes()))
     };
-    origins.any(|origin| !own(origin))
+    fields.all(ORIGIN).any(|origin| !own(origin))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::testing::fields_of;
 
     #[test]
     fn pages_of_other_sites_are_told_from_our_own() {
@@ -46,12 +46,8 @@ mod tests {
             (&[("sec-fetch-site", "cross-site")], true),
             (&[("sec-fetch-site", "cross-site"), ("origin", "https://hub.example:6443")], true),
         ] {
-            let mut map = HeaderMap::new();
-            for (name, value) in fields {
-                map.append(*name, HeaderValue::from_static(value));
-            }
-            let authority = HeaderValue::from_static("hub.example:6443");
-            assert_eq!(of_another_site(&map, &authority), expected, "{fields:?}");
+            let lines = fields_of(fields);
+            assert_eq!(of_another_site(&lines, "hub.example:6443"), expected, "{fields:?}");
         }
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! What was decided about a head must hold for its trailers: a service may merge them into it.
 
-use http::header::{
+use strait_net::fields::Fields;
+use strait_net::fields::names::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     COOKIE, EXPECT, HOST, LOCATION, MAX_FORWARDS, RANGE, SET_COOKIE, TRAILER, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName};
 
 use super::fields::{remove_claims, remove_connection, remove_identity, remove_overrides};
 
 /// Says of a request what it is, or how it goes on.
-static OF_REQUEST: [HeaderName; 13] = [
+const OF_REQUEST: [&str; 13] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_ENCODING,
@@ -29,40 +29,25 @@ static OF_REQUEST: [HeaderName; 13] = [
 
 /// Removes from a request's trailers what they could smuggle past the decisions about its head,
 /// for a service that merges them into it (RFC 9110 §6.5.1).
-pub fn clean_request(fields: &mut HeaderMap) {
+pub fn clean_request(fields: &mut Fields) {
     remove_connection(fields);
     remove_identity(fields);
     remove_overrides(fields);
-    for name in &OF_REQUEST {
-        fields.remove(name);
-    }
+    fields.retain(|field| !field.is_any(&OF_REQUEST));
 }
 
 /// The same for an answer's.
-pub fn clean_answer(fields: &mut HeaderMap) {
+pub fn clean_answer(fields: &mut Fields) {
     remove_connection(fields);
     remove_claims(fields);
-    for name in [SET_COOKIE, LOCATION, WWW_AUTHENTICATE, CONTENT_LENGTH, TRAILER] {
-        fields.remove(name);
-    }
+    let own = [SET_COOKIE, LOCATION, WWW_AUTHENTICATE, CONTENT_LENGTH, TRAILER];
+    fields.retain(|field| !field.is_any(&own));
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
-
-    fn fields(lines: &[(&str, &'static str)]) -> HeaderMap {
-        let line = |(name, value): &(&str, &'static str)| {
-            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value))
-        };
-        lines.iter().map(line).collect()
-    }
-
-    fn names(fields: &HeaderMap) -> Vec<&str> {
-        fields.keys().map(HeaderName::as_str).collect()
-    }
+    use crate::http::testing::{fields_of as fields, names};
 
     #[test]
     fn a40_trailers_smuggle_nothing_past_the_head() {

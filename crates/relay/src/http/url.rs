@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Uri};
 
 use super::BadHead;
 use super::target::Target;
@@ -103,12 +103,9 @@ impl ServiceUrl {
     }
 
     /// What the service is called, by its URL.
-    ///
-    /// # Panics
-    /// Never: an authority is text that a field can hold.
     #[must_use]
-    pub fn host(&self) -> HeaderValue {
-        HeaderValue::from_str(self.authority.as_str()).expect("an authority is visible ASCII")
+    pub fn host(&self) -> &str {
+        self.authority.as_str()
     }
 
     /// The prefix of all paths; empty, or with a slash at its beginning and none at its end.

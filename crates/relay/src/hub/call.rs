@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use strait_net::traced::traceparent;
 use strait_tunnel::{Class, Code, Field, OpenError, OpenHead, RequestParts, Tlvs};
 use strait_types::ClusterName;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::front::{outcome_of, outcome_of_error};
 use super::tunnels::{Nobody, Tunnels};
+use crate::carried::fields_of;
 use crate::choice::RETRIES_MAX;
 use crate::http::fields::ERROR;
 use crate::link::{Part, Receiver, Sender};
@@ -111,7 +112,7 @@ impl Tunnels {
             let (mut receiver, mut sender) = stream.split();
             match exchange(&mut receiver, &mut sender, call, answer_max).await {
                 Ok(called) => {
-                    let error = called.fields.get(&ERROR).map(|own| own.to_str().unwrap_or("?"));
+                    let error = called.fields.get(ERROR).map(|own| own.to_str().unwrap_or("?"));
                     self.ended(&chosen, outcome_of_error(error));
                     return Ok(called);
                 }
@@ -144,7 +145,7 @@ impl Tunnels {
 /// As clients are told it.
 fn overloaded() -> Called {
     let fields = [
-        (ERROR, HeaderValue::from_static("Overloaded")),
+        (HeaderName::from_static(ERROR), HeaderValue::from_static("Overloaded")),
         (RETRY_AFTER, HeaderValue::from_static("1")),
     ];
     let fields = fields.into_iter().collect();
@@ -193,13 +194,7 @@ async fn exchange(
                 Part::Head(head) => {
                     called.status =
                         StatusCode::from_u16(head.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-                    for field in head.fields() {
-                        let name = http::HeaderName::from_bytes(field.name.as_bytes());
-                        let value = HeaderValue::from_bytes(field.value);
-                        if let (Ok(name), Ok(value)) = (name, value) {
-                            called.fields.append(name, value);
-                        }
-                    }
+                    called.fields = fields_of(head.fields(), head.block()).to_map();
                 }
                 Part::Data(bytes) => {
                     let room = answer_max.saturating_sub(body.len());

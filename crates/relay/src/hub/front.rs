@@ -21,12 +21,12 @@ mod who;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
 use jiff::Timestamp;
 use strait_api::well_known::RELAY_EXPORT;
 use strait_auth::User;
+use strait_net::fields::Fields;
 use strait_net::traced::{FAILS_SERVER, conclude, name_parent};
-use strait_net::{Body, Connection, Incoming, OnUpgrade};
+use strait_net::{Connection, OnUpgrade, RequestParts, Response};
 use strait_runtime::{Context, Span};
 use strait_store::ResourceId;
 use strait_tunnel::{Class, Code, End};
@@ -139,7 +139,7 @@ impl Front {
 
     /// Where a request comes from.
     #[must_use]
-    pub fn origin(&self, connection: &Connection, fields: &HeaderMap) -> Origin {
+    pub fn origin(&self, connection: &Connection, fields: &Fields) -> Origin {
         // Whose connection it is its proxy did not say: nor do its requests.
         let nobody = TrustedProxies::default();
         let proxies = if connection.is_nobodys() { &nobody } else { &self.proxies };
@@ -163,14 +163,14 @@ impl Front {
     pub async fn answer(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        request: Request<Incoming>,
+        request: RequestParts,
         certified: Certified,
         id: &str,
-    ) -> Response<Body> {
-        let json = prefers_json(request.headers());
-        let named = Named::of(request.uri().path());
+    ) -> Response {
+        let json = prefers_json(&request.fields);
+        let named = Named::of(request.uri.path());
         let mut span = Span::default();
-        let origin = self.origin(&connection, request.headers());
+        let origin = self.origin(&connection, &request.fields);
         let mut detail = None;
         let (client, told) = (origin.client, (named.as_ref(), id, &mut span, &mut detail));
         let proved = !connection.certificates().is_empty();
@@ -187,11 +187,11 @@ impl Front {
                     agent = name.agent, service = name.service, status = failure.status().as_u16(),
                     reason = failure.reason(), peer = %client, id, "refused"
                 );
-                let mut response = failure.respond(&name, &reader).map(Body::from);
+                let mut told = failure.respond(&name, &reader);
                 if let Some(detail) = detail {
-                    response.headers_mut().insert(DETAIL, detail);
+                    told.fields.set(DETAIL, detail.as_bytes());
                 }
-                response
+                told.into()
             }
         }
     }
@@ -199,10 +199,10 @@ impl Front {
     async fn cross(
         self: &Arc<Self>,
         (origin, proved): (Origin, bool),
-        request: Request<Incoming>,
+        request: RequestParts,
         certified: &Certified,
-        (named, id, span, detail): (Option<&Named>, &str, &mut Span, &mut Option<HeaderValue>),
-    ) -> Result<Response<Body>, Failure> {
+        (named, id, span, detail): (Option<&Named>, &str, &mut Span, &mut Option<String>),
+    ) -> Result<Response, Failure> {
         let named = named.ok_or(Failure::NotFound)?;
         let (name, entropy) = (&named.name, &*self.context.entropy);
         let (mut head, incoming, upgrade) = Head::take(request, named, origin, proved, entropy)?;
@@ -217,7 +217,7 @@ impl Front {
                 if let Some(text) = failure.detail()
                     && self.administrator_asks(&head, name, certified)
                 {
-                    *detail = HeaderValue::from_str(text).ok();
+                    *detail = Some(text.to_owned());
                 }
                 return Err(failure);
             }
@@ -243,7 +243,7 @@ impl Crossing<'_> {
         upgrade: Option<OnUpgrade>,
         mut entry: Entry,
         span: &mut Span,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         let mut tried = Vec::new();
         // What was revoked since it was looked at did not find this stream.
         let now = self.front.context.clock.now();
@@ -284,10 +284,12 @@ impl Crossing<'_> {
                     self.front.tunnels.ended(&chosen, outcome_of_error(told));
                     self.note_rule(told);
                     let (head_of, detail) = (&self.head, self.detail(&head));
-                    let contain = |fields: &mut HeaderMap| {
+                    let contain = |fields: &mut Fields| {
                         contain(fields, &head_of.prefix, head_of.is_bare());
                         fields.remove(DETAIL);
-                        fields.extend(detail.map(|detail| (DETAIL, detail)));
+                        if let Some(detail) = detail {
+                            fields.set(DETAIL, detail.as_bytes());
+                        }
                     };
                     let question = self.question();
                     entry.traced(std::mem::take(span));
@@ -361,12 +363,12 @@ impl Crossing<'_> {
     }
 
     /// What of an agent's refusal is for its administrators, if one of them asks.
-    fn detail(&self, head: &strait_tunnel::Response) -> Option<HeaderValue> {
+    fn detail(&self, head: &strait_tunnel::Response) -> Option<String> {
         let rule = head.rule()?;
         let Caller { user, cluster, .. } = &*self.caller;
         let may_read =
             !self.caller.is_bound() && self.front.administers(user, cluster, &self.name.agent);
-        may_read.then(|| HeaderValue::from_str(rule).ok()).flatten()
+        may_read.then(|| rule.to_owned())
     }
 
     /// Records where the agent refused what the hub let pass.
@@ -471,7 +473,7 @@ pub(super) fn outcome_of_error(error: Option<&str>) -> Outcome {
 /// The reason why an agent answered in a service's place, if it did.
 fn told_by_agent(head: &strait_tunnel::Response) -> Option<&str> {
     let mut fields = head.fields();
-    let error = fields.find(|field| field.name == crate::http::fields::ERROR.as_str())?;
+    let error = fields.find(|field| field.is(crate::http::fields::ERROR))?;
     Some(std::str::from_utf8(error.value).unwrap_or("?"))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use strait_net::{Clear, Limits, Server, handler};
+use strait_net::{Clear, Limits, Server, handler_of_heads};
 use strait_runtime::{Context, Shutdown};
 use strait_tunnel::{Code, Directions};
 
@@ -88,9 +88,9 @@ impl Listener {
         let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
         let plain = Server::plain(self.setup.metrics.clone(), tasks.clone(), stop.clone());
         let server = Server { limits, clear: Clear::Http1Or2, ..plain };
-        let answer = handler(move |connection, request| {
+        let answer = handler_of_heads(move |connection, request| {
             let listener = self.clone();
-            async move { listener.answer(&connection, request).await }
+            async move { listener.answer(&connection, request.into_parts()).await }
         });
         match socket {
             Served::Tcp(socket) => tasks.spawn("incoming", server.serve(socket, answer)),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response};
+use strait_net::fields::Fields;
 use strait_net::traced::{FAILS_SERVER, conclude, name_parent, trace_id, traceparent};
-use strait_net::{Body, Connection, Incoming};
+use strait_net::{Connection, RequestParts, Response};
 use strait_runtime::{Span, SpanKind};
 use strait_tunnel::Class;
 
@@ -22,11 +22,11 @@ impl Listener {
     pub(super) async fn answer(
         self: Arc<Self>,
         connection: &Connection,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
+        request: RequestParts,
+    ) -> Response {
         let (to, id) = (self.to(), new_id(&self));
-        let json = prefers_json(request.headers());
-        let said = || traceparent(request.headers());
+        let json = prefers_json(&request.fields);
+        let said = || traceparent(&request.fields);
         let mut span = self.context.tracer.enter("agent.relay", SpanKind::Server, said);
         match self.cross(request, &to, &id, &mut span).await {
             Ok(response) => response,
@@ -38,18 +38,18 @@ impl Listener {
                     status = failure.status().as_u16(), peer = %connection.peer(), id, "refused"
                 );
                 let reader = Reader { request_id: &id, json };
-                failure.respond(&name_of(&to), &reader).map(Body::from)
+                failure.respond(&name_of(&to), &reader).into()
             }
         }
     }
 
     async fn cross(
         self: &Arc<Self>,
-        request: Request<Incoming>,
+        request: RequestParts,
         to: &Arc<To>,
         id: &str,
         span: &mut Span,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         let came = Came::take(request)?;
         if !to.hosts.has(came.authority()) {
             return Err(Failure::Misdirected);
@@ -69,7 +69,7 @@ impl Listener {
         let asked = (&message.method, message.path(), message.upgrade.is_some());
         let trace = trace_id(traceparent(&message.fields));
         let mut called = Called::new(self, to, (id, trace), asked);
-        let open = message.open(called.tlvs(), HeaderMap::new())?;
+        let open = message.open(called.tlvs(), Fields::new())?;
         let mut upload = Upload::new(body, &message, None);
         let mut tried = Vec::new();
         loop {

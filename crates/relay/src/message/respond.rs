@@ -1,11 +1,13 @@
 //! The answer that tells a failure.
 
 use bytes::Bytes;
-use http::header::{
+use http::StatusCode;
+use strait_machinery::status::Status;
+use strait_net::fields::names::{
     ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use strait_machinery::status::Status;
+use strait_net::fields::{Field, Fields, text};
+use strait_net::{Body, Response};
 
 use super::{Failure, ServiceName};
 use crate::http::fields::{ERROR, REQUEST_ID};
@@ -21,8 +23,8 @@ pub struct Reader<'a> {
 
 /// Whether a client lists JSON among what it accepts.
 #[must_use]
-pub fn prefers_json(fields: &HeaderMap) -> bool {
-    let values = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+pub fn prefers_json(fields: &Fields) -> bool {
+    let values = fields.all(ACCEPT).filter_map(text);
     values.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
         let is_json =
@@ -34,39 +36,56 @@ pub fn prefers_json(fields: &HeaderMap) -> bool {
     })
 }
 
+/// The whole answer that tells a failure.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// At least 400.
+    pub status: StatusCode,
+    /// Its fields.
+    pub fields: Fields,
+    /// A line of text, or a `Status` object.
+    pub body: Bytes,
+}
+
+impl From<Told> for Response {
+    fn from(told: Told) -> Self {
+        Self::new(told.status, told.fields, Body::from(told.body))
+    }
+}
+
 impl Failure {
     /// The whole answer.
     #[must_use]
-    pub fn respond(&self, name: &ServiceName, reader: &Reader<'_>) -> Response<Bytes> {
+    pub fn respond(&self, name: &ServiceName, reader: &Reader<'_>) -> Told {
         let text = self.text(name);
         let (kind, body) = if reader.json {
             ("application/json", self.to_status(text).to_value().to_bytes())
         } else {
             ("text/plain; charset=utf-8", format!("{text}\n").into_bytes())
         };
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = self.status();
-        let fields = response.headers_mut();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        fields.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-        fields.insert(ERROR, HeaderValue::from_static(self.reason()));
-        if let Ok(id) = HeaderValue::from_str(reader.request_id) {
-            fields.insert(REQUEST_ID, id);
+        let mut fields = Fields::new();
+        for (name, value) in [
+            (CONTENT_TYPE, kind),
+            (CACHE_CONTROL, "no-store"),
+            ("x-content-type-options", "nosniff"),
+            (ERROR, self.reason()),
+            (REQUEST_ID, reader.request_id),
+        ] {
+            fields.set(name, value.as_bytes());
         }
         if let Some(seconds) = self.retry_after_seconds() {
-            fields.insert(RETRY_AFTER, seconds.into());
+            fields.set(RETRY_AFTER, seconds.to_string().as_bytes());
         }
         if self.status() == StatusCode::UPGRADE_REQUIRED {
-            fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.set(UPGRADE, b"websocket");
+            fields.set(CONNECTION, b"upgrade");
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             for scheme in [r#"Bearer realm="strait""#, r#"Basic realm="strait", charset="UTF-8""#] {
-                fields.append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+                let _ = fields.push(Field::new(WWW_AUTHENTICATE, scheme.as_bytes()));
             }
         }
-        response
+        Told { status: self.status(), fields, body: body.into() }
     }
 
     fn to_status(&self, message: String) -> Status {
@@ -86,10 +105,9 @@ impl Failure {
 
 /// What is added to a service's own answer: that the hub is not who refused.
 #[must_use]
-pub fn hint(status: StatusCode, service: &str) -> Option<HeaderValue> {
+pub fn hint(status: StatusCode, service: &str) -> Option<String> {
     if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return None;
     }
-    let text = format!("{} came from {service}, not from the hub", status.as_u16());
-    HeaderValue::from_str(&text).ok()
+    Some(format!("{} came from {service}, not from the hub", status.as_u16()))
 }

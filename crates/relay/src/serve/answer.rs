@@ -2,44 +2,35 @@
 
 use std::time::Duration;
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use strait_tunnel::{Field, HeadError, Response, Trailers};
+use http::{HeaderMap, StatusCode, Version};
+use strait_net::fields::Fields;
+use strait_net::fields::names::HOST;
+use strait_tunnel::{HeadError, Response, Trailers};
 
 use super::events;
+use super::request::Asked;
 use crate::http::answer::Public;
 use crate::http::fields::{HINT, remove_claims, remove_connection};
 use crate::http::trailers::clean_answer;
-use crate::http::upgrade::{Answered, Protocol, answered};
+use crate::http::upgrade::{Answered, answered};
 use crate::http::{BadHead, framing};
 use crate::message::{Failure, hint};
 use crate::services::HttpTarget;
 
 /// What of a request its answer is read by.
-pub(super) struct Question {
-    pub(super) method: Method,
-    pub(super) upgrade: Option<Protocol>,
-    /// What the service was told that it is called.
-    pub(super) host: HeaderValue,
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    asked: &'a Asked,
     /// The public path of the service; none where it has a host of its own.
-    pub(super) prefix: Option<String>,
-    pub(super) bare: bool,
+    prefix: Option<&'a str>,
     /// Whether it is a watch of a Kubernetes API.
     pub(super) watches: bool,
 }
 
-impl Question {
-    /// Keeps what is needed of a request before it is sent.
-    pub(super) fn of(asked: &super::request::Asked, prefix: Option<&str>) -> Self {
-        let host = asked.fields.get(HOST).cloned();
-        Self {
-            method: asked.method.clone(),
-            upgrade: asked.upgrade.clone(),
-            host: host.unwrap_or(HeaderValue::from_static("")),
-            prefix: prefix.map(str::to_owned),
-            bare: asked.bare,
-            watches: events::is_watch(&asked.method, asked.uri.query()),
-        }
+impl<'a> Question<'a> {
+    /// That of a request.
+    pub(super) fn of(asked: &'a Asked, prefix: Option<&'a str>) -> Self {
+        Self { asked, prefix, watches: events::is_watch(&asked.method, asked.uri.query()) }
     }
 }
 
@@ -48,41 +39,43 @@ impl Question {
 /// # Errors
 /// It is not an answer to this question, or cannot be carried.
 pub(super) fn head(
-    question: &Question,
+    question: &Question<'_>,
     http: &HttpTarget,
     service: &str,
     version: Version,
     (status, took): (StatusCode, Duration),
-    mut fields: HeaderMap,
+    mut fields: Fields,
 ) -> Result<(Response, bool), Failure> {
+    let Question { asked, prefix, .. } = *question;
     let broken = |_: BadHead| Failure::UpstreamProtocol;
-    framing::of_answer(version, &question.method, status, &fields).map_err(broken)?;
+    framing::of_answer(version, &asked.method, status, &fields).map_err(broken)?;
     let connection = remove_connection(&mut fields);
-    let switched = match answered(question.upgrade.as_ref(), status, &connection) {
+    let switched = match answered(asked.upgrade.as_ref(), status, &connection) {
         Answered::Switched => true,
         Answered::Ordinary => false,
         Answered::Broken => return Err(Failure::UpstreamProtocol),
     };
     remove_claims(&mut fields);
-    if let Some(prefix) = &question.prefix {
+    if let Some(prefix) = prefix {
         let public = Public {
             service: &http.url,
-            host: &question.host,
+            // What the service was told that it is called.
+            host: asked.fields.get(HOST).unwrap_or_default(),
             prefix,
-            bare: question.bare,
+            bare: asked.bare,
             domain: http.rewrites_domain,
         };
         public.rewrite(&mut fields);
     }
     if let Some(hint) = hint(status, service) {
-        fields.insert(HINT, hint);
+        fields.set(HINT, hint.as_bytes());
     }
-    let head = Response::timed(status.as_u16(), to_fields(&fields), took);
+    let head = Response::timed(status.as_u16(), fields.iter(), took);
     Ok((head.map_err(|_| Failure::UpstreamProtocol)?, switched))
 }
 
 /// An informational head; none for what cannot be carried.
-pub(super) fn informational(status: StatusCode, mut fields: HeaderMap) -> Option<Response> {
+pub(super) fn informational(status: StatusCode, mut fields: Fields) -> Option<Response> {
     remove_connection(&mut fields);
     remove_claims(&mut fields);
     response(status, &fields).ok()
@@ -94,30 +87,23 @@ pub(super) fn proceed() -> Response {
 }
 
 /// The trailers that may cross; none if nothing is left of them.
-pub(super) fn trailers(mut fields: HeaderMap) -> Option<Trailers> {
+pub(super) fn trailers(fields: &HeaderMap) -> Option<Trailers> {
+    let mut fields = Fields::from(fields);
     clean_answer(&mut fields);
-    if fields.is_empty() { None } else { Trailers::new(to_fields(&fields)).ok() }
+    if fields.is_empty() { None } else { Trailers::new(fields.iter()).ok() }
 }
 
 /// A head for the tunnel.
-pub(super) fn response(status: StatusCode, fields: &HeaderMap) -> Result<Response, HeadError> {
-    Response::new(status.as_u16(), to_fields(fields))
+pub(super) fn response(status: StatusCode, fields: &Fields) -> Result<Response, HeadError> {
+    Response::new(status.as_u16(), fields.iter())
 }
 
 /// The same of a refusal, with what the rule behind it says: for the hub, which knows who may read
 /// that.
 pub(super) fn refused(
     status: StatusCode,
-    fields: &HeaderMap,
+    fields: &Fields,
     rule: &str,
 ) -> Result<Response, HeadError> {
-    Response::refused(status.as_u16(), to_fields(fields), rule)
-}
-
-fn to_fields(fields: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
-    fields.iter().map(|(name, value)| Field {
-        name: name.as_str(),
-        value: value.as_bytes(),
-        sensitive: value.is_sensitive(),
-    })
+    Response::refused(status.as_u16(), fields.iter(), rule)
 }

@@ -1,7 +1,8 @@
 //! Which answers may be silent for as long as nothing happens. Pure.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
+use strait_net::fields::names::{CONTENT_LENGTH, CONTENT_TYPE};
+use strait_net::fields::{Fields, text};
 
 /// What the answer to a request for server-sent events is.
 const EVENTS: &str = "text/event-stream";
@@ -18,17 +19,18 @@ pub(super) fn is_watch(method: &Method, query: Option<&str>) -> bool {
 
 /// Whether events follow this head of an answer, to a watch or not. A body of a length does not
 /// wait for anything to happen.
-pub(super) fn follow(is_watch: bool, status: StatusCode, fields: &HeaderMap) -> bool {
-    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+pub(super) fn follow(is_watch: bool, status: StatusCode, fields: &Fields) -> bool {
+    let kind = fields.get(CONTENT_TYPE).and_then(text).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     status == StatusCode::OK
-        && !fields.contains_key(CONTENT_LENGTH)
+        && !fields.has(CONTENT_LENGTH)
         && (is_watch || kind.eq_ignore_ascii_case(EVENTS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::testing::fields_of;
 
     #[test]
     fn a_watch_says_so_as_kubernetes_reads_it() {
@@ -51,10 +53,7 @@ mod tests {
     #[test]
     fn events_follow_an_answer_that_may_go_on_for_ever() {
         let follows = |is_watch: bool, status: u16, fields: &[(&str, &str)]| {
-            let fields = fields.iter().map(|(name, value)| {
-                (http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap())
-            });
-            follow(is_watch, StatusCode::from_u16(status).unwrap(), &fields.collect())
+            follow(is_watch, StatusCode::from_u16(status).unwrap(), &fields_of(fields))
         };
         let (kind, length) = ("content-type", ("content-length", "5"));
         for (is_watch, status, fields, expected) in [

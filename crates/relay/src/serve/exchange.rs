@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
+use strait_net::fields::Fields;
 use strait_tunnel::{Code, Directions, Request, Response as Head};
 use tokio::time::Instant;
 
@@ -23,12 +24,13 @@ use super::dial::Io;
 use super::flow::{Flow, Incoming, Upload};
 use super::live::{Live, Side, Way};
 use super::pool::{Inner, Lost, Pool, Said};
-use super::request::{Asked, Offer, decide, to_map};
+use super::request::{Asked, Offer, decide};
 use super::rest::{Rest, over};
 use super::seen::Seen;
 use super::{events, heartbeat, raw, until};
+use crate::carried::fields_of;
 use crate::link::{Part, Receiver, Sender, Stream};
-use crate::message::{ConnectError, Failure, Reader, ServiceName, prefers_json};
+use crate::message::{ConnectError, Failure, Reader, ServiceName, Told, prefers_json};
 use crate::services::{HttpTarget, ServiceLimits, Target};
 
 /// How long a service may take to ask for a body that waits; then the agent does.
@@ -164,6 +166,7 @@ async fn begin(
     seen: &mut Seen,
 ) -> Result<Begun, Stop> {
     let parts = head.parts();
+    seen.told(&parts.tlvs);
     seen.asks(parts.method.as_str(), parts.path);
     let identity = seen.by(parts.tlvs.identity)?;
     if heartbeat::is_one(parts.path) {
@@ -180,7 +183,7 @@ async fn begin(
         policy: &live.policy,
         now: live.context.clock.now(),
     };
-    let mut asked = decide(&parts, head.fields(), &identity, &offer)?;
+    let mut asked = decide(&parts, fields_of(head.fields(), head.block()), &identity, &offer)?;
     if asked.claimed {
         seen.claimed();
     }
@@ -219,7 +222,7 @@ struct Work<'a> {
     live: &'a Live,
     http: &'a HttpTarget,
     pool: &'a Pool,
-    question: &'a Question,
+    question: &'a Question<'a>,
     flow: &'a Arc<Flow>,
     deadline: Option<Instant>,
     /// When the service's own time began.
@@ -371,7 +374,7 @@ impl Work<'_> {
         &self,
         inner: &mut Inner,
         sender: &mut Sender,
-    ) -> Result<((Version, StatusCode, HeaderMap), bool), Talk> {
+    ) -> Result<((Version, StatusCode, Fields), bool), Talk> {
         let mut late = pin!(tokio::time::sleep(CONTINUE));
         let mut waits = self.flow.upload() == Upload::Held;
         loop {
@@ -418,7 +421,7 @@ impl Work<'_> {
     /// Passes the head of an answer on; whether the connection is another protocol's from here on.
     fn begin(
         &self,
-        (version, status, fields): (Version, StatusCode, HeaderMap),
+        (version, status, fields): (Version, StatusCode, Fields),
         empty: bool,
         sender: &Sender,
         seen: &mut Seen,
@@ -442,15 +445,17 @@ async fn tell(live: &Live, sender: &mut Sender, head: &Request, failure: &Failur
     let parts = head.parts();
     let name =
         ServiceName { agent: live.context.side.name().to_owned(), service: live.name.to_string() };
-    let reader =
-        Reader { request_id: parts.tlvs.request_id, json: prefers_json(&to_map(head.fields())) };
-    let (told, body) = failure.respond(&name, &reader).into_parts();
+    let reader = Reader {
+        request_id: parts.tlvs.request_id,
+        json: prefers_json(&fields_of(head.fields(), head.block())),
+    };
+    let Told { status, fields, body } = failure.respond(&name, &reader);
     let empty = parts.method.as_str() == "HEAD";
     // Who asks a hub is a tenant's agent, and no administrator of its rules.
     let is_hubs = matches!(live.context.side, Side::Hub);
     let head = match failure.detail().filter(|_| !is_hubs) {
-        Some(rule) => answer::refused(told.status, &told.headers, rule),
-        None => answer::response(told.status, &told.headers),
+        Some(rule) => answer::refused(status, &fields, rule),
+        None => answer::response(status, &fields),
     };
     let Ok(head) = head else { return };
     if sender.send_head(&head, empty).is_ok() && !empty && sender.write(body).await.is_ok() {

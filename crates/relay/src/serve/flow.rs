@@ -11,7 +11,7 @@ use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use strait_runtime::Clock;
 
-use super::request::to_map;
+use crate::carried::fields_of;
 use crate::http::trailers::clean_request;
 use crate::link::{Part, Receiver};
 use crate::message::Failure;
@@ -275,9 +275,9 @@ impl Source {
             }
             Part::Trailers(trailers) if self.is_whole() => {
                 self.flow.set_upload(Upload::Done);
-                let mut fields = to_map(trailers.fields());
+                let mut fields = fields_of(trailers.fields(), trailers.block());
                 clean_request(&mut fields);
-                Some(Ok(Frame::trailers(fields)))
+                Some(Ok(Frame::trailers(fields.to_map())))
             }
             Part::End if self.is_whole() => {
                 self.flow.set_upload(Upload::Done);

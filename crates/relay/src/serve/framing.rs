@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use strait_net::http1::{
-    AnswerHead, Cut, Length, Lines, Malformed, Part, Payload, read_answer, take,
+    AnswerHead, Cut, Length, Lines, Malformed, Part, Payload, read_answer, take_mut,
 };
 
 /// Longest head and its lines, bytes.
@@ -84,7 +84,7 @@ impl Reading {
                 let Some(end) = lines.block(bytes, HEAD_MAX, "64 KiB in its head")? else {
                     return Ok(None);
                 };
-                let head = read_answer(&take(bytes, end))?;
+                let head = read_answer(take_mut(bytes, end))?;
                 self.head(head).map(Some)
             }
             At::Body(body) => Ok(body.next(bytes)?.map(|part| match part {

@@ -9,9 +9,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame};
+use strait_net::fields::Fields;
+use strait_net::fields::names::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use strait_net::http1::{Length, Sending, put};
 use tokio::io::AsyncWrite;
 
@@ -147,8 +148,8 @@ impl<B: Body<Data = Bytes> + Default + Unpin> Outgoing<B> {
 fn head(asked: &Asked, chunked: bool) -> Vec<u8> {
     let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
     let (method, version) = (asked.method.as_str(), " HTTP/1.1\r\n");
-    let has_te = asked.fields.contains_key(TE);
-    let own: [Option<(HeaderName, &[u8])>; 3] = [
+    let has_te = asked.fields.has(TE);
+    let own: [Option<(&str, &[u8])>; 3] = [
         // Some methods have a body only where the head says so.
         chunked.then_some((TRANSFER_ENCODING, &b"chunked"[..])),
         asked.upgrade.as_ref().map(|protocol| (UPGRADE, protocol.value().as_bytes())),
@@ -159,25 +160,24 @@ fn head(asked: &Asked, chunked: bool) -> Vec<u8> {
         },
     ];
     let fields = || {
-        let own = own.iter().flatten().map(|(name, value)| (name, *value));
-        asked.fields.iter().map(|(name, value)| (name, value.as_bytes())).chain(own)
+        let own = own.iter().flatten().map(|(name, value)| (name.as_bytes(), *value));
+        asked.fields.iter().map(|field| (field.name, field.value)).chain(own)
     };
-    let length = |(name, value): (&HeaderName, &[u8])| name.as_str().len() + value.len() + 4;
+    let length = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 4;
     let first = method.len() + 1 + path.len() + version.len();
     let length = first + fields().map(length).sum::<usize>() + 2;
     let mut head = Vec::with_capacity(length);
     for part in [method, " ", path, version] {
         head.extend_from_slice(part.as_bytes());
     }
-    fields().for_each(|(name, value)| put(&mut head, name.as_str(), value));
+    fields().for_each(|(name, value)| put(&mut head, name, value));
     head.extend_from_slice(b"\r\n");
     head
 }
 
 /// The trailers that a head announces (RFC 9110 §6.6.2).
-fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
-    let values = fields.get_all(TRAILER).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+fn announced(fields: &Fields) -> Vec<HeaderName> {
+    let names = fields.all(TRAILER).flat_map(|value| value.split(|byte| *byte == b','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
@@ -193,6 +193,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
+    use crate::http::testing::fields_of;
     use crate::http::upgrade::Protocol;
 
     /// A body that is there at once; none where it broke off.
@@ -222,7 +223,7 @@ mod tests {
         Asked {
             method: Method::POST,
             uri: Uri::from_static("http://ci/a?b"),
-            fields: map(fields),
+            fields: fields_of(fields),
             upgrade: None,
             expects: false,
             length,

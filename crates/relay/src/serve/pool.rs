@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 use parking_lot::Mutex;
+use strait_net::fields::Fields;
 use strait_runtime::{Clock, TaskSet};
 
 use super::dial::{Dialer, Io};
@@ -54,12 +55,12 @@ pub(super) enum Inner {
 #[derive(Debug)]
 pub(super) enum Said {
     /// A head that announces another one.
-    Informed(StatusCode, HeaderMap),
+    Informed(StatusCode, Fields),
     /// The head of its answer; `empty`: nothing follows.
     Head {
         version: Version,
         status: StatusCode,
-        fields: HeaderMap,
+        fields: Fields,
         empty: bool,
     },
     Data(Bytes),

@@ -93,7 +93,9 @@ async fn connect(
     head: &RawHead,
     seen: &mut Seen,
 ) -> Result<Io, Refusal> {
-    let identity = seen.by(head.tlvs().identity)?;
+    let tlvs = head.tlvs();
+    seen.told(&tlvs);
+    let identity = seen.by(tlvs.identity)?;
     let now = live.context.clock.now();
     if let Some(rule) = identity.refused_by(&live.service, &live.policy, now) {
         (seen.reason, seen.rule) = (RULES[0], (rule, None));

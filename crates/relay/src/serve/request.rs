@@ -5,15 +5,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
-use strait_tunnel::{Fields, RequestParts, Tlvs};
+use strait_net::fields::names::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
+use strait_net::fields::{Fields, text};
+use strait_tunnel::{RequestParts, Tlvs};
+use strait_types::Redacted;
 
 use super::identity::Identity;
 use super::live::Side;
 use crate::http::credentials::{Presented, restore};
-use crate::http::fields::{Added, FEW, REQUEST_ID};
+use crate::http::fields::{Added, REQUEST_ID};
 use crate::http::fields::{remove_connection, remove_identity, remove_overrides};
 use crate::http::framing::BodyLength;
 use crate::http::rules::Refused;
@@ -50,7 +52,7 @@ pub(super) struct Asked {
     pub(super) method: Method,
     /// The URL, made of the configuration's parts and the path.
     pub(super) uri: Uri,
-    pub(super) fields: HeaderMap,
+    pub(super) fields: Fields,
     pub(super) upgrade: Option<Protocol>,
     /// Whether the client waits for 100.
     pub(super) expects: bool,
@@ -70,14 +72,14 @@ impl Asked {
 
     /// The request as HTTP/2 says it: `Host` becomes `:authority`. None if that cannot be one.
     pub(super) fn into_http2<B>(mut self, body: B) -> Option<http::Request<B>> {
-        let host = self.fields.remove(HOST);
         let mut parts = self.uri.into_parts();
-        parts.authority = Some(host?.to_str().ok()?.parse().ok()?);
+        parts.authority = Some(text(self.fields.get(HOST)?)?.parse().ok()?);
+        self.fields.remove(HOST);
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = Uri::from_parts(parts).ok()?;
         *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.fields;
+        *request.headers_mut() = self.fields.to_map();
         Some(request)
     }
 }
@@ -88,14 +90,13 @@ impl Asked {
 /// What the client is told.
 pub(super) fn decide(
     parts: &RequestParts<'_>,
-    fields: Fields<'_>,
+    mut fields: Fields,
     identity: &Identity,
     offer: &Offer<'_>,
 ) -> Result<Asked, Failure> {
     let method = Method::from_bytes(parts.method.as_str().as_bytes());
     let method = method.map_err(|_| BadHead::Method)?;
     check_method(&method)?;
-    let mut fields = to_map(fields);
     let connection = remove_connection(&mut fields);
     let claimed = remove_identity(&mut fields);
     let target = Target::parse(parts.path)?;
@@ -122,13 +123,13 @@ pub(super) fn decide(
     check_length(length, offer)?;
     settle(&mut fields, &parts.tlvs, parts.authority, identity, offer);
     if connection.trailers {
-        fields.insert(TE, HeaderValue::from_static("trailers"));
+        fields.set(TE, b"trailers");
     }
     if parts.tlvs.expects {
-        fields.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        fields.set(EXPECT, b"100-continue");
     }
     if let Some(length) = length.filter(|length| *length > 0 || method_has_body(&method)) {
-        fields.insert(CONTENT_LENGTH, length.into());
+        fields.set(CONTENT_LENGTH, length.to_string().as_bytes());
     }
     Ok(Asked {
         uri: offer.http.url.uri(&target)?,
@@ -179,18 +180,15 @@ fn asked_upgrade(
 
 /// Everything that is ours to say, behind every removal.
 fn settle(
-    fields: &mut HeaderMap,
+    fields: &mut Fields,
     tlvs: &Tlvs<'_>,
     authority: &str,
     identity: &Identity,
     offer: &Offer<'_>,
 ) {
-    for name in [CONTENT_LENGTH, EXPECT, HOST] {
-        fields.remove(name);
-    }
-    let mut own = fields.get_all(AUTHORIZATION).iter();
-    let own = own.next().cloned().filter(|_| own.next().is_none());
-    fields.remove(AUTHORIZATION);
+    let own = fields.only(AUTHORIZATION).map(|own| Redacted::new(own.to_vec()));
+    let ends = [CONTENT_LENGTH, EXPECT, HOST, AUTHORIZATION];
+    fields.retain(|field| !field.is_any(&ends));
     let presented = Presented { token: None, own };
     restore(fields, &presented, offer.http.passes_authorization);
     join_cookies(fields);
@@ -201,7 +199,7 @@ fn settle(
     };
     let added = Added {
         client: tlvs.client.as_ref().map_or(nobody, SocketAddr::ip),
-        before: HeaderValue::from_str(tlvs.forwarded).ok().filter(|value| !value.is_empty()),
+        before: Some(tlvs.forwarded),
         authority,
         secure: !tlvs.plain,
         request_id: tlvs.request_id,
@@ -213,31 +211,14 @@ fn settle(
         fields.remove(REQUEST_ID);
     }
     let service = offer.http.url.host();
-    let client = HeaderValue::from_str(authority).ok().filter(|value| !value.is_empty());
-    offer.http.host.apply(fields, &service, client.as_ref().unwrap_or(&service));
+    let client = if authority.is_empty() { service } else { authority };
+    offer.http.host.apply(fields, service, client);
 }
 
 /// HTTP/2 may split what is one field in HTTP/1.1 (RFC 9113 §8.2.3).
-fn join_cookies(fields: &mut HeaderMap) {
-    let all: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if all.len() > 1
-        && let Ok(mut one) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
-    {
-        one.set_sensitive(true);
-        fields.insert(COOKIE, one);
+fn join_cookies(fields: &mut Fields) {
+    if fields.all(COOKIE).nth(1).is_some() {
+        let all: Vec<&[u8]> = fields.all(COOKIE).collect();
+        fields.set_secret(COOKIE, &all.join(&b"; "[..]));
     }
-}
-
-/// The fields of a head; the tunnel checked them.
-pub(super) fn to_map(all: Fields<'_>) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(FEW);
-    for field in all {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_bytes(field.value);
-        if let (Ok(name), Ok(mut value)) = (name, value) {
-            value.set_sensitive(field.sensitive);
-            map.append(name, value);
-        }
-    }
-    map
 }

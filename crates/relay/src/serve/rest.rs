@@ -76,7 +76,7 @@ async fn parts(inner: &mut Inner, sender: &mut Sender, flow: &Flow) -> Result<()
                 writing.await.map_err(|stopped| stopped.0)?;
                 flow.touch();
             }
-            Ok(Said::Trailers(fields)) => trailers = answer::trailers(fields).map(Box::new),
+            Ok(Said::Trailers(fields)) => trailers = answer::trailers(&fields).map(Box::new),
             Ok(Said::End) => break,
             Ok(Said::Informed(..) | Said::Head { .. }) | Err(_) => {
                 return Err(Code::UpstreamReset);

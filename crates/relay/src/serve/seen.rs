@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
+use strait_net::fields::Fields;
 use strait_net::traced::{FAILS_CLIENT, conclude, name_parent, trace_id};
 use strait_runtime::{Span, SpanKind};
 use strait_tunnel::{Code, OpenHead, Tlvs};
@@ -59,21 +60,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(live: &Arc<Live>, flow: Arc<Flow>, tlvs: &Tlvs<'_>) -> Self {
-        let recorded = recorded(&live.context, live.name.clone(), live.kind, tlvs);
+    pub(super) fn new(live: &Arc<Live>, flow: Arc<Flow>) -> Self {
         Self {
             live: live.clone(),
             began: flow.now(),
             flow,
-            span: live.context.tracer.follow(
-                match live.context.side {
-                    Side::Agent(_) => "agent.relay",
-                    Side::Hub => "hub.relay",
-                },
-                SpanKind::Client,
-                || tlvs.trace,
-            ),
-            recorded,
+            span: Span::default(),
+            recorded: recorded(&live.context, live.name.clone(), live.kind),
             is_recorded: false,
             status: 0,
             reason: "",
@@ -84,8 +77,21 @@ impl Seen {
         }
     }
 
+    /// What the other side says of it.
+    pub(super) fn told(&mut self, tlvs: &Tlvs<'_>) {
+        let name = match self.live.context.side {
+            Side::Agent(_) => "agent.relay",
+            Side::Hub => "hub.relay",
+        };
+        self.span = self.live.context.tracer.follow(name, SpanKind::Client, || tlvs.trace);
+        told(&mut self.recorded, tlvs);
+    }
+
     /// It was for somebody to whom this is not offered.
     pub(super) fn not_offered(mut self, head: &OpenHead) {
+        if let Some(tlvs) = head.tlvs() {
+            self.told(&tlvs);
+        }
         describe(&mut self.recorded, &self.live.context, head);
         (self.reason, self.code) = (NOT_OFFERED, Code::NoService);
     }
@@ -116,7 +122,7 @@ impl Seen {
     }
 
     /// Names its span to the service.
-    pub(super) fn name_parent(&self, fields: &mut HeaderMap) {
+    pub(super) fn name_parent(&self, fields: &mut Fields) {
         name_parent(fields, &self.span);
     }
 
@@ -152,18 +158,14 @@ impl Seen {
 /// Writes down that a peer asked for what there is not.
 pub(super) fn unknown(context: &Context, head: &OpenHead) {
     let Some(tlvs) = head.tlvs() else { return };
-    let mut recorded = recorded(context, clipped(tlvs.service).into(), head.kind(), &tlvs);
+    let mut recorded = recorded(context, clipped(tlvs.service).into(), head.kind());
+    told(&mut recorded, &tlvs);
     describe(&mut recorded, context, head);
     context.recorder.denies(&recorded, Denial::of(NOT_OFFERED));
 }
 
 /// A stream of which nothing else is known yet.
-fn recorded(
-    context: &Context,
-    service: Arc<str>,
-    kind: strait_tunnel::Kind,
-    tlvs: &Tlvs<'_>,
-) -> Recorded {
+fn recorded(context: &Context, service: Arc<str>, kind: strait_tunnel::Kind) -> Recorded {
     let subjects = Subjects {
         credential: Arc::default(),
         key: None,
@@ -181,10 +183,18 @@ fn recorded(
         method: Method::CONNECT,
         path: String::new(),
         client: None,
-        kind: Kind::of(kind == strait_tunnel::Kind::Raw, !tlvs.upgrade.is_empty()),
-        id: clipped(tlvs.request_id),
-        trace: trace_id(tlvs.trace).to_owned(),
+        kind: Kind::of(kind == strait_tunnel::Kind::Raw, false),
+        id: String::new(),
+        trace: String::new(),
     }
+}
+
+fn told(recorded: &mut Recorded, tlvs: &Tlvs<'_>) {
+    if !tlvs.upgrade.is_empty() {
+        recorded.kind = Kind::of(false, true);
+    }
+    recorded.id = clipped(tlvs.request_id);
+    recorded.trace = trace_id(tlvs.trace).to_owned();
 }
 
 /// What was asked for and by whom, as far as it can be understood.

@@ -13,6 +13,7 @@ use hyper::client::conn::{TrySendError, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use strait_net::fields::Fields;
 use strait_runtime::{Clock, TaskSet};
 use tokio::sync::mpsc;
 
@@ -124,7 +125,7 @@ impl Place {
         let (informed, heads) = mpsc::channel(INFORMED_MAX);
         hyper::ext::on_informational(&mut request, move |head| {
             // More than are passed on need not be kept.
-            drop(informed.try_send(Said::Informed(head.status(), head.headers().clone())));
+            drop(informed.try_send(Said::Informed(head.status(), Fields::from(head.headers()))));
         });
         let sending = self.shared.sender.clone().try_send_request(request);
         self.state = State::Asked(Box::pin(sending), heads);
@@ -165,8 +166,8 @@ impl Place {
         let (parts, body) = response.into_parts();
         let empty = body.is_end_stream();
         self.state = State::Answering(body);
-        let http::response::Parts { version, status, headers: fields, .. } = parts;
-        Said::Head { version, status, fields, empty }
+        let fields = Fields::from(&parts.headers);
+        Said::Head { version: parts.version, status: parts.status, fields, empty }
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use strait_net::fields::Fields;
 use strait_types::{Classified, ErrorKind, Redacted};
 
 use super::Credentials;
@@ -87,12 +88,9 @@ impl Credential {
 
     /// Sets the field, if it is one. Comes after every removal. Where there is a credential of
     /// ours, nothing of the client's stands beside it.
-    pub fn add(&self, fields: &mut HeaderMap) {
-        if let Self::Field { name, value } = self
-            && let Ok(mut value) = HeaderValue::from_bytes(value.expose())
-        {
-            value.set_sensitive(true);
-            fields.insert(name, value);
+    pub fn add(&self, fields: &mut Fields) {
+        if let Self::Field { name, value } = self {
+            fields.set_secret(name.as_str(), value.expose());
         }
     }
 

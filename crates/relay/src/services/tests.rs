@@ -9,6 +9,7 @@ use strait_machinery::json;
 use strait_types::Redacted;
 
 use super::*;
+use crate::http::testing::{all, fields_of};
 use crate::link::control::Unreached;
 
 const HEAD: &str = "apiVersion: relay.strait.dev/v1alpha1\nkind: AgentConfig\n";
@@ -343,13 +344,10 @@ fn credentials_are_read_from_their_files() {
         (key, "x-key", "t-1"),
     ] {
         let credential = Credential::load(&credentials, &files).unwrap();
-        let mut fields = http::HeaderMap::new();
-        fields.append(name, http::HeaderValue::from_static("the client's"));
-        fields.append(name, http::HeaderValue::from_static("another"));
+        let mut fields = fields_of(&[(name, "the client's"), (name, "another")]);
         credential.add(&mut fields);
-        let all: Vec<_> = fields.get_all(name).iter().collect();
-        assert_eq!(all, [value]);
-        assert!(fields[name].is_sensitive());
+        assert_eq!(all(&fields, name), [value]);
+        assert!(fields.iter().all(|field| field.sensitive));
         assert!(!format!("{credential:?} {credentials:?}").contains("t-1"));
         assert!(credential.is_same(&Credential::load(&credentials, &files).unwrap()));
         assert!(!credential.is_same(&Credential::None));

@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue, Method};
 use strait_machinery::field::FieldError;
 use strait_machinery::json::Path;
+use strait_net::fields::Fields;
 
 use super::problems::Problems;
 use super::{Credentials, HttpTarget, Protocol, ServiceType, Trust, raw};
@@ -172,8 +173,8 @@ fn credentials(
 /// The name of a field that can carry a credential: none that is removed or set on the way.
 fn field_name(path: &Path, text: &str, problems: &mut Problems<'_>) -> Option<HeaderName> {
     let name = problems.made(path, text, HeaderName::from_bytes(text.as_bytes()))?;
-    let mut fields = http::HeaderMap::new();
-    fields.insert(&name, HeaderValue::from_static("x"));
+    let mut fields = Fields::new();
+    fields.set(name.as_str(), b"x");
     remove_connection(&mut fields);
     remove_identity(&mut fields);
     let framing = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::EXPECT];

@@ -3,18 +3,19 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{
+use http::{HeaderMap, HeaderValue, StatusCode};
+use strait_net::fields::names::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use strait_net::fields::{Fields, text};
 use strait_runtime::{Entropy, random_16};
 
 /// What a server's answer is computed with (RFC 6455 §1.3).
 const SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The version that there is.
-const VERSION: HeaderValue = HeaderValue::from_static("13");
+const VERSION: &str = "13";
 
 /// What is spoken inside a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +64,8 @@ pub enum BadAnswer {
 
 /// Whether a request offers a subprotocol.
 #[must_use]
-pub fn offers(fields: &HeaderMap, subprotocol: Subprotocol) -> bool {
-    let values = fields.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let texts = values.filter_map(|value| value.to_str().ok());
+pub fn offers(fields: &Fields, subprotocol: Subprotocol) -> bool {
+    let texts = fields.all(SEC_WEBSOCKET_PROTOCOL).filter_map(text);
     texts.flat_map(|text| text.split(',')).any(|own| own.trim() == subprotocol.as_str())
 }
 
@@ -74,16 +74,13 @@ pub fn offers(fields: &HeaderMap, subprotocol: Subprotocol) -> bool {
 ///
 /// # Errors
 /// No WebSocket can be made.
-pub fn judge(fields: &HeaderMap, subprotocol: Subprotocol) -> Result<Answer, BadRequest> {
-    if fields.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
+pub fn judge(fields: &Fields, subprotocol: Subprotocol) -> Result<Answer, BadRequest> {
+    if fields.get(SEC_WEBSOCKET_VERSION) != Some(VERSION.as_bytes()) {
         return Err(BadRequest::Version);
     }
-    let mut keys = fields.get_all(SEC_WEBSOCKET_KEY).iter();
-    let (Some(key), None) = (keys.next(), keys.next()) else { return Err(BadRequest::Key) };
+    let key = fields.only(SEC_WEBSOCKET_KEY).ok_or(BadRequest::Key)?;
     match STANDARD.decode(key) {
-        Ok(bytes) if bytes.len() == 16 => {
-            Ok(Answer { accept: accept(key.as_bytes()), subprotocol })
-        }
+        Ok(bytes) if bytes.len() == 16 => Ok(Answer { accept: accept(key), subprotocol }),
         _ => Err(BadRequest::Key),
     }
 }
@@ -91,29 +88,29 @@ pub fn judge(fields: &HeaderMap, subprotocol: Subprotocol) -> Result<Answer, Bad
 /// What a 101 says.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    accept: HeaderValue,
+    accept: String,
     subprotocol: Subprotocol,
 }
 
 impl Answer {
     /// Adds its fields.
-    pub fn put(self, fields: &mut HeaderMap) {
-        upgrade(fields);
-        fields.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+    pub fn put(self, fields: &mut Fields) {
+        fields.set(CONNECTION, b"upgrade");
+        fields.set(UPGRADE, b"websocket");
+        fields.set(SEC_WEBSOCKET_ACCEPT, self.accept.as_bytes());
         self.put_extended(fields);
     }
 
     /// Adds the fields of the 200 that says the same over HTTP/2 (RFC 8441 §5).
-    pub fn put_extended(self, fields: &mut HeaderMap) {
-        let subprotocol = HeaderValue::from_static(self.subprotocol.as_str());
-        fields.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    pub fn put_extended(self, fields: &mut Fields) {
+        fields.set(SEC_WEBSOCKET_PROTOCOL, self.subprotocol.as_str().as_bytes());
     }
 }
 
 /// A client's half of a handshake.
 #[derive(Debug)]
 pub struct Key {
-    key: HeaderValue,
+    key: String,
     subprotocol: Subprotocol,
 }
 
@@ -125,10 +122,15 @@ impl Key {
     }
 
     /// Adds the fields of the request.
+    ///
+    /// # Panics
+    /// Never: a key is base64.
     pub fn put(&self, fields: &mut HeaderMap) {
-        upgrade(fields);
-        fields.insert(SEC_WEBSOCKET_VERSION, VERSION);
-        fields.insert(SEC_WEBSOCKET_KEY, self.key.clone());
+        let key = HeaderValue::from_str(&self.key).expect("base64 is printable");
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        fields.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+        fields.insert(SEC_WEBSOCKET_KEY, key);
         let subprotocol = HeaderValue::from_static(self.subprotocol.as_str());
         fields.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
@@ -141,7 +143,8 @@ impl Key {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             return Err(BadAnswer::Status(status));
         }
-        if fields.get(SEC_WEBSOCKET_ACCEPT) != Some(&accept(self.key.as_bytes())) {
+        let accepted = fields.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+        if accepted != Some(accept(self.key.as_bytes()).as_bytes()) {
             return Err(BadAnswer::Accept);
         }
         let spoken = fields.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
@@ -153,21 +156,15 @@ impl Key {
 }
 
 /// A new key, and what a server has to answer it.
-pub(crate) fn new_key(entropy: &dyn Entropy) -> (HeaderValue, HeaderValue) {
+pub(crate) fn new_key(entropy: &dyn Entropy) -> (String, String) {
     let key = STANDARD.encode(random_16(entropy));
-    let key = HeaderValue::from_str(&key).expect("base64 is printable");
     let accept = accept(key.as_bytes());
     (key, accept)
 }
 
-fn upgrade(fields: &mut HeaderMap) {
-    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-fn accept(key: &[u8]) -> HeaderValue {
+fn accept(key: &[u8]) -> String {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, SUFFIX.as_bytes()].concat());
-    HeaderValue::from_str(&STANDARD.encode(hash)).expect("base64 is printable")
+    STANDARD.encode(hash)
 }
 
 #[cfg(test)]
@@ -175,13 +172,7 @@ mod tests {
     use strait_runtime::SystemEntropy;
 
     use super::*;
-
-    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines
-            .iter()
-            .map(|(name, value)| ((*name).try_into().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
+    use crate::http::testing::fields_of as fields;
 
     #[test]
     fn the_key_of_rfc_6455_is_accepted_as_it_says() {
@@ -222,9 +213,11 @@ mod tests {
         let key = Key::new(Subprotocol::Raw, &SystemEntropy);
         let mut asked = HeaderMap::new();
         key.put(&mut asked);
+        let asked = Fields::from(&asked);
         assert!(offers(&asked, Subprotocol::Raw));
-        let mut told = HeaderMap::new();
+        let mut told = Fields::new();
         judge(&asked, Subprotocol::Raw).unwrap().put(&mut told);
+        let mut told = told.to_map();
         let switching = StatusCode::SWITCHING_PROTOCOLS;
         assert_eq!(key.check(switching, &told), Ok(()));
         assert_eq!(key.check(StatusCode::OK, &told), Err(BadAnswer::Status(StatusCode::OK)));

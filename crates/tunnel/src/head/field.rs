@@ -1,6 +1,7 @@
 //! Fields: name, sensitivity, value.
 
 use bytes::BufMut;
+use strait_types::{Field, field_name_byte, is_field_name, is_field_value};
 
 use super::{HeadError, MAX_BLOCK, MAX_FIELDS, MAX_NAME};
 use crate::names;
@@ -8,25 +9,6 @@ use crate::wire::Reader;
 
 /// The value must not be logged.
 const SENSITIVE: u8 = 1;
-
-/// One field of a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'a> {
-    /// A lower-case token.
-    pub name: &'a str,
-    /// No control characters but TAB, no blanks at its ends.
-    pub value: &'a [u8],
-    /// Its value is never logged.
-    pub sensitive: bool,
-}
-
-impl<'a> Field<'a> {
-    /// A field that may be logged.
-    #[must_use]
-    pub const fn new(name: &'a str, value: &'a [u8]) -> Self {
-        Self { name, value, sensitive: false }
-    }
-}
 
 /// The fields of a head in their order, repetitions included.
 #[derive(Clone, Debug)]
@@ -60,7 +42,7 @@ pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
         if literal && !is_name(field.name) {
             return Err(HeadError::Name);
         }
-        if !is_value(field.value) || field.value.trim_ascii().len() != field.value.len() {
+        if !is_field_value(field.value) || field.value.trim_ascii().len() != field.value.len() {
             return Err(HeadError::Value);
         }
         found += 1;
@@ -75,7 +57,7 @@ pub(super) fn check(bytes: &[u8], count: Option<u16>) -> Result<(), HeadError> {
 /// Appends a field to a block that begins at `from`; blanks around its value are left out.
 pub(super) fn put(out: &mut Vec<u8>, from: usize, field: Field<'_>) -> Result<(), HeadError> {
     let value = field.value.trim_ascii();
-    if !is_value(value) {
+    if !is_field_value(value) {
         return Err(HeadError::Value);
     }
     let flags = if field.sensitive { SENSITIVE } else { 0 };
@@ -86,7 +68,7 @@ pub(super) fn put(out: &mut Vec<u8>, from: usize, field: Field<'_>) -> Result<()
         None => {
             let bytes = u8::try_from(field.name.len()).map_err(|_| HeadError::Name)?;
             out.put_slice(&[0, bytes]);
-            out.put_slice(field.name.as_bytes());
+            out.put_slice(field.name);
             out.put_slice(&[flags, length[0], length[1]]);
         }
     }
@@ -99,10 +81,9 @@ fn read<'a>(rest: &mut Reader<'a>) -> Result<Field<'a>, HeadError> {
     let name = match rest.u8().ok_or(HeadError::Length)? {
         0 => {
             let length = rest.u8().ok_or(HeadError::Length)?;
-            let name = rest.take(usize::from(length)).ok_or(HeadError::Length)?;
-            str::from_utf8(name).map_err(|_| HeadError::Name)?
+            rest.take(usize::from(length)).ok_or(HeadError::Length)?
         }
-        index => names::name(index).ok_or(HeadError::Name)?,
+        index => names::name(index).ok_or(HeadError::Name)?.as_bytes(),
     };
     let flags = rest.u8().ok_or(HeadError::Length)?;
     let length = rest.u16().ok_or(HeadError::Length)?;
@@ -111,49 +92,16 @@ fn read<'a>(rest: &mut Reader<'a>) -> Result<Field<'a>, HeadError> {
 }
 
 /// A token (RFC 9110 §5.6.2) in lower case.
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len()) && all(name.as_bytes(), |byte| OF_NAMES[usize::from(byte)])
+fn is_name(name: &[u8]) -> bool {
+    name.len() <= MAX_NAME && is_field_name(name)
 }
-
-/// What names may hold.
-const OF_NAMES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        table[byte as usize] = is_token(byte) && !byte.is_ascii_uppercase();
-        byte += 1;
-    }
-    table
-};
 
 /// Whether all bytes are so. Without a way out in the middle, several are looked at at once.
 pub(super) fn all(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is_so(*byte))
 }
 
-/// Visible characters, blanks, TAB and bytes over 127 (RFC 9110 §5.5).
-fn is_value(value: &[u8]) -> bool {
-    all(value, |byte| (byte >= b' ' || byte == b'\t') && byte != 0x7f)
-}
-
 /// A character of a token (RFC 9110 §5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+pub(super) fn is_token(byte: u8) -> bool {
+    field_name_byte(byte).is_some()
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use bytes::{BufMut, Bytes};
 use strait_types::push_socket;
 
-use super::field::{self, Field, Fields, is_token};
-use super::{HeadError, MAX_AUTHORITY, MAX_BLOCK, MAX_PATH};
+use super::field::{self, Fields, is_token};
+use super::{Field, HeadError, MAX_AUTHORITY, MAX_BLOCK, MAX_PATH};
 use crate::tlv;
 use crate::wire::Reader;
 
@@ -192,6 +192,12 @@ impl<'a> Tlvs<'a> {
         Ok(found)
     }
 
+    /// Type and name of the service, in a list that was checked.
+    pub(crate) fn service_of(bytes: &[u8]) -> (&str, &str) {
+        let find = |kind| tlv::find(bytes, kind).and_then(|value| text(value).ok());
+        (find(SERVICE_TYPE).unwrap_or_default(), find(SERVICE).unwrap_or_default())
+    }
+
     /// The block of a stream without a message.
     pub(crate) fn block(&self) -> Result<Bytes, HeadError> {
         let mut out = Vec::with_capacity(64);
@@ -226,6 +232,8 @@ pub struct RequestParts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     block: Bytes,
+    /// Where what the hub says begins, and ends.
+    tlvs: [u32; 2],
     /// Where the fields begin.
     fields: u32,
     /// It asks for another protocol.
@@ -249,7 +257,8 @@ impl Request {
             out.put_u16(u16::try_from(text.len()).map_err(|_| HeadError::TooLarge)?);
             out.put_slice(text.as_bytes());
         }
-        patched(&mut out, |out| parts.tlvs.put(out).map(|()| None))?;
+        let tlvs = patched(&mut out, |out| parts.tlvs.put(out).map(|()| None))?;
+        let tlvs = [offset(tlvs), offset(out.len())];
         let fields_at = patched(&mut out, |out| {
             let mut count = 0;
             for one in fields {
@@ -265,7 +274,8 @@ impl Request {
             return Err(HeadError::TooLarge);
         }
         let (upgrade, body_length) = (!parts.tlvs.upgrade.is_empty(), parts.tlvs.body_length);
-        Ok(Self { block: Bytes::from(out), fields: offset(fields_at), upgrade, body_length })
+        let (block, fields) = (Bytes::from(out), offset(fields_at));
+        Ok(Self { block, tlvs, fields, upgrade, body_length })
     }
 
     /// Checks a block from the peer.
@@ -274,17 +284,21 @@ impl Request {
             return Err(HeadError::TooLarge);
         }
         let mut rest = Reader(&block);
-        let parts = read_parts(&mut rest)?;
+        let (parts, tlvs) = read_parts(&mut rest)?;
+        let end = block.len() - rest.0.len();
+        let tlvs = [offset(end - tlvs.len()), offset(end)];
         parts.tlvs.check()?;
         check_target(&parts)?;
         let count = rest.u16().ok_or(HeadError::Length)?;
         field::check(rest.0, Some(count))?;
         let fields = offset(block.len() - rest.0.len());
         let (upgrade, body_length) = (!parts.tlvs.upgrade.is_empty(), parts.tlvs.body_length);
-        Ok(Self { block, fields, upgrade, body_length })
+        Ok(Self { block, tlvs, fields, upgrade, body_length })
     }
 
-    pub(crate) fn block(&self) -> &Bytes {
+    /// The bytes that its parts are in.
+    #[must_use]
+    pub const fn block(&self) -> &Bytes {
         &self.block
     }
 
@@ -306,22 +320,19 @@ impl Request {
     /// Never: the block was checked.
     #[must_use]
     pub fn parts(&self) -> RequestParts<'_> {
-        read_parts(&mut Reader(&self.block)).expect("the block was checked")
+        read_parts(&mut Reader(&self.block)).expect("the block was checked").0
+    }
+
+    /// Type and name of the service, each empty where nobody said it.
+    pub(crate) fn service(&self) -> (&str, &str) {
+        let [from, to] = self.tlvs;
+        Tlvs::service_of(&self.block[from as usize..to as usize])
     }
 
     /// In the order of the message.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
         Fields::checked(&self.block[self.fields as usize..])
-    }
-
-    /// A part of this head as bytes of its own, without a copy.
-    ///
-    /// # Panics
-    /// If `part` is not of this head.
-    #[must_use]
-    pub fn bytes_of(&self, part: &[u8]) -> Bytes {
-        self.block.slice_ref(part)
     }
 }
 
@@ -343,19 +354,21 @@ fn patched(
     Ok(start)
 }
 
-fn read_parts<'a>(rest: &mut Reader<'a>) -> Result<RequestParts<'a>, HeadError> {
+/// The parts, and what the hub says as it is.
+fn read_parts<'a>(rest: &mut Reader<'a>) -> Result<(RequestParts<'a>, &'a [u8]), HeadError> {
     let method = Method::read(rest)?;
     let mut slice = || {
         let length = rest.u16().ok_or(HeadError::Length)?;
         rest.take(usize::from(length)).ok_or(HeadError::Length)
     };
     let (authority, path, tlvs) = (slice()?, slice()?, slice()?);
-    Ok(RequestParts {
+    let parts = RequestParts {
         method,
         authority: str::from_utf8(authority).map_err(|_| HeadError::Authority)?,
         path: str::from_utf8(path).map_err(|_| HeadError::Path)?,
         tlvs: Tlvs::read(tlvs)?,
-    })
+    };
+    Ok((parts, tlvs))
 }
 
 fn check_target(parts: &RequestParts<'_>) -> Result<(), HeadError> {
@@ -407,7 +420,6 @@ mod tests {
         assert_eq!(read, request);
         assert_eq!(read.parts(), parts);
         assert_eq!(read.fields().collect::<Vec<_>>(), fields);
-        assert_eq!(read.bytes_of(read.parts().path.as_bytes()), "/a?b=c%20d");
         assert_eq!(Tlvs::parse(&tlvs.block().unwrap()), Ok(tlvs));
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
-use super::field::{self, Field, Fields};
-use super::{HeadError, MAX_BLOCK};
+use super::field::{self, Fields};
+use super::{Field, HeadError, MAX_BLOCK};
 use crate::tlv;
 use crate::wire::Reader;
 
@@ -98,7 +98,9 @@ impl Response {
         })
     }
 
-    pub(crate) fn block(&self) -> &Bytes {
+    /// The bytes that its parts are in.
+    #[must_use]
+    pub const fn block(&self) -> &Bytes {
         &self.block
     }
 
@@ -156,15 +158,6 @@ impl Response {
     pub fn fields(&self) -> Fields<'_> {
         Fields::checked(&self.block[self.at + PREFIX..])
     }
-
-    /// A part of this head as bytes of its own, without a copy.
-    ///
-    /// # Panics
-    /// If `part` is not of this head.
-    #[must_use]
-    pub fn bytes_of(&self, part: &[u8]) -> Bytes {
-        self.block.slice_ref(part)
-    }
 }
 
 /// What comes after a body: u16 zero, fields.
@@ -184,7 +177,9 @@ impl Trailers {
         Ok(Self { block: Bytes::from(out) })
     }
 
-    pub(crate) fn block(&self) -> &Bytes {
+    /// The bytes that its parts are in.
+    #[must_use]
+    pub const fn block(&self) -> &Bytes {
         &self.block
     }
 
@@ -192,15 +187,6 @@ impl Trailers {
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
         Fields::checked(&self.block[PREFIX..])
-    }
-
-    /// A part of these as bytes of its own, without a copy.
-    ///
-    /// # Panics
-    /// If `part` is not of these.
-    #[must_use]
-    pub fn bytes_of(&self, part: &[u8]) -> Bytes {
-        self.block.slice_ref(part)
     }
 }
 
@@ -290,19 +276,17 @@ mod tests {
         let fields = [
             Field::new("set-cookie", b"a=1"),
             Field::new("set-cookie", b" b=2\t"),
-            Field { name: "x-secret", value: b"\xe4", sensitive: true },
+            Field::secret("x-secret", b"\xe4"),
         ];
         let response = Response::new(200, fields).unwrap();
         let Ok(Head::Response(read)) = parse(response.block()) else { panic!() };
         assert_eq!(read.took(), None);
         assert_eq!(read.status(), 200);
         let values: Vec<_> = read.fields().map(|field| (field.name, field.value)).collect();
-        let expected: [(&str, &[u8]); 3] =
-            [("set-cookie", b"a=1"), ("set-cookie", b"b=2"), ("x-secret", b"\xe4")];
+        let expected: [(&[u8], &[u8]); 3] =
+            [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"x-secret", b"\xe4")];
         assert_eq!(values, expected);
         assert!(read.fields().last().unwrap().sensitive);
-        let value = read.fields().last().unwrap().value;
-        assert_eq!(read.bytes_of(value), &b"\xe4"[..]);
 
         let trailers = Trailers::new([Field::new("grpc-status", b"0")]).unwrap();
         assert_eq!(parse(trailers.block()), Ok(Head::Trailers(trailers)));

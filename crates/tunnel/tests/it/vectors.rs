@@ -90,7 +90,7 @@ fn get() -> OpenHead {
         path: "/a?b",
         tlvs,
     };
-    let secret = Field { name: "authorization", value: b"Bearer t", sensitive: true };
+    let secret = Field::secret("authorization", b"Bearer t");
     OpenHead::Http(Request::new(&parts, [secret, Field::new("x-own", b"1")]).unwrap())
 }
 

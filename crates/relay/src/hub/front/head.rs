@@ -1,8 +1,8 @@
 //! A client's head: what of it crosses, and what is decided by.
 
-use http::{HeaderMap, Request};
+use strait_net::fields::Fields;
 use strait_net::traced::traceparent;
-use strait_net::{Incoming, OnUpgrade};
+use strait_net::{Incoming, OnUpgrade, RequestParts};
 use strait_runtime::Entropy;
 use strait_tunnel::{OpenHead, RawHead, Tlvs};
 
@@ -59,7 +59,7 @@ pub(super) struct Head {
 impl Head {
     /// Takes a request apart, whose path names that. `proved`: the connection has a certificate.
     pub(super) fn take(
-        request: Request<Incoming>,
+        request: RequestParts,
         named: &Named,
         origin: Origin,
         proved: bool,
@@ -111,7 +111,7 @@ impl Head {
             service: &service.name,
             identity: identity.as_bytes(),
             client: Some(self.origin.peer),
-            forwarded: self.origin.before.as_ref().and_then(|one| one.to_str().ok()).unwrap_or(""),
+            forwarded: self.origin.before.as_deref().unwrap_or_default(),
             request_id: id,
             ..Tlvs::default()
         };
@@ -119,7 +119,7 @@ impl Head {
             let tlvs = Tlvs { trace: traceparent(&self.message.fields), ..tlvs };
             return RawHead::new(&tlvs).map(OpenHead::Raw).map_err(refused);
         }
-        let mut own = HeaderMap::new();
+        let mut own = Fields::new();
         restore(&mut own, &self.presented, service.client_authorization);
         self.message.open(Tlvs { prefix: &self.prefix, ..tlvs }, own)
     }
@@ -128,7 +128,7 @@ impl Head {
 /// The answer to a request for a raw service's bytes, if it is one.
 fn raw(
     upgrade: Option<&Protocol>,
-    fields: &HeaderMap,
+    fields: &Fields,
     target: &str,
 ) -> Result<Option<Answer>, BadHead> {
     if !upgrade.is_some_and(Protocol::is_websocket) || !offers(fields, Subprotocol::Raw) {

@@ -1,7 +1,8 @@
 //! Raw services: bytes both ways inside a WebSocket, to a service that is connected to.
 
-use http::{HeaderValue, Response, StatusCode};
-use strait_net::{Body, OnUpgrade};
+use http::StatusCode;
+use strait_net::fields::Fields;
+use strait_net::{Body, OnUpgrade, Response};
 
 use super::Crossing;
 use super::live::Entry;
@@ -24,24 +25,22 @@ pub(super) fn respond(
     mut upload: Upload,
     live: Entry,
     on_upgrade: Option<OnUpgrade>,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response, Failure> {
     let (on_upgrade, sender) = on_upgrade.zip(upload.take_sender()).ok_or(Failure::Internal)?;
-    let mut response = Response::new(Body::empty());
     live.answered(StatusCode::SWITCHING_PROTOCOLS, None);
     let answer = crossing.head.raw.clone().ok_or(Failure::Internal)?;
-    if crossing.head.message.accept.is_some() {
-        answer.put_extended(response.headers_mut());
+    let mut fields = Fields::new();
+    let status = if crossing.head.message.accept.is_some() {
+        answer.put_extended(&mut fields);
+        StatusCode::OK
     } else {
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        answer.put(response.headers_mut());
-    }
-    let fields = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(crossing.id) {
-        fields.insert(REQUEST_ID, id);
-    }
+        answer.put(&mut fields);
+        StatusCode::SWITCHING_PROTOCOLS
+    };
+    fields.set(REQUEST_ID, crossing.id.as_bytes());
     let carried = carry(crossing.name.clone(), on_upgrade, receiver, sender, live);
     crossing.front.context.tasks.spawn("raw", carried);
-    Ok(response)
+    Ok(Response::new(status, fields, Body::empty()))
 }
 
 async fn carry(

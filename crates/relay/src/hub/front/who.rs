@@ -134,7 +134,7 @@ impl Caller {
             Affinity::Client => Some(self.subjects.credential.to_string()),
             Affinity::Header(name) => {
                 let value = head.message.fields.get(name)?;
-                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+                Some(String::from_utf8_lossy(value).into_owned())
             }
         }
     }

@@ -79,7 +79,7 @@ fn trailers() -> Trailers {
 }
 
 fn map(trailers: &Trailers) -> HeaderMap {
-    crate::serve::request::to_map(trailers.fields())
+    crate::carried::fields_of(trailers.fields(), trailers.block()).to_map()
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::carried::fields_of;
 use crate::link::{Link, Part, Receiver, Stream};
 use crate::record::Recorder;
-use crate::serve::request::to_map;
 use crate::serve::{Serving, ServingMetrics, Side};
 use crate::services::{AgentConfig, Disk, read};
 
@@ -196,7 +196,7 @@ impl Answer {
                     Part::Head(head) => {
                         answer.status = head.status();
                         answer.took = head.took();
-                        answer.fields = to_map(head.fields());
+                        answer.fields = fields_of(head.fields(), head.block()).to_map();
                     }
                     Part::Data(bytes) => answer.body.extend_from_slice(&bytes),
                     Part::Trailers(trailers) => answer.trailers = Some(trailers),
