@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, TryFutureExt as _};
+use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -16,6 +17,7 @@ use rustix::net::sockopt;
 use rustls::ServerConnection;
 use socket2::SockRef;
 use strait_runtime::TaskSet;
+use strait_types::is_field_name;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -26,15 +28,15 @@ use crate::begun::Begun;
 use crate::body::{Body, BoxError};
 use crate::connection::Connection;
 use crate::handshakes::Handshakes;
-use crate::http1::HEAD_BYTES_MAX;
 use crate::http1::serve::serve;
+use crate::http1::{HEAD_BYTES_MAX, Malformed};
 use crate::incoming::Incoming;
 use crate::metrics::{ConnectionFailure, Counted, ServerMetrics};
 use crate::peers::Peers;
 use crate::proxied::{self, Is, Said, Whose};
 use crate::request::Request;
 use crate::response::Response;
-use crate::server::{Clear, Handler, Protocol, Server};
+use crate::server::{Clear, Handler, Protocol, Server, says};
 use crate::unread::Unread;
 
 /// HTTP/2: requests at once on a connection, as kube-apiserver has it.
@@ -416,7 +418,15 @@ impl Context {
             let unread = Unread::of(&request);
             let request = request.map(|body| Incoming::of_http2(body, unread.clone()));
             async move {
-                let mut answer = context.answer(connection, request.into()).await.into_http();
+                // As over HTTP/1.1: hyper lets names pass that are no tokens.
+                let mut names = request.headers().keys().map(|name| name.as_str().as_bytes());
+                let mut answer = match names.all(is_field_name) {
+                    true => context.answer(connection, request.into()).await.into_http(),
+                    false => {
+                        let wrong = Malformed::Framing("a field's name");
+                        says(StatusCode::BAD_REQUEST, format!("{wrong}\n"))
+                    }
+                };
                 if let Some(unread) = unread {
                     answer = unread.end(answer, &context.server.tasks).await;
                 }

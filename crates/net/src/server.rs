@@ -47,7 +47,7 @@ where
     })
 }
 
-/// The same of one that looks at heads as they were read.
+/// The same of one that takes a [`Request`], with its head as it was read.
 pub fn handler_of_heads<F, R>(answer: F) -> Handler
 where
     F: Fn(Arc<Connection>, Request) -> R + Send + Sync + 'static,
@@ -198,8 +198,13 @@ impl Server {
 }
 
 pub(crate) fn internal_error() -> http::Response<Body> {
-    let mut response = http::Response::new(Body::from("internal error; see the server's log\n"));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    says(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the server's log\n".to_owned())
+}
+
+/// What the server itself says.
+pub(crate) fn says(status: StatusCode, text: String) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::from(text));
+    *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
     response
 }

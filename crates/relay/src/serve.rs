@@ -310,6 +310,8 @@ async fn unless_ended(
 ) {
     let mut away = pin!(taken.away);
     let (code, text) = tokio::select! {
+        // Whoever serves it looks at it first, and says then whose it was.
+        biased;
         () = &mut serve => return,
         () = withdrawn.forced() => return,
         how = &mut away => how,

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Field<'a> {
     /// A token in lower case.
     pub name: &'a [u8],
-    /// No control character but TAB.
+    /// No control character but TAB; as the tunnel carries it, no blanks at its ends either.
     pub value: &'a [u8],
     /// Its value is never logged.
     pub sensitive: bool,
@@ -71,15 +71,16 @@ pub fn is_field_name(name: &[u8]) -> bool {
 #[must_use]
 pub fn is_field_value(value: &[u8]) -> bool {
     let one = |byte: &u8| (*byte >= b' ' || *byte == b'\t') && *byte != 0x7f;
-    let words = value.chunks_exact(8).chain(value.last_chunk::<8>().map(|last| &last[..]));
-    let is_plain = match value.len() {
-        // Eight at once; what of the last ones was looked at already is looked at again.
-        8.. => words
-            .filter_map(|word| word.try_into().ok())
-            .all(|word| is_plain(u64::from_le_bytes(word))),
-        _ => false,
-    };
-    is_plain || value.iter().all(one)
+    // Eight at once; what of the last ones was looked at already is looked at again.
+    let quick = value.last_chunk::<8>().is_some_and(|last| {
+        value
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .chain([last])
+            .all(|word| is_plain(u64::from_le_bytes(*word)))
+    });
+    quick || value.iter().all(one)
 }
 
 /// Whether none of eight bytes is a control character, of which TAB is one.

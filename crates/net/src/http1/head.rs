@@ -22,7 +22,7 @@ pub const FIELDS_MAX: usize = 256;
 /// Most bytes behind the size of a chunk of an answer.
 pub(super) const CHUNK_EXTENSION_MAX: usize = 256;
 /// Room for the fields that most heads have.
-const LINES: usize = 16;
+const FIELDS: usize = 16;
 /// Digits of a length: more than any body is long, less than overflows.
 const LENGTH_DIGITS_MAX: usize = 18;
 
@@ -201,7 +201,7 @@ struct Lines {
 /// Reads lines from there up to an empty one, behind which there is nothing. Their names are
 /// written in lower case.
 fn read_fields(head: &mut [u8], from: usize) -> Result<Lines, Malformed> {
-    let mut read = Lines { fields: Vec::with_capacity(LINES), ..Lines::default() };
+    let mut read = Lines { fields: Vec::with_capacity(FIELDS), ..Lines::default() };
     let mut at = from;
     loop {
         let rest = &mut head[at..];

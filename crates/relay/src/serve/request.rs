@@ -10,11 +10,9 @@ use jiff::Timestamp;
 use strait_net::fields::names::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
 use strait_net::fields::{Fields, text};
 use strait_tunnel::{RequestParts, Tlvs};
-use strait_types::Redacted;
 
 use super::identity::Identity;
 use super::live::Side;
-use crate::http::credentials::{Presented, restore};
 use crate::http::fields::{Added, REQUEST_ID};
 use crate::http::fields::{remove_connection, remove_identity, remove_overrides};
 use crate::http::framing::BodyLength;
@@ -186,11 +184,13 @@ fn settle(
     identity: &Identity,
     offer: &Offer<'_>,
 ) {
-    let own = fields.only(AUTHORIZATION).map(|own| Redacted::new(own.to_vec()));
+    let own = fields.only(AUTHORIZATION).filter(|_| offer.http.passes_authorization);
+    let own = own.map(<[u8]>::to_vec);
     let ends = [CONTENT_LENGTH, EXPECT, HOST, AUTHORIZATION];
     fields.retain(|field| !field.is_any(&ends));
-    let presented = Presented { token: None, own };
-    restore(fields, &presented, offer.http.passes_authorization);
+    if let Some(own) = own {
+        fields.set_secret(AUTHORIZATION, &own);
+    }
     join_cookies(fields);
     let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let (agent, caller) = match offer.side {

@@ -91,8 +91,8 @@ impl Seen {
     pub(super) fn not_offered(mut self, head: &OpenHead) {
         if let Some(tlvs) = head.tlvs() {
             self.told(&tlvs);
+            describe(&mut self.recorded, &self.live.context, head, &tlvs);
         }
-        describe(&mut self.recorded, &self.live.context, head);
         (self.reason, self.code) = (NOT_OFFERED, Code::NoService);
     }
 
@@ -160,7 +160,7 @@ pub(super) fn unknown(context: &Context, head: &OpenHead) {
     let Some(tlvs) = head.tlvs() else { return };
     let mut recorded = recorded(context, clipped(tlvs.service).into(), head.kind());
     told(&mut recorded, &tlvs);
-    describe(&mut recorded, context, head);
+    describe(&mut recorded, context, head, &tlvs);
     context.recorder.denies(&recorded, Denial::of(NOT_OFFERED));
 }
 
@@ -190,22 +190,19 @@ fn recorded(context: &Context, service: Arc<str>, kind: strait_tunnel::Kind) -> 
 }
 
 fn told(recorded: &mut Recorded, tlvs: &Tlvs<'_>) {
-    if !tlvs.upgrade.is_empty() {
-        recorded.kind = Kind::of(false, true);
-    }
+    let is_raw = recorded.kind == Kind::Raw;
+    recorded.kind = Kind::of(is_raw, !tlvs.upgrade.is_empty());
     recorded.id = clipped(tlvs.request_id);
     recorded.trace = trace_id(tlvs.trace).to_owned();
 }
 
 /// What was asked for and by whom, as far as it can be understood.
-fn describe(recorded: &mut Recorded, context: &Context, head: &OpenHead) {
+fn describe(recorded: &mut Recorded, context: &Context, head: &OpenHead, tlvs: &Tlvs<'_>) {
     if let OpenHead::Http(request) = head {
         let parts = request.parts();
         asks(recorded, parts.method.as_str(), parts.path);
     }
-    if let Some(tlvs) = head.tlvs()
-        && let Ok(identity) = context.identities.read(tlvs.identity)
-    {
+    if let Ok(identity) = context.identities.read(tlvs.identity) {
         by(recorded, &identity);
     }
 }

@@ -141,7 +141,7 @@ impl Place {
                     return Poll::Ready(Ok(informed));
                 }
                 match ready!(sending.as_mut().poll(context)) {
-                    Ok(response) => Poll::Ready(Ok(self.answered(response))),
+                    Ok(response) => Poll::Ready(self.answered(response)),
                     Err(mut error) => Poll::Ready(Err(match error.take_message() {
                         Some(request) => Lost::Unsent(request.into_body()),
                         None if error.error().is_parse() => Lost::Malformed,
@@ -162,12 +162,15 @@ impl Place {
         }
     }
 
-    fn answered(&mut self, response: Response<Answer>) -> Said {
+    fn answered(&mut self, response: Response<Answer>) -> Result<Said, Lost> {
         let (parts, body) = response.into_parts();
         let empty = body.is_end_stream();
         self.state = State::Answering(body);
         let fields = Fields::from(&parts.headers);
-        Said::Head { version: parts.version, status: parts.status, fields, empty }
+        if fields.len() < parts.headers.len() {
+            return Err(Lost::Malformed);
+        }
+        Ok(Said::Head { version: parts.version, status: parts.status, fields, empty })
     }
 }
 

@@ -59,6 +59,19 @@ async fn a_client_that_knows_that_http2_is_spoken_speaks_it() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_token_is_refused_over_http2_as_over_http1() {
+    let scene = Scene::new();
+    let (address, _served) = serve(&scene, Clear::Http1Or2, told()).await;
+    let mut sender = begin(&scene, address).await;
+    let name = http::HeaderName::from_lowercase(b"a\"b").unwrap();
+    for (name, expected) in [(name, 400), (http::header::ACCEPT, 200)] {
+        let request = Request::get(format!("http://{address}/")).header(&name, "1");
+        let answer = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_of_http1_alone_takes_no_other() {
     let scene = Scene::new();
     let (address, _served) = serve(&scene, Clear::Http1, told()).await;
