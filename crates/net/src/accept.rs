@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, TryFutureExt as _};
-use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -423,8 +422,8 @@ impl Context {
                 let mut answer = match names.all(is_field_name) {
                     true => context.answer(connection, request.into()).await.into_http(),
                     false => {
-                        let wrong = Malformed::Framing("a field's name");
-                        says(StatusCode::BAD_REQUEST, format!("{wrong}\n"))
+                        let (status, text) = Malformed::Framing("a field's name").told();
+                        says(status, text)
                     }
                 };
                 if let Some(unread) = unread {

@@ -65,8 +65,7 @@ struct Place {
 /// A value as text, if it is ASCII.
 #[must_use]
 pub fn text(value: &[u8]) -> Option<&str> {
-    // The second looks at what the first let pass: at all bytes at once, and not at each.
-    value.is_ascii().then(|| std::str::from_utf8(value).ok()).flatten()
+    std::str::from_utf8(value).ok().filter(|text| text.is_ascii())
 }
 
 impl Line {
@@ -87,13 +86,13 @@ impl Fields {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
-        Self { text: Bytes::new(), added: Vec::new(), lines: Vec::new() }
+        Self::within(Bytes::new())
     }
 
     /// None yet; what is added and a part of these bytes is not copied.
     #[must_use]
-    pub fn within(text: Bytes) -> Self {
-        Self { text, added: Vec::new(), lines: Vec::with_capacity(LINES) }
+    pub const fn within(text: Bytes) -> Self {
+        Self::of(text, Vec::new())
     }
 
     /// These lines of a text: names and values were checked.

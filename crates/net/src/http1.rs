@@ -20,6 +20,8 @@ pub(crate) mod serve;
 mod upload;
 mod waiting;
 
+use http::StatusCode;
+
 pub(crate) use head::RequestHead;
 pub use head::{AnswerHead, FIELDS_MAX, Length, read_answer, read_chunk_size};
 pub use intake::Intake;
@@ -39,6 +41,17 @@ pub enum Malformed {
     /// It is too large.
     #[error("the message has more than {0}")]
     Size(&'static str),
+}
+
+impl Malformed {
+    /// Status and text for whoever sent it.
+    pub(crate) fn told(self) -> (StatusCode, String) {
+        let status = match self {
+            Self::Framing(_) => StatusCode::BAD_REQUEST,
+            Self::Size(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        };
+        (status, format!("{self}\n"))
+    }
 }
 
 /// For fuzzing: requests are taken or refused whatever pieces they come in.

@@ -198,12 +198,12 @@ impl Server {
 }
 
 pub(crate) fn internal_error() -> http::Response<Body> {
-    says(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the server's log\n".to_owned())
+    says(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the server's log\n")
 }
 
 /// What the server itself says.
-pub(crate) fn says(status: StatusCode, text: String) -> http::Response<Body> {
-    let mut response = http::Response::new(Body::from(text));
+pub(crate) fn says(status: StatusCode, text: impl Into<Body>) -> http::Response<Body> {
+    let mut response = http::Response::new(text.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
     response

@@ -33,9 +33,7 @@ pub(crate) fn read<'a>(
     let mut count = 0;
     let mut rest = Reader(bytes);
     while !rest.0.is_empty() {
-        let kind = rest.u16().ok_or(TlvError::Short)?;
-        let length = rest.u16().ok_or(TlvError::Short)?;
-        let value = rest.take(usize::from(length)).ok_or(TlvError::Short)?;
+        let (kind, value) = next(&mut rest).ok_or(TlvError::Short)?;
         if count == COUNT || seen[..count].contains(&kind) {
             return Err(TlvError::Twice(kind));
         }
@@ -52,13 +50,14 @@ pub(crate) fn read<'a>(
 /// The value of a type in a list that was read before; none where it is not there.
 pub(crate) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = Reader(bytes);
-    loop {
-        let (kind, length) = (rest.u16()?, rest.u16()?);
-        let value = rest.take(usize::from(length))?;
-        if kind == wanted {
-            return Some(value);
-        }
-    }
+    let mut all = std::iter::from_fn(|| next(&mut rest));
+    all.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// Takes one off the front; none where that is not whole.
+fn next<'a>(rest: &mut Reader<'a>) -> Option<(u16, &'a [u8])> {
+    let (kind, length) = (rest.u16()?, rest.u16()?);
+    Some((kind, rest.take(usize::from(length))?))
 }
 
 /// Appends one; `None` if the value is longer than 65,535 bytes.

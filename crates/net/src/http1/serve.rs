@@ -405,11 +405,7 @@ async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
     line: &mut Line<T>,
     malformed: Malformed,
 ) -> Next {
-    let status = match malformed {
-        Malformed::Framing(_) => StatusCode::BAD_REQUEST,
-        Malformed::Size(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    };
-    let text = format!("{malformed}\n");
+    let (status, text) = malformed.told();
     let mut fields = Fields::new();
     fields.set(CONTENT_TYPE, PLAIN.as_bytes());
     let framed = frame(Asked::NOTHING, (status, &fields), Some(text.len() as u64), true);
