@@ -284,13 +284,21 @@ impl Fields {
     }
 }
 
-/// What is no field is left out: `http` takes names from HTTP/2 that have a quotation mark.
+/// The fields of a map. What is no field is left out: `http` takes names from HTTP/2 that have a
+/// quotation mark.
+pub(crate) fn fields_of(map: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
+    let fields = map.iter().map(|(name, value)| {
+        let (name, sensitive) = (name.as_str().as_bytes(), value.is_sensitive());
+        Field { name, value: value.as_bytes(), sensitive }
+    });
+    fields.filter(|field| is_field_name(field.name) && is_field_value(field.value))
+}
+
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
         let mut fields = Self::new();
-        for (name, value) in map {
-            let (name, sensitive) = (name.as_str().as_bytes(), value.is_sensitive());
-            let _ = fields.push(Field { name, value: value.as_bytes(), sensitive });
+        for field in fields_of(map) {
+            let _ = fields.carry(field);
         }
         fields
     }

@@ -1,6 +1,6 @@
 //! An answer, as a handler gives it.
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Body;
 use crate::fields::Fields;
@@ -13,6 +13,13 @@ pub struct Response(Kind);
 enum Kind {
     Lines(StatusCode, Fields, Body),
     Map(Box<http::Response<Body>>),
+}
+
+/// The fields of an answer, in the form that they have.
+#[derive(Debug)]
+pub(crate) enum Head<'r> {
+    Lines(&'r Fields),
+    Map(&'r HeaderMap),
 }
 
 impl Response {
@@ -57,14 +64,27 @@ impl Response {
         response
     }
 
-    /// With its fields as lines.
-    pub(crate) fn into_parts(self) -> (StatusCode, Fields, Body) {
+    /// Its fields.
+    pub(crate) fn head(&self) -> Head<'_> {
+        match &self.0 {
+            Kind::Lines(_, fields, _) => Head::Lines(fields),
+            Kind::Map(response) => Head::Map(response.headers()),
+        }
+    }
+
+    /// Its body.
+    pub(crate) fn body(&self) -> &Body {
+        match &self.0 {
+            Kind::Lines(.., body) => body,
+            Kind::Map(response) => response.body(),
+        }
+    }
+
+    /// The same, for itself.
+    pub(crate) fn into_body(self) -> Body {
         match self.0 {
-            Kind::Lines(status, fields, body) => (status, fields, body),
-            Kind::Map(response) => {
-                let (parts, body) = response.into_parts();
-                (parts.status, Fields::from(&parts.headers), body)
-            }
+            Kind::Lines(.., body) => body,
+            Kind::Map(response) => response.into_body(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The head of an answer: what the server adds to what its handler says.
 
+use std::io::Write as _;
+
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
@@ -7,7 +9,7 @@ use super::date;
 use super::head::Length;
 use super::sending::put;
 use crate::fields::names::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
-use crate::fields::{Fields, text};
+use crate::fields::{Field, Fields, text};
 
 /// Enough for the first line and the fields that are added.
 const OWN_BYTES: usize = 160;
@@ -52,40 +54,43 @@ pub(super) struct Framed {
     pub(super) keeps: bool,
 }
 
-/// The head of an answer whose body has so many bytes, if that is known. `closes`: nothing is to
-/// follow it.
-pub(super) fn frame(
+/// The head of an answer with these fields, whose body has so many bytes, if that is known.
+/// `closes`: nothing is to follow it.
+pub(super) fn frame<'f>(
     asked: Asked,
-    (status, fields): (StatusCode, &Fields),
+    (status, fields): (StatusCode, impl Iterator<Item = Field<'f>>),
     body: Option<u64>,
     closes: bool,
 ) -> Framed {
     use StatusCode as S;
-    let told = fields.get(CONTENT_LENGTH).and_then(|value| text(value)?.parse().ok());
-    let known = told.or(body);
+    let mut head = begin(asked.version, status, fields.size_hint().1.unwrap_or_default());
+    let told = say(&mut head, fields);
+    let known = told.length.or(body);
     let (length, says) = match status {
         S::SWITCHING_PROTOCOLS | S::NO_CONTENT => (Length::Known(0), None),
-        S::NOT_MODIFIED => (Length::Known(0), told),
+        S::NOT_MODIFIED => (Length::Known(0), told.length),
         // What a body would have that is not sent is known only where there is one.
-        _ if asked.head => (Length::Known(0), told.or_else(|| body.filter(|length| *length > 0))),
+        _ if asked.head => {
+            (Length::Known(0), told.length.or_else(|| body.filter(|length| *length > 0)))
+        }
         _ => match known {
             Some(length) => (Length::Known(length), known),
             None if asked.version == Version::HTTP_11 => (Length::Chunked, None),
             None => (Length::Close, None),
         },
     };
-    let keeps = asked.keeps && !closes && !says_close(fields) && length != Length::Close;
+    let keeps = asked.keeps && !closes && !told.closes && length != Length::Close;
     let connection = match asked.version {
-        _ if status == S::SWITCHING_PROTOCOLS => fields.get(CONNECTION),
+        _ if status == S::SWITCHING_PROTOCOLS => told.connection,
         _ if !keeps => Some(&b"close"[..]),
         // Which protocols there are, another field says (RFC 9110 §15.5.22).
         _ if status == S::UPGRADE_REQUIRED => Some(&b"upgrade"[..]),
         Version::HTTP_10 => Some(&b"keep-alive"[..]),
         _ => None,
     };
-    let mut head = begin(asked.version, status, fields);
     if let Some(length) = says {
-        put(&mut head, CONTENT_LENGTH.as_bytes(), length.to_string().as_bytes());
+        // A vector takes whatever is written.
+        let _ = write!(head, "{CONTENT_LENGTH}: {length}\r\n");
     }
     if length == Length::Chunked {
         put(&mut head, TRANSFER_ENCODING.as_bytes(), b"chunked");
@@ -93,7 +98,7 @@ pub(super) fn frame(
     if let Some(connection) = connection {
         put(&mut head, CONNECTION.as_bytes(), connection);
     }
-    if !fields.has(DATE)
+    if !told.date
         && let Some(date) = date::now()
     {
         put(&mut head, DATE.as_bytes(), date.as_bytes());
@@ -102,30 +107,54 @@ pub(super) fn frame(
     Framed { head: head.into(), length, keeps }
 }
 
-/// The first line, and the handler's fields but those that frame the answer.
-fn begin(version: Version, status: StatusCode, fields: &Fields) -> Vec<u8> {
-    let ours = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
-    let mut head = Vec::with_capacity(OWN_BYTES + fields.len() * FIELD_BYTES);
+/// The first line of an answer, with room for so many fields.
+fn begin(version: Version, status: StatusCode, fields: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(OWN_BYTES + fields * FIELD_BYTES);
     let version = if version == Version::HTTP_10 { "HTTP/1.0 " } else { "HTTP/1.1 " };
     let reason = status.canonical_reason().unwrap_or_default();
     for part in [version, status.as_str(), " ", reason, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    for field in fields.iter().filter(|field| !field.is_any(&ours)) {
-        put(&mut head, field.name, field.value);
-    }
     head
 }
 
-fn says_close(fields: &Fields) -> bool {
-    let mut options = fields.all(CONNECTION).filter_map(text);
-    options.any(|value| value.split(',').any(|own| own.trim().eq_ignore_ascii_case("close")))
+/// What the fields of an answer tell about how it is framed.
+#[derive(Default)]
+struct Told<'f> {
+    /// The first length that is one.
+    length: Option<u64>,
+    /// The first of its name.
+    connection: Option<&'f [u8]>,
+    closes: bool,
+    date: bool,
+}
+
+/// Adds the fields of an answer but those that frame it, of which it is told.
+fn say<'f>(head: &mut Vec<u8>, fields: impl Iterator<Item = Field<'f>>) -> Told<'f> {
+    let mut told = Told::default();
+    for field in fields {
+        if field.is(CONTENT_LENGTH) {
+            told.length = told.length.or_else(|| text(field.value)?.parse().ok());
+        } else if field.is(CONNECTION) {
+            told.connection = told.connection.or(Some(field.value));
+            told.closes |= says_close(field.value);
+        } else if !field.is(TRANSFER_ENCODING) {
+            told.date |= field.is(DATE);
+            put(head, field.name, field.value);
+        }
+    }
+    told
+}
+
+/// Whether a `Connection` field says that nothing follows.
+fn says_close(value: &[u8]) -> bool {
+    let mut options = value.split(|byte| *byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::Field;
 
     const GET: Asked =
         Asked { version: Version::HTTP_11, head: false, trailers: false, keeps: true };
@@ -190,7 +219,7 @@ mod tests {
             ),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let framed = frame(asked, (status, &fields(said)), body, false);
+            let framed = frame(asked, (status, fields(said).iter()), body, false);
             let text = String::from_utf8(framed.head.to_vec()).unwrap().replace("\r\n", "|");
             let version = if asked.version == Version::HTTP_10 { "0" } else { "1" };
             let reason = status.canonical_reason().unwrap();

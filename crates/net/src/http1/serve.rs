@@ -34,11 +34,11 @@ use crate::accept::Context as Server;
 use crate::begun::Begun;
 use crate::body::{Body, BoxError};
 use crate::connection::Connection;
-use crate::fields::Fields;
 use crate::fields::names::CONTENT_TYPE;
+use crate::fields::{Fields, fields_of};
 use crate::metrics::{ConnectionFailure, Counted};
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Head, Response};
 use crate::server::{PLAIN, internal_error};
 use crate::upgrade::{OnUpgrade, Upgraded};
 
@@ -286,11 +286,13 @@ fn begin<T>(
     (asked, answer, is_cut): (Asked, Response, bool),
 ) -> (Said, bool) {
     let closes = upload.answered() || is_cut || server.server.shutdown.is_asked();
-    let (status, fields, body) = answer.into_parts();
-    let size = body.size_hint().exact();
-    let Framed { head, length, keeps } = frame(asked, (status, &fields), size, closes);
+    let (status, size) = (answer.status(), answer.body().size_hint().exact());
+    let Framed { head, length, keeps } = match answer.head() {
+        Head::Lines(fields) => frame(asked, (status, fields.iter()), size, closes),
+        Head::Map(map) => frame(asked, (status, fields_of(map)), size, closes),
+    };
     line.sending.begin(head, length);
-    (Said { body: Some(body), trailers: asked.trailers }, keeps)
+    (Said { body: Some(answer.into_body()), trailers: asked.trailers }, keeps)
 }
 
 /// What follows the head of an answer.
@@ -408,7 +410,7 @@ async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
     let (status, text) = malformed.told();
     let mut fields = Fields::new();
     fields.set(CONTENT_TYPE, PLAIN.as_bytes());
-    let framed = frame(Asked::NOTHING, (status, &fields), Some(text.len() as u64), true);
+    let framed = frame(Asked::NOTHING, (status, fields.iter()), Some(text.len() as u64), true);
     line.sending.begin(framed.head, framed.length);
     let taken = line.sending.data(text.into());
     let sent = poll_fn(|context| line.poll_write(context)).await;
