@@ -14,8 +14,8 @@ use strait_hooks::deliver::{Carrier, CarryError};
 use strait_machinery::object;
 use strait_net::{ANSWER_BYTES_MAX, Answer};
 use strait_relay::hub::{Call, CallFailed, CallTarget, Tunnels};
-use strait_runtime::{Entropy, random_16};
-use strait_types::{ClusterName, Uid};
+use strait_runtime::RequestIds;
+use strait_types::ClusterName;
 use strait_workspaces::System;
 use tokio::sync::watch;
 
@@ -26,7 +26,7 @@ pub const USER: &str = "system:strait:hooks";
 pub(crate) struct Tunnelled {
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) system: Arc<System>,
-    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) ids: Arc<RequestIds>,
 }
 
 impl Tunnelled {
@@ -56,7 +56,7 @@ impl Carrier for Tunnelled {
             fields: parts.headers,
             body,
             identity: identity(&target.cluster),
-            id: Uid::from_random(random_16(&*self.entropy)).to_string(),
+            id: self.ids.next().to_string(),
         };
         let tunnels = self.tunnels.clone();
         async move {

@@ -38,7 +38,7 @@ use strait_relay::hub::{
 use strait_relay::link::{Carriage, Memory};
 use strait_relay::websocket::TUNNEL_PATH;
 use strait_relay::{Agents, TUNNEL_PROTOCOL};
-use strait_runtime::{Context, Entropy, Shutdown, Task};
+use strait_runtime::{Context, Entropy, RequestIds, Shutdown, Task};
 use strait_store::engine::{MemoryEngine, SqliteEngine};
 use strait_store::{Options, Store};
 use strait_types::{ClusterName, HubId};
@@ -196,7 +196,7 @@ impl Hub {
             front,
             tunnels,
             metrics: metrics.clone(),
-            entropy,
+            ids: Arc::new(RequestIds::new(entropy)),
             tracer,
             hooks: ArcSwapOption::empty(),
         });
@@ -242,7 +242,7 @@ impl Hub {
         let carrier = carrier::Tunnelled {
             tunnels: service.tunnels.clone(),
             system: service.system.clone(),
-            entropy: service.entropy.clone(),
+            ids: service.ids.clone(),
         };
         let host = Host {
             metrics: self.metrics.clone(),

@@ -27,8 +27,7 @@ use strait_relay::hub::{
 };
 use strait_relay::link::Carriage;
 use strait_relay::{JOIN_PATH, RENEW_PATH, REVOCATIONS_PATH};
-use strait_runtime::{Entropy, METRICS_CONTENT_TYPE, Metrics, Span, TaskSet, Tracer, random_16};
-use strait_types::Uid;
+use strait_runtime::{METRICS_CONTENT_TYPE, Metrics, RequestIds, Span, TaskSet, Tracer};
 use strait_workspaces::System;
 
 use crate::authenticate::Authenticator;
@@ -56,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) front: Arc<Front>,
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) metrics: Metrics,
-    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) ids: Arc<RequestIds>,
     pub(crate) tracer: Tracer,
     /// Webhooks' operators, if webhooks are taken.
     pub(crate) hooks: ArcSwapOption<Admin>,
@@ -159,8 +158,7 @@ impl Service {
             let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
             (1..=AUDIT_ID_MAX).contains(&id.len()) && printable
         });
-        let new = || Uid::from_random(random_16(&*self.entropy)).to_string();
-        fit.map_or_else(new, str::to_owned)
+        fit.map_or_else(|| self.ids.next().to_string(), str::to_owned)
     }
 
     async fn route(

@@ -8,9 +8,8 @@ use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use strait_auth::groups;
 use strait_net::traced::{FAILS_SERVER, conclude};
-use strait_runtime::{Span, random_16};
+use strait_runtime::Span;
 use strait_tunnel::{Code, End, EndedBy, Tlvs};
-use strait_types::Uid;
 
 use super::listener::{Listener, To};
 use super::metrics::Counted;
@@ -128,11 +127,6 @@ impl Called {
     pub(super) fn age(&self) -> Duration {
         self.listener.context.clock.monotonic().saturating_sub(self.began)
     }
-}
-
-/// An identifier for a request.
-pub(super) fn new_id(listener: &Listener) -> String {
-    Uid::from_random(random_16(&*listener.context.entropy)).to_string()
 }
 
 /// The hub's service, as messages name it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use strait_net::{Clear, Limits, Server, handler_of_heads};
-use strait_runtime::{Context, Shutdown};
+use strait_runtime::{Context, RequestIds, Shutdown};
 use strait_tunnel::{Code, Directions};
 
 use super::metrics::IncomingMetrics;
@@ -35,6 +35,7 @@ pub(super) struct Listener {
     pub(super) setup: Arc<Setup>,
     pub(super) context: Context,
     pub(super) metrics: IncomingMetrics,
+    pub(super) ids: RequestIds,
     to: ArcSwap<To>,
     raw: bool,
     streams: Mutex<Streams>,
@@ -56,8 +57,8 @@ impl Listener {
         to: To,
     ) -> Arc<Self> {
         let (raw, streams) = (is_raw(&to.kind), Mutex::default());
-        let to = ArcSwap::from_pointee(to);
-        Arc::new(Self { setup, context, metrics, to, raw, streams })
+        let (to, ids) = (ArcSwap::from_pointee(to), RequestIds::new(context.entropy.clone()));
+        Arc::new(Self { setup, context, metrics, ids, to, raw, streams })
     }
 
     /// Whether it takes bytes, not HTTP.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::called::{Called, failure_of, name_of, new_id};
+use super::called::{Called, failure_of, name_of};
 use super::full::Full;
 use super::listener::{CONNECTIONS, Listener};
 use crate::ask::{Meter as _, ending_of, pump, refused};
@@ -95,7 +95,7 @@ pub(super) async fn accept<A: Accept>(listener: Arc<Listener>, socket: A, stop: 
 }
 
 async fn carry<A: Accept>(listener: &Arc<Listener>, stream: A::Stream) {
-    let (to, id) = (listener.to(), new_id(listener));
+    let (to, id) = (listener.to(), listener.ids.next().to_string());
     let called = Called::new(listener, &to, (&id, ""), (&Method::CONNECT, "", true));
     let failure = match connect(&called).await {
         Ok((receiver, sender)) => {

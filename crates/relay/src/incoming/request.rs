@@ -8,7 +8,7 @@ use strait_net::{Connection, RequestParts, Response};
 use strait_runtime::{Span, SpanKind};
 use strait_tunnel::Class;
 
-use super::called::{Called, failure_of, name_of, new_id};
+use super::called::{Called, failure_of, name_of};
 use super::listener::{Listener, To};
 use crate::ask::{Came, Message, Meter as _, Question, Upload, ending_of, respond};
 use crate::choice::{Attempt, Decision, Ending, decide};
@@ -24,7 +24,7 @@ impl Listener {
         connection: &Connection,
         request: RequestParts,
     ) -> Response {
-        let (to, id) = (self.to(), new_id(&self));
+        let (to, id) = (self.to(), self.ids.next().to_string());
         let json = prefers_json(&request.fields);
         let said = || traceparent(&request.fields);
         let mut span = self.context.tracer.enter("agent.relay", SpanKind::Server, said);
