@@ -245,7 +245,8 @@ impl Link {
         class: Class,
         end: bool,
     ) -> Result<Stream, OpenError> {
-        let id = self.0.act(|state, now| {
+        let now = self.0.clock.monotonic();
+        let id = self.0.act(|state| {
             let room = state.connection.room();
             let place = share.map(|share| share.take(room).ok_or(OpenError::TooManyWaiting));
             let place = place.transpose()?;
@@ -266,12 +267,14 @@ impl Link {
 
     /// Takes no new streams, lets those that are open run out, then ends the connection.
     pub fn drain(&self, drain: Drain) {
-        self.0.act(|state, now| state.connection.drain(now, drain));
+        let now = self.0.clock.monotonic();
+        self.0.act(|state| state.connection.drain(now, drain));
     }
 
     /// Ends the connection at once, and tells the peer.
     pub fn cut(&self, code: Code, text: &str) {
-        self.0.act(|state, now| state.connection.cut(now, code, text));
+        let now = self.0.clock.monotonic();
+        self.0.act(|state| state.connection.cut(now, code, text));
     }
 
     /// Streams that are held here.
@@ -280,17 +283,15 @@ impl Link {
         self.0.state.lock().waiting.len()
     }
 
-    /// Bytes that moved in the last moments, both ways.
+    /// Bytes that moved in the last moments before `now`, both ways.
     #[must_use]
-    pub fn traffic(&self) -> u64 {
-        let now = self.0.clock.monotonic();
+    pub fn traffic(&self, now: Duration) -> u64 {
         self.0.state.lock().traffic.lately(now)
     }
 
-    /// A stream is about to be opened here. What it moves shows a round trip later: those that come
+    /// A stream is about to be opened here, as of `now`. What it moves shows a round trip later: those that come
     /// meanwhile are not all to choose this connection.
-    pub fn choose(&self) {
-        let now = self.0.clock.monotonic();
+    pub fn choose(&self, now: Duration) {
         self.0.state.lock().traffic.add(now, CHOSEN);
     }
 
@@ -370,17 +371,17 @@ impl fmt::Debug for Link {
 
 impl Shared {
     /// Does something that there may be something to send of.
-    fn act<R>(&self, act: impl FnOnce(&mut State, Duration) -> R) -> R {
-        let now = self.clock.monotonic();
+    fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
-        let result = act(&mut state, now);
+        let result = act(&mut state);
         release(state, true);
         result
     }
 
     /// Says what the process' memory allows, and resets streams that hold most of it.
     fn brake(&self, brake: Brake, shed: u64) -> u64 {
-        self.act(|state, now| {
+        let now = self.clock.monotonic();
+        self.act(|state| {
             state.connection.set_brake(brake);
             let mut freed = 0;
             while freed < shed {

@@ -99,7 +99,7 @@ impl Tunnels {
             let chosen = chosen.map_err(|_| CallFailed::Nobody)?;
             let head = OpenHead::Http(head(call, &chosen.service.r#type, &target.service)?);
             tried.push(chosen.instance.clone());
-            chosen.link.choose();
+            chosen.link.choose(chosen.at);
             let empty = call.body.is_empty();
             let opened = chosen.link.open_of(Some(&chosen.share), &head, Class::Normal, empty);
             let stream = match opened {

@@ -105,7 +105,7 @@ impl Credentials {
             let (id, life) = (claims.jti.clone(), claims.life());
             return Err(Failure::CredentialExpired { id, ago, life });
         }
-        if let Some(failure) = self.revoked(&token.subjects, now) {
+        if let Some(failure) = self.revoked(&token.subjects, || now) {
             return Err(failure);
         }
         claims.check(asked).map_err(Failure::CredentialScope)?;
@@ -128,9 +128,9 @@ impl Credentials {
 
     /// Why a use of any credential, a certificate too, is over, if it is.
     #[must_use]
-    pub fn revoked(&self, subjects: &Subjects, now: Timestamp) -> Option<Failure> {
+    pub fn revoked(&self, subjects: &Subjects, now: impl FnOnce() -> Timestamp) -> Option<Failure> {
         let revocation = self.revocations.find(subjects)?;
-        let ago = Duration::try_from(now.duration_since(revocation.at)).unwrap_or_default();
+        let ago = Duration::try_from(now().duration_since(revocation.at)).unwrap_or_default();
         Some(Failure::CredentialRevoked { ago, by: Some(revocation.by.to_string()) })
     }
 

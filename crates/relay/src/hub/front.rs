@@ -206,7 +206,8 @@ impl Front {
         let named = named.ok_or(Failure::NotFound)?;
         let (name, entropy) = (&named.name, &*self.context.entropy);
         let (mut head, incoming, upgrade) = Head::take(request, named, origin, proved, entropy)?;
-        let found = self.who(&head, name, certified, span);
+        let began = self.context.clock.monotonic();
+        let found = self.who(&head, name, certified, (began, span));
         name_parent(&mut head.message.fields, span);
         let caller = match found {
             Ok(caller) => Arc::new(caller),
@@ -225,7 +226,6 @@ impl Front {
         // Who may not know a service learns nothing of it from a trace either.
         let names = [&*name.agent, &name.service, caller.cluster.as_str()];
         about(span, names, &head.message.method, id);
-        let began = self.context.clock.monotonic();
         let crossing = Crossing { front: self, head, caller, name, id, began };
         let entry = self.live.enter(&crossing).inspect_err(|failure| {
             self.recorder.denies(&crossing.recorded(), Denial::of(failure.reason()));
@@ -246,14 +246,14 @@ impl Crossing<'_> {
     ) -> Result<Response, Failure> {
         let mut tried = Vec::new();
         // What was revoked since it was looked at did not find this stream.
-        let now = self.front.context.clock.now();
+        let now = || self.front.context.clock.now();
         if let Some(failure) = self.front.credentials.revoked(&self.caller.subjects, now) {
             return Err(failure);
         }
         loop {
             let chosen = self.choose(&tried)?;
             self.check_offer(&chosen)?;
-            chosen.link.choose();
+            chosen.link.choose(chosen.at);
             let open = self.head.open(&chosen.service, &self.caller, self.id)?;
             if tried.is_empty() {
                 self.front.recorder.opens(entry.recorded(), &chosen.instance).await?;

@@ -200,6 +200,8 @@ pub struct Chosen {
     pub(super) series: Arc<Series>,
     /// What the service has of the connection's streams that wait.
     pub(super) share: Share,
+    /// When it was chosen.
+    pub(super) at: Duration,
 }
 
 /// Nobody takes a stream for a service.
@@ -402,13 +404,13 @@ impl Tunnels {
             own.filter(|(one, _)| one.link.is_open())
         };
         let roomy = own().filter(|(one, offered)| one.link.has_room(&offered.share));
-        let quietest = roomy.min_by_key(|(one, _)| one.link.traffic());
+        let quietest = roomy.min_by_key(|(one, _)| one.link.traffic(now));
         let (one, offered) = quietest.or_else(|| own().next()).ok_or(Nobody::Exhausted)?;
         let (link, instance) = (one.link.clone(), one.instance.clone());
         let (series, share) = (offered.series.clone(), offered.share.clone());
         let service = offered.said.clone();
         drop(state);
-        Ok(Chosen { agent: key, link, instance, service, series, share })
+        Ok(Chosen { agent: key, link, instance, service, series, share, at: now })
     }
 
     /// Notes how a stream ended, as far as that tells whether the instance reaches the service.

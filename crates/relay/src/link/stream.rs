@@ -182,7 +182,7 @@ impl Receiver {
     /// Tells the peer that no more of what it sends is wanted.
     pub fn stop(&mut self, code: Code) {
         let id = self.stream.id;
-        let stop = |state: &mut super::State, _| {
+        let stop = |state: &mut super::State| {
             state.connection.reset(id, Directions::Receive, code, "");
         };
         self.stream.shared.act(stop);
@@ -193,7 +193,7 @@ impl Sender {
     /// Takes a stream that the peer opened. To be called before anything of it reaches the
     /// service: from then on the peer assumes that it was executed.
     pub fn accept(&self) {
-        self.stream.shared.act(|state, _| state.connection.accept(self.stream.id));
+        self.stream.shared.act(|state| state.connection.accept(self.stream.id));
     }
 
     /// The same, but the peer is told with what the stream says next, or after 10 ms. For a stream
@@ -208,7 +208,7 @@ impl Sender {
 
     /// Has that leave now: the answer takes its time.
     pub fn push(&self) {
-        self.stream.shared.act(|state, _| state.connection.push(self.stream.id));
+        self.stream.shared.act(|state| state.connection.push(self.stream.id));
     }
 
     /// Sends the head of a response; `end`: nothing follows.
@@ -217,7 +217,7 @@ impl Sender {
     /// The stream is over, or the head cannot come now.
     pub fn send_head(&self, head: &Response, end: bool) -> Result<(), SendError> {
         let id = self.stream.id;
-        let sent = self.stream.shared.act(|state, _| state.connection.send_head(id, head, end));
+        let sent = self.stream.shared.act(|state| state.connection.send_head(id, head, end));
         self.finished(end, sent)
     }
 
@@ -227,7 +227,7 @@ impl Sender {
     /// The stream is over, or is none with trailers.
     pub fn send_trailers(&self, trailers: &Trailers) -> Result<(), SendError> {
         let id = self.stream.id;
-        let sent = self.stream.shared.act(|state, _| state.connection.send_trailers(id, trailers));
+        let sent = self.stream.shared.act(|state| state.connection.send_trailers(id, trailers));
         self.finished(true, sent)
     }
 
@@ -248,7 +248,7 @@ impl Sender {
         bytes: &mut Bytes,
     ) -> Poll<Result<(), Stopped>> {
         let id = self.stream.id;
-        self.stream.shared.act(|state, _| {
+        self.stream.shared.act(|state| {
             let waiting = state.waiting.get_mut(&id);
             let Some(waiting) = waiting else { return Poll::Ready(Err(Stopped(Code::Lost))) };
             let over = waiting.stopped.or_else(|| waiting.end.as_ref().map(|end| end.code));
@@ -281,7 +281,7 @@ impl Sender {
     /// # Errors
     /// It is over, or is a response without a head.
     pub fn finish(&self) -> Result<(), SendError> {
-        let finished = self.stream.shared.act(|state, _| state.connection.finish(self.stream.id));
+        let finished = self.stream.shared.act(|state| state.connection.finish(self.stream.id));
         self.finished(true, finished)
     }
 
@@ -294,13 +294,13 @@ impl Sender {
     /// Ends this direction out of order, behind what was written.
     pub fn abort(&self, code: Code, text: &str) {
         let id = self.stream.id;
-        self.stream.shared.act(|state, _| state.connection.abort(id, code, text));
+        self.stream.shared.act(|state| state.connection.abort(id, code, text));
     }
 
     /// Ends one or both directions out of order, at once.
     pub fn reset(&self, directions: Directions, code: Code, text: &str) {
         let id = self.stream.id;
-        self.stream.shared.act(|state, _| state.connection.reset(id, directions, code, text));
+        self.stream.shared.act(|state| state.connection.reset(id, directions, code, text));
     }
 
     /// Whether the peer has accepted a stream that was opened here.
@@ -360,7 +360,7 @@ impl Canceller {
     /// Ends one or both directions out of order.
     pub fn reset(&self, directions: Directions, code: Code, text: &str) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.act(|state, _| state.connection.reset(self.id, directions, code, text));
+            shared.act(|state| state.connection.reset(self.id, directions, code, text));
         }
     }
 }
@@ -390,9 +390,10 @@ impl Drop for Inner {
             (false, false, _) => Some((Directions::Both, Code::Aborted)),
         };
         let id = self.id;
-        self.shared.act(|state, now| {
+        self.shared.act(|state| {
             let waiting = state.waiting.remove(&id);
             if let Some(share) = waiting.and_then(|waiting| waiting.share) {
+                let now = self.shared.clock.monotonic();
                 share.stood(state.connection.take_stalled(now, id));
             }
             if let Some((directions, code)) = reset {

@@ -7,7 +7,7 @@
 //! much, and boxed; while the rest is passed on it is little, for as long as that takes.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -375,13 +375,13 @@ impl Work<'_> {
         inner: &mut Inner,
         sender: &mut Sender,
     ) -> Result<((Version, StatusCode, Fields), bool), Talk> {
-        let mut late = pin!(tokio::time::sleep(CONTINUE));
-        let mut waits = self.flow.upload() == Upload::Held;
+        let waits = self.flow.upload() == Upload::Held;
+        let mut late = waits.then(|| Box::pin(tokio::time::sleep(CONTINUE)));
         loop {
             let held = self.flow.upload() == Upload::Held;
-            let event = poll_fn(|context| match inner.poll_next(context) {
-                Poll::Pending if waits => late.as_mut().poll(context).map(|()| None),
-                said => said.map(Some),
+            let event = poll_fn(|context| match (inner.poll_next(context), &mut late) {
+                (Poll::Pending, Some(late)) => late.as_mut().poll(context).map(|()| None),
+                (said, _) => said.map(Some),
             });
             match until(sender, event).await? {
                 Some(Ok(Said::Informed(status, fields))) => {
@@ -398,7 +398,7 @@ impl Work<'_> {
                 Some(Err(Lost::Broken)) => return Err(Talk::Lost),
                 None => {
                     // The service does not say whether it wants the body: it gets it.
-                    waits = false;
+                    late = None;
                     self.inform(&answer::proceed(), held, sender);
                 }
             }
@@ -427,7 +427,8 @@ impl Work<'_> {
         seen: &mut Seen,
     ) -> Result<bool, Talk> {
         let name = &*self.live.name;
-        let said = (status, self.flow.now().saturating_sub(self.began));
+        let now = self.flow.now();
+        let said = (status, now.saturating_sub(self.began));
         if events::follow(self.question.watches, status, &fields) {
             self.flow.expect_events();
         }
@@ -435,7 +436,7 @@ impl Work<'_> {
         let empty = !switched && empty;
         sender.send_head(&head, empty).map_err(|_| Talk::Stop(Stop::Cut(Code::Cancel)))?;
         seen.status = status.as_u16();
-        self.flow.answered(status.as_u16());
+        self.flow.answered(status.as_u16(), now);
         Ok(switched)
     }
 }

@@ -34,6 +34,7 @@ pub(super) enum Upload {
 /// What both directions of a stream tell of themselves.
 pub(super) struct Flow {
     clock: Arc<dyn Clock>,
+    began: Duration,
     /// When something moved last, milliseconds of the clock.
     moved: AtomicU64,
     up: AtomicU64,
@@ -71,9 +72,11 @@ impl Progress {
 
 impl Flow {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        let flow = Self {
+        let began = clock.monotonic();
+        Arc::new(Self {
             clock,
-            moved: AtomicU64::new(0),
+            began,
+            moved: AtomicU64::new(millis(began)),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             upload: AtomicU8::new(Upload::Done as u8),
@@ -81,9 +84,12 @@ impl Flow {
             events: AtomicBool::new(false),
             status: AtomicU16::new(0),
             gate: AtomicWaker::new(),
-        };
-        flow.touch();
-        Arc::new(flow)
+        })
+    }
+
+    /// When the stream came.
+    pub(super) const fn began(&self) -> Duration {
+        self.began
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -92,7 +98,11 @@ impl Flow {
 
     /// Something moved.
     pub(super) fn touch(&self) {
-        self.moved.store(millis(self.clock.monotonic()), Ordering::Relaxed);
+        self.moved_at(self.now());
+    }
+
+    fn moved_at(&self, now: Duration) {
+        self.moved.store(millis(now), Ordering::Relaxed);
     }
 
     /// Bytes went to the service.
@@ -112,12 +122,12 @@ impl Flow {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
     }
 
-    /// The service has answered, with a status if it speaks HTTP: from here on only silence is too
-    /// long.
-    pub(super) fn answered(&self, status: u16) {
+    /// The service has answered by `now`, with a status if it speaks HTTP: from here on only silence is
+    /// too long.
+    pub(super) fn answered(&self, status: u16, now: Duration) {
         self.status.store(status, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
-        self.touch();
+        self.moved_at(now);
     }
 
     /// Events follow the answer's head: silence is no mistake of theirs.

@@ -138,7 +138,7 @@ pub(super) async fn pump(
 ) -> Code {
     let (mut from, mut to) = split(io);
     let limits = ServiceLimits { head: None, ..*limits };
-    flow.answered(0);
+    flow.answered(0, flow.now());
     let ended = {
         let both = async {
             let mut inward = pin!(inward(&mut receiver, &mut to, flow));

@@ -66,15 +66,19 @@ async fn parts(inner: &mut Inner, sender: &mut Sender, flow: &Flow) -> Result<()
             Ok(Said::Data(mut data)) => {
                 flow.received(data.len());
                 // The request goes on being sent meanwhile.
+                let mut waited = false;
                 let writing = poll_fn(|context| {
                     let written = sender.poll_write(context, &mut data);
                     if written.is_pending() {
+                        waited = true;
                         inner.poll_send(context);
                     }
                     written
                 });
                 writing.await.map_err(|stopped| stopped.0)?;
-                flow.touch();
+                if waited {
+                    flow.touch();
+                }
             }
             Ok(Said::Trailers(fields)) => trailers = answer::trailers(&fields).map(Box::new),
             Ok(Said::End) => break,

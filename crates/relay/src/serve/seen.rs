@@ -1,7 +1,6 @@
 //! What is told of a stream when it ends: a line of the access log, and its numbers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use strait_net::fields::Fields;
@@ -40,7 +39,6 @@ const CLAIMED: &str = "IdentityField";
 pub(super) struct Seen {
     live: Arc<Live>,
     pub(super) flow: Arc<Flow>,
-    began: Duration,
     span: Span,
     /// As far as it is known.
     recorded: Recorded,
@@ -63,7 +61,6 @@ impl Seen {
     pub(super) fn new(live: &Arc<Live>, flow: Arc<Flow>) -> Self {
         Self {
             live: live.clone(),
-            began: flow.now(),
             flow,
             span: Span::default(),
             recorded: recorded(&live.context, live.name.clone(), live.kind),
@@ -248,7 +245,7 @@ impl Drop for Seen {
         let (up, down) = self.flow.bytes();
         let Self { live, status, .. } = &*self;
         live.series.ended(self.code, (up, down));
-        let took = self.flow.now().saturating_sub(self.began);
+        let took = self.flow.now().saturating_sub(self.flow.began());
         let (recorder, recorded) = (&live.context.recorder, &self.recorded);
         if self.is_recorded {
             let (code, status, bytes) = (self.code, self.status, [up, down]);

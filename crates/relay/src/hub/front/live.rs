@@ -13,7 +13,7 @@ use strait_runtime::Span;
 use strait_tunnel::{Code, Directions, End};
 
 use super::rates::Rates;
-use super::who::{Caller, Limits};
+use super::who::Caller;
 use super::{Crossing, Front};
 use crate::access::Streams;
 use crate::ask::Meter;
@@ -68,6 +68,8 @@ enum Of {
 pub(super) struct Open {
     pub(super) recorded: Recorded,
     pub(super) caller: Arc<Caller>,
+    /// What it is counted of.
+    of: [Of; 3],
     since: Duration,
     way: Mutex<Way>,
     series: OnceLock<Arc<Series>>,
@@ -111,9 +113,10 @@ impl Live {
     /// There are as many as may be.
     pub(super) fn enter(&self, crossing: &Crossing<'_>) -> Result<Entry, Failure> {
         let recorded = crossing.recorded();
-        let now = crossing.front.context.clock.monotonic();
+        let now = crossing.began;
         let open = Arc::new(Open {
             caller: crossing.caller.clone(),
+            of: Of::all(&recorded.subjects),
             since: now,
             way: Mutex::default(),
             series: OnceLock::new(),
@@ -125,11 +128,14 @@ impl Live {
             recorded,
         });
         let mut state = self.state.lock();
-        state.check(&open.recorded.subjects, self.limits, &crossing.caller.limits(), now)?;
+        state.check(&open, self.limits, now)?;
         // Under the lock: they grow in the order in which streams are entered.
         let id = self.numbers.fetch_add(1, Relaxed) + 1;
-        for key in Of::all(&open.recorded.subjects) {
-            *state.counts.entry(key).or_default() += 1;
+        for key in &open.of {
+            match state.counts.get_mut(key) {
+                Some(count) => *count += 1,
+                None => drop(state.counts.insert(key.clone(), 1)),
+            }
         }
         state.by.open(&open.recorded.subjects, id);
         state.streams.insert(id, open.clone());
@@ -150,11 +156,11 @@ impl Live {
             state.again.ended(id);
         }
         state.by.close(&open.recorded.subjects, id);
-        for key in Of::all(&open.recorded.subjects) {
-            if let Some(count) = state.counts.get_mut(&key) {
+        for key in &open.of {
+            if let Some(count) = state.counts.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
-                    state.counts.remove(&key);
+                    state.counts.remove(key);
                 }
             }
         }
@@ -231,16 +237,16 @@ impl State {
     /// Whether there is room for one more.
     fn check(
         &mut self,
-        subjects: &Subjects,
+        open: &Open,
         [of_credential, of_agent, all]: [usize; 3],
-        limits: &Limits,
         now: Duration,
     ) -> Result<(), Failure> {
         let full = |running, of: &str| Err(Failure::Overloaded { running, of: of.to_owned() });
+        let (subjects, limits) = (&open.recorded.subjects, open.caller.limits());
         let cancels = self.cancels.check(&subjects.credential, now);
         cancels.map_err(Failure::TooManyRequests)?;
         let count = |key| self.counts.get(key).copied().unwrap_or(0);
-        let [credential, agent, service] = &Of::all(subjects);
+        let [credential, agent, service] = &open.of;
         if self.streams.len() >= all {
             return full(all, "this hub");
         }

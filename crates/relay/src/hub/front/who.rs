@@ -141,18 +141,18 @@ impl Caller {
 }
 
 impl Front {
-    /// Who asks for a service, where they may.
+    /// Who asks for a service, where they may. `began`: when they did, by the monotonic clock.
     pub(super) fn who(
         &self,
         head: &Head,
         name: &ServiceName,
         certified: &Certified,
-        span: &mut Span,
+        (began, span): (Duration, &mut Span),
     ) -> Result<Caller, Failure> {
         let verb = head.verb();
-        let proved = self.proved(head, name, certified)?;
         let now = self.context.clock.now();
-        if let Some(failure) = self.credentials.revoked(&proved.subjects, now) {
+        let proved = self.proved(head, name, certified, now)?;
+        if let Some(failure) = self.credentials.revoked(&proved.subjects, || now) {
             return Err(failure);
         }
         let tracer = &self.context.tracer;
@@ -170,7 +170,7 @@ impl Front {
             return Err(Failure::TooLarge { length: Some(length), limit });
         }
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-        let ends = Some(self.context.clock.monotonic().saturating_add(left));
+        let ends = Some(began.saturating_add(left));
         Ok(Caller { user, cluster, subjects, ends, verb, raw, certified, bound, granted })
     }
 
@@ -202,6 +202,7 @@ impl Front {
         head: &Head,
         name: &ServiceName,
         certified: &Certified,
+        now: Timestamp,
     ) -> Result<Proved, Failure> {
         // Looked for first and told of last: who proves nothing learns of no workspace.
         let cluster = head.workspace.as_deref().map(|path| self.cluster(path));
@@ -232,7 +233,7 @@ impl Front {
         if !is_ours(token) {
             return Err(Failure::CredentialInvalid);
         }
-        let caller = self.credentials.check(Some(token), &asked, self.context.clock.now())?;
+        let caller = self.credentials.check(Some(token), &asked, now)?;
         Ok(Proved {
             user: caller.user,
             cluster: caller.cluster,
@@ -272,7 +273,7 @@ impl Front {
             Failure::Forbidden { .. } | Failure::NotFound => {}
             _ => return None,
         }
-        let proved = self.proved(head, name, certified).ok()?;
+        let proved = self.proved(head, name, certified, self.context.clock.now()).ok()?;
         let Proved { user, cluster, subjects, .. } = proved;
         let is_denied = !matches!(failure, Failure::NotFound)
             || self.may(&user, &cluster, name, head.verb()).is_err();
@@ -288,7 +289,7 @@ impl Front {
             {
                 return Err(Failure::CredentialInvalid);
             }
-            if let Some(failure) = self.credentials.revoked(&caller.subjects, clock.now()) {
+            if let Some(failure) = self.credentials.revoked(&caller.subjects, || clock.now()) {
                 return Err(failure);
             }
             self.may(user, cluster, name, caller.verb)?;
@@ -327,7 +328,7 @@ impl Front {
         };
         cluster.is_some_and(|cluster| {
             let subjects = subjects(&user, issued, &cluster, name);
-            self.credentials.revoked(&subjects, self.context.clock.now()).is_none()
+            self.credentials.revoked(&subjects, || self.context.clock.now()).is_none()
                 && self.administers(&user, &cluster, &name.agent)
         })
     }
