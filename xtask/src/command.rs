@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::metadata::PLATFORM;
 use crate::say;
 use crate::stopwatch::Stopwatch;
 
@@ -26,6 +27,16 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root()).args(arguments);
+    command
+}
+
+/// Cargo with flags of the compiler's that are not for build scripts, so the platform is named, and
+/// a build directory of its own.
+pub(crate) fn cargo_with(flags: &str, home: &Path, arguments: &[&str]) -> Command {
+    let mut command = cargo(arguments);
+    // Cargo would take it in place of RUSTFLAGS.
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.args(["--target", PLATFORM]).env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", home);
     command
 }
 

@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::bench::{in_release, train};
-use crate::command::{cargo, run as run_command};
+use crate::command::{cargo_with, run as run_command};
 use crate::metadata::{Metadata, PLATFORM};
 use crate::tools::debian;
 use crate::{print, say};
@@ -68,16 +68,11 @@ fn moved(from: PathBuf, to: &Path) -> Result<PathBuf> {
     Ok(to.to_owned())
 }
 
-/// Builds with these flags; they are not for build scripts, so the platform is named. What counted
-/// and what is built by that must be optimised alike: counts are of branches as the first passes
-/// leave them.
+/// Builds with these flags. What counted and what is built by that must be optimised alike: counts
+/// are of branches as the first passes leave them.
 fn build(home: &Path, flags: &str) -> Result<PathBuf> {
-    let arguments =
-        ["build", "--package", "strait", "--target", PLATFORM, "--profile", "dist", "--locked"];
-    let mut command = cargo(&arguments);
-    // It would count in place of the other.
-    command.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    run_command(command.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", home))?;
+    let arguments = ["build", "--package", "strait", "--profile", "dist", "--locked"];
+    run_command(&mut cargo_with(flags, home, &arguments))?;
     Ok(home.join(PLATFORM).join("dist/strait"))
 }
 

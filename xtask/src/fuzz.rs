@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{cargo, root, run as run_command};
+use crate::command::{cargo_with, root, run as run_command};
 use crate::metadata::{Metadata, PLATFORM};
 use crate::say;
 
@@ -34,17 +34,8 @@ pub(crate) fn run(what: Option<&str>, seconds: u32) -> Result<()> {
     if chosen.is_empty() {
         bail!("there is no such target; there are {}", known.join(", "));
     }
-    let build = [
-        "build",
-        "--release",
-        "--package",
-        "strait-fuzz",
-        "--features",
-        "run",
-        "--target",
-        PLATFORM,
-    ];
-    run_command(cargo(&build).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &home))?;
+    let build = ["build", "--release", "--package", "strait-fuzz", "--features", "run"];
+    run_command(&mut cargo_with(FLAGS, &home, &build))?;
     for name in chosen {
         say(format_args!("fuzzing {name} for {seconds} s"));
         let corpus = home.join("corpus").join(name);
