@@ -289,8 +289,8 @@ impl Link {
         self.0.state.lock().traffic.lately(now)
     }
 
-    /// A stream is about to be opened here, as of `now`. What it moves shows a round trip later: those that come
-    /// meanwhile are not all to choose this connection.
+    /// A stream is about to be opened here, as of `now`. What it moves shows a round trip later:
+    /// those that come meanwhile are not all to choose this connection.
     pub fn choose(&self, now: Duration) {
         self.0.state.lock().traffic.add(now, CHOSEN);
     }

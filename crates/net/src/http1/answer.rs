@@ -15,6 +15,8 @@ use crate::fields::{Field, Fields, text};
 const OWN_BYTES: usize = 160;
 /// Enough for most other fields, each.
 const FIELD_BYTES: usize = 48;
+/// As many as most answers have, where nobody says how many there are.
+const FIELDS: usize = 8;
 
 /// What of a request decides about its answer.
 #[derive(Clone, Copy, Debug)]
@@ -63,16 +65,15 @@ pub(super) fn frame<'f>(
     closes: bool,
 ) -> Framed {
     use StatusCode as S;
-    let mut head = begin(asked.version, status, fields.size_hint().1.unwrap_or_default());
+    let mut head = begin(asked.version, status, fields.size_hint().1.unwrap_or(FIELDS));
     let told = say(&mut head, fields);
-    let known = told.length.or(body);
+    let length = told.length.flatten();
+    let known = length.or(body);
     let (length, says) = match status {
         S::SWITCHING_PROTOCOLS | S::NO_CONTENT => (Length::Known(0), None),
-        S::NOT_MODIFIED => (Length::Known(0), told.length),
+        S::NOT_MODIFIED => (Length::Known(0), length),
         // What a body would have that is not sent is known only where there is one.
-        _ if asked.head => {
-            (Length::Known(0), told.length.or_else(|| body.filter(|length| *length > 0)))
-        }
+        _ if asked.head => (Length::Known(0), length.or_else(|| body.filter(|length| *length > 0))),
         _ => match known {
             Some(length) => (Length::Known(length), known),
             None if asked.version == Version::HTTP_11 => (Length::Chunked, None),
@@ -121,8 +122,8 @@ fn begin(version: Version, status: StatusCode, fields: usize) -> Vec<u8> {
 /// What the fields of an answer tell about how it is framed.
 #[derive(Default)]
 struct Told<'f> {
-    /// The first length that is one.
-    length: Option<u64>,
+    /// What the first of its name says, if that is a length.
+    length: Option<Option<u64>>,
     /// The first of its name.
     connection: Option<&'f [u8]>,
     closes: bool,
@@ -134,7 +135,7 @@ fn say<'f>(head: &mut Vec<u8>, fields: impl Iterator<Item = Field<'f>>) -> Told<
     let mut told = Told::default();
     for field in fields {
         if field.is(CONTENT_LENGTH) {
-            told.length = told.length.or_else(|| text(field.value)?.parse().ok());
+            told.length.get_or_insert_with(|| text(field.value)?.parse().ok());
         } else if field.is(CONNECTION) {
             told.connection = told.connection.or(Some(field.value));
             told.closes |= says_close(field.value);
@@ -154,7 +155,10 @@ fn says_close(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
     use super::*;
+    use crate::fields::fields_of;
 
     const GET: Asked =
         Asked { version: Version::HTTP_11, head: false, trailers: false, keeps: true };
@@ -196,6 +200,24 @@ mod tests {
             (head, 200, &[], Some(4), "content-length: 4|", Known(0), true),
             (head, 200, &[], Some(0), "", Known(0), true),
             (head, 200, &[], None, "", Known(0), true),
+            (
+                GET,
+                200,
+                &[("content-length", "3"), ("content-length", "5")],
+                None,
+                "content-length: 3|",
+                Known(3),
+                true,
+            ),
+            (
+                GET,
+                200,
+                &[("content-length", "x"), ("content-length", "3")],
+                Some(2),
+                "content-length: 2|",
+                Known(2),
+                true,
+            ),
             (last, 200, &[], Some(0), "content-length: 0|connection: close|", Known(0), false),
             (
                 GET,
@@ -206,6 +228,26 @@ mod tests {
                 Known(0),
                 false,
             ),
+            (
+                GET,
+                200,
+                &[("connection", "x"), ("connection", "close")],
+                Some(0),
+                "content-length: 0|connection: close|",
+                Known(0),
+                false,
+            ),
+            (
+                GET,
+                101,
+                &[("connection", "upgrade"), ("connection", "x")],
+                Some(0),
+                "connection: upgrade|",
+                Known(0),
+                true,
+            ),
+            (GET, 426, &[], Some(0), "content-length: 0|connection: upgrade|", Known(0), true),
+            (old, 204, &[], Some(0), "connection: keep-alive|", Known(0), true),
             (old, 200, &[], None, "connection: close|", Close, false),
             (old, 200, &[], Some(1), "content-length: 1|connection: keep-alive|", Known(1), true),
             (
@@ -226,7 +268,29 @@ mod tests {
             let first = format!("HTTP/1.{version} {} {reason}|date: now|", status.as_u16());
             assert_eq!(text, format!("{first}{expected}|"));
             assert_eq!((framed.length, framed.keeps), (then, keeps), "{text}");
+            let map = fields(said).to_map();
+            assert_eq!(frame(asked, (status, fields_of(&map)), body, false), framed);
         }
+    }
+
+    #[test]
+    fn what_is_not_told_is_added_and_what_is_no_field_left_out() {
+        let text = |framed: Framed| String::from_utf8(framed.head.to_vec()).unwrap();
+        let last = frame(GET, (StatusCode::OK, Fields::new().iter()), Some(0), true);
+        assert!(!last.keeps);
+        let last = text(last);
+        assert!(last.contains("connection: close\r\n"), "{last}");
+        assert_eq!(last.matches("date: ").count(), 1, "{last}");
+        let mut map = HeaderMap::new();
+        for (name, value) in [("set-cookie", "a"), ("a\"b", "x"), ("set-cookie", "b")] {
+            let name = HeaderName::from_lowercase(name.as_bytes()).unwrap();
+            map.append(name, HeaderValue::from_static(value));
+        }
+        let head = text(frame(GET, (StatusCode::OK, fields_of(&map)), Some(0), false));
+        assert!(
+            head.contains("\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 0\r\n"),
+            "{head}"
+        );
     }
 
     #[test]

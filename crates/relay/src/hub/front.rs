@@ -94,6 +94,7 @@ struct Crossing<'a> {
     caller: Arc<Caller>,
     name: &'a ServiceName,
     id: &'a str,
+    /// When its head was there, before anybody looked who asks.
     began: Duration,
 }
 

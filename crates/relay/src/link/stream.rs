@@ -390,10 +390,11 @@ impl Drop for Inner {
             (false, false, _) => Some((Directions::Both, Code::Aborted)),
         };
         let id = self.id;
+        // Only what was opened here has a share.
+        let now = self.local.then(|| self.shared.clock.monotonic());
         self.shared.act(|state| {
             let waiting = state.waiting.remove(&id);
-            if let Some(share) = waiting.and_then(|waiting| waiting.share) {
-                let now = self.shared.clock.monotonic();
+            if let (Some(share), Some(now)) = (waiting.and_then(|waiting| waiting.share), now) {
                 share.stood(state.connection.take_stalled(now, id));
             }
             if let Some((directions, code)) = reset {

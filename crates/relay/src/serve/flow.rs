@@ -122,8 +122,8 @@ impl Flow {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
     }
 
-    /// The service has answered by `now`, with a status if it speaks HTTP: from here on only silence is
-    /// too long.
+    /// The service has answered by `now`, with a status if it speaks HTTP: from here on only
+    /// silence is too long.
     pub(super) fn answered(&self, status: u16, now: Duration) {
         self.status.store(status, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
