@@ -15,7 +15,7 @@ use crate::command::{cargo_with, root, run as run_command};
 use crate::metadata::{Metadata, PLATFORM};
 use crate::say;
 
-/// What LLVM is told. With `--target`, build scripts are not.
+/// What LLVM is told.
 const FLAGS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

@@ -13,9 +13,9 @@ const BYTES: usize = 16;
 /// How many are drawn at once.
 const MANY: usize = 32;
 
-/// Makes identifiers that nobody guesses, of random bytes that are drawn for many at once: a system
-/// call for each would be a fiftieth of a small request. None of them is a secret: those to come
-/// lie in memory, and a copy of the machine would go on with the same ones.
+/// Makes identifiers that nobody guesses, of random bytes that are drawn for many at once, which
+/// saves each request a system call. None of them is a secret: those to come lie in memory, and a
+/// copy of the machine would go on with the same ones.
 pub struct RequestIds {
     entropy: Arc<dyn Entropy>,
     drawn: Mutex<Drawn>,
