@@ -13,6 +13,8 @@
 //!
 //! What is received and not consumed by all connections together is bounded by [`Memory`].
 
+#[cfg(test)]
+mod batches;
 pub mod control;
 mod driver;
 #[cfg(test)]

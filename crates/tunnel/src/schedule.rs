@@ -168,6 +168,11 @@ impl Schedule {
         ring.map(|id| (id, Place::Ring))
     }
 
+    /// Whether `next` may name one; false only where it does not. `credit`: whether data may go.
+    pub(crate) fn is_waiting(&self, credit: bool) -> bool {
+        !self.opens.is_empty() || !self.express.is_empty() || credit && !self.ring.is_empty()
+    }
+
     /// Takes the first of a queue out, which `next` named.
     pub(crate) fn take(&mut self, turn: &mut Turn) {
         if let Some(queue) = self.queue(turn.place) {

@@ -47,12 +47,21 @@ pub struct Driver<T> {
     out: Out,
     /// Something was written that may not have left.
     unflushed: bool,
-    /// The others had their turn since the last batch was written.
-    gathered: bool,
+    gathered: Gathered,
     timer: Pin<Box<Sleep>>,
     /// When the timer ends, by the connection's clock.
     armed: Duration,
     found: Found,
+}
+
+/// Who had their turn since the last batch was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    Nobody,
+    /// Tasks that were ready, after so much had been done.
+    Ready(u32),
+    /// Those too that what has come from outside makes ready.
+    All,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,14 +93,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             much: false,
             out: Out::new(WRITE),
             unflushed: false,
-            gathered: false,
+            gathered: Gathered::Nobody,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Duration::ZERO,
             found: Found::default(),
         }
     }
 
-    /// Reads what is there, up to a buffer; true if something came.
+    /// Reads what is there, up to a buffer; true if there may be more.
     fn read(&mut self, context: &mut Context<'_>) -> bool {
         self.buffer.reserve(READ[usize::from(self.much)]);
         let room = self.buffer.capacity();
@@ -115,6 +124,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if count == 0 && !ended {
             return false;
         }
+        let full = count == room;
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state.lock();
         state.traffic.add(now, count);
@@ -131,11 +141,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if ended {
             self.phase = Phase::Over;
         }
-        !ended
+        full && !ended
     }
 
-    /// Fills the batch, and leaves the waker for whatever is to be sent after this look.
-    fn fill(&mut self, context: &Context<'_>) {
+    /// Fills the batch, and leaves the waker for whatever is to be sent after this look. True if
+    /// there is more than fitted.
+    fn fill(&mut self, context: &Context<'_>) -> bool {
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state.lock();
         leave(&mut state.driver, context.waker());
@@ -155,12 +166,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let deadline = if due { state.connection.deadline() } else { deadline };
         state.look(&mut self.found);
         let closed = state.connection.is_closed();
+        let more = state.connection.wants_transmit();
         drop(state);
         self.tell();
         if closed && self.phase == Phase::Open {
             self.phase = Phase::Closing;
         }
         self.arm(now, deadline);
+        more
     }
 
     /// Sets the timer if it would end too late.
@@ -221,46 +234,53 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.phase = Phase::Over;
     }
 
-    /// Moves some bytes. Before it writes it lets every task run that is ready, or until there is
-    /// enough: what they have to say then leaves as one batch, and not each with a system call and
-    /// a TLS record of its own. After some batches it lets them run again: nobody waits for a
+    /// Moves some bytes, after some batches with a pause for others: nobody waits for a
     /// connection that is busy.
     fn turn(&mut self, context: &mut Context<'_>) {
-        let mut moved = self.read(context);
-        if self.phase != Phase::Open {
+        let mut again = self.read(context);
+        if self.phase != Phase::Open || !self.has_gathered(context) {
             return;
         }
-        if !self.gathered {
-            self.gathered = true;
-            if !self.is_enough(context) {
-                return;
-            }
-        }
-        for _ in 0..BATCHES {
-            self.fill(context);
+        self.gathered = Gathered::Nobody;
+        for batch in 1..=BATCHES {
+            let more = self.fill(context);
             match self.write(context) {
-                Ok(true) if self.phase == Phase::Open => moved = true,
+                Ok(true) if more && self.phase == Phase::Open => again |= batch == BATCHES,
                 Ok(_) => break,
                 Err(_) => return self.lose(),
             }
         }
-        self.gathered = moved;
-        if moved && self.phase == Phase::Open {
+        if again && self.phase == Phase::Open {
             context.waker().wake_by_ref();
         }
     }
 
-    /// Whether much was done already. If not, this task runs again once that is so, or every task
-    /// that is ready had its turn.
-    fn is_enough(&self, context: &mut Context<'_>) -> bool {
+    /// Whether it is time to write: others have their turn before, so that what they have to say
+    /// leaves as one batch, and not each with a system call and a TLS record of its own. Those that
+    /// are ready come first. If they brought nothing, one alone is at work, and does not wait. Else
+    /// those have their turn too that become ready by what has come from outside, or as many as
+    /// bring enough. Where it is not time yet, this task runs again.
+    fn has_gathered(&mut self, context: &mut Context<'_>) -> bool {
         let mut state = self.shared.state.lock();
         if state.done >= ENOUGH {
             return true;
         }
+        match self.gathered {
+            Gathered::All => return true,
+            Gathered::Ready(done) if state.done == done || !state.connection.wants_transmit() => {
+                return true;
+            }
+            Gathered::Ready(_) => {
+                self.gathered = Gathered::All;
+                let _ = pin!(yield_now()).poll(context);
+            }
+            Gathered::Nobody => {
+                self.gathered = Gathered::Ready(state.done);
+                context.waker().wake_by_ref();
+            }
+        }
         leave(&mut state.driver, context.waker());
         state.enough = ENOUGH;
-        drop(state);
-        let _ = pin!(yield_now()).poll(context);
         false
     }
 

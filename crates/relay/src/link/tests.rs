@@ -17,7 +17,7 @@ use super::*;
 
 /// tokio's clock.
 #[derive(Debug)]
-struct TokioClock(Instant);
+pub(super) struct TokioClock(pub(super) Instant);
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
@@ -36,7 +36,7 @@ pub(super) struct End {
 }
 
 impl End {
-    fn start(transport: DuplexStream, side: Side, tasks: &TaskSet) -> Self {
+    pub(super) fn start(transport: DuplexStream, side: Side, tasks: &TaskSet) -> Self {
         let (role, peer) = match side {
             Side::Dialler => (Role::Agent, Role::Hub),
             Side::Acceptor => (Role::Hub, Role::Agent),

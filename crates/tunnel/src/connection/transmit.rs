@@ -76,8 +76,10 @@ impl Connection {
         self.now = self.now.max(now);
         let before = out.remaining();
         let took = before < self.left;
+        let wanted = self.wants_transmit();
         self.fill(out);
         self.left = out.remaining();
+        debug_assert!(wanted || self.left == before, "what is sent was wanted");
         if took || self.left > before {
             self.blocked_since = self.has_control().then_some(self.now);
         }
@@ -117,6 +119,18 @@ impl Connection {
             || self.life.is_due()
             || !self.refusals.is_empty()
             || !self.control.is_empty()
+    }
+
+    /// Whether [`Self::poll_transmit`] may have something to write. Never false where it has: one
+    /// that drains ends with it, once nothing else is left.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.slots.greeting.is_some()
+            || self.block.is_some()
+            || self.has_control()
+            || self.drain.is_some()
+            || self.schedule.is_waiting(self.may_send > self.sent)
+            || matches!(self.phase, Phase::Closing(_))
     }
 
     /// Control frames: at most 16 KiB of them between two others.
