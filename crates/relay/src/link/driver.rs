@@ -145,7 +145,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Fills the batch, and leaves the waker for whatever is to be sent after this look. True if
-    /// there is more than fitted.
+    /// there may be more than fitted.
     fn fill(&mut self, context: &Context<'_>) -> bool {
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state.lock();
@@ -265,22 +265,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if state.done >= ENOUGH {
             return true;
         }
-        match self.gathered {
+        let gathered = match self.gathered {
             Gathered::All => return true,
             Gathered::Ready(done) if state.done == done || !state.connection.wants_transmit() => {
                 return true;
             }
-            Gathered::Ready(_) => {
-                self.gathered = Gathered::All;
-                let _ = pin!(yield_now()).poll(context);
-            }
-            Gathered::Nobody => {
-                self.gathered = Gathered::Ready(state.done);
-                context.waker().wake_by_ref();
-            }
-        }
+            Gathered::Ready(_) => Gathered::All,
+            Gathered::Nobody => Gathered::Ready(state.done),
+        };
         leave(&mut state.driver, context.waker());
         state.enough = ENOUGH;
+        drop(state);
+        self.gathered = gathered;
+        if gathered == Gathered::All {
+            let _ = pin!(yield_now()).poll(context);
+        } else {
+            context.waker().wake_by_ref();
+        }
         false
     }
 
