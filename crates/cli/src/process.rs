@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use strait_runtime::telemetry::{self, LogFormat};
-use strait_runtime::{Context, build_runtime, die_with_parent};
+use strait_runtime::{BusyPoll, Context, build_runtime, die_with_parent};
 
 use crate::exit::{Exit, Failure};
 use crate::log::{LogArgs, LogFormatArg};
@@ -49,10 +49,15 @@ where
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let workers =
         NonZeroUsize::new((processors - 1).clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
-    let runtime = build_runtime(workers)?;
+    let mut context = Context::of_system();
+    let busy_poll = (workers == NonZeroUsize::MIN && BusyPoll::is_affordable())
+        .then(|| BusyPoll::new(context.clock.clone(), &context.metrics));
+    let runtime = build_runtime(workers, busy_poll.as_ref())?;
     runtime.block_on(async {
-        let mut context = Context::of_system();
         let tasks = context.tasks.clone();
+        if let Some(busy_poll) = busy_poll {
+            tasks.spawn_daemon("busy-poll", busy_poll.run());
+        }
         context.shutdown.follow_signals(&tasks)?;
         let exporter = traces.map(|traces| traces.start(&mut context)).transpose()?;
         let result = role(context).await;
@@ -70,7 +75,7 @@ where
     F: Future<Output = Result<Exit, Failure>>,
 {
     strait_pki::install_provider();
-    build_runtime(NonZeroUsize::MIN)?.block_on(command)
+    build_runtime(NonZeroUsize::MIN, None)?.block_on(command)
 }
 
 /// Tells whoever started this process, on standard output, that it does its work.

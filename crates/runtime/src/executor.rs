@@ -7,18 +7,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use strait_machinery::json::STACK_BYTES;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::BusyPoll;
+
 /// Threads for calls that block: name lookups and files outside the threads that own them.
 /// More would only queue at the disk.
 const BLOCKING_THREADS: usize = 32;
 
 /// Makes a multi-threaded runtime whose threads have the stack that walks over untrusted trees
-/// need ([`STACK_BYTES`]) and are named `strait-0`, `strait-1`, …
+/// need ([`STACK_BYTES`]) and are named `strait-0`, `strait-1`, … A single worker may wait awake:
+/// `busy_poll` has to [run](BusyPoll::run) on it then. Of several, one that works does not see what
+/// another sleeps for.
 ///
 /// # Errors
 /// The kernel gives no threads or no event queue.
-pub fn build_runtime(worker_threads: NonZeroUsize) -> io::Result<Runtime> {
+pub fn build_runtime(
+    worker_threads: NonZeroUsize,
+    busy_poll: Option<&BusyPoll>,
+) -> io::Result<Runtime> {
     let next = AtomicUsize::new(0);
-    Builder::new_multi_thread()
+    let mut builder = Builder::new_multi_thread();
+    if let Some(busy_poll) = busy_poll {
+        let (before, after) = (busy_poll.clone(), busy_poll.clone());
+        builder.on_thread_park(move || before.before_sleep());
+        builder.on_thread_unpark(move || after.after_sleep());
+    }
+    builder
         .worker_threads(worker_threads.get())
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_stack_size(STACK_BYTES)
@@ -36,7 +49,7 @@ mod tests {
 
     #[test]
     fn workers_are_named_and_walk_the_deepest_tree() {
-        let runtime = build_runtime(NonZeroUsize::MIN).unwrap();
+        let runtime = build_runtime(NonZeroUsize::MIN, None).unwrap();
         let nested = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
         let name = runtime.block_on(async {
             let tasks = TaskSet::new(&Metrics::new());

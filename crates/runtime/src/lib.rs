@@ -4,6 +4,7 @@
 //! panic hook, of which a process has one.
 
 mod backoff;
+mod busy_poll;
 mod clock;
 mod context;
 mod data_dir;
@@ -23,6 +24,7 @@ pub mod trace;
 pub mod units;
 
 pub use backoff::Backoff;
+pub use busy_poll::BusyPoll;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::Context;
 pub use data_dir::{DataDir, DataDirError, Layout};

@@ -1,6 +1,7 @@
 //! Tasks with names and an owner.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -23,6 +25,32 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static NAME: &'static str;
+}
+
+thread_local! {
+    static POLLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has polled tasks, of any set.
+pub(crate) fn polls_of_thread() -> u64 {
+    POLLS.get()
+}
+
+pin_project! {
+    /// Counts each poll of a task.
+    struct Counted<F> {
+        #[pin]
+        work: F,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        POLLS.set(POLLS.get().wrapping_add(1));
+        self.project().work.poll(context)
+    }
 }
 
 /// The name of the task that runs here, if any.
@@ -106,7 +134,8 @@ impl TaskSet {
             .map(move |caught| caught.map_err(|panic| registered.panicked(panic.as_ref())));
         // Not under the lock: a runtime that is ending drops the task, and with it
         // `registered`, right here.
-        let handle = Handle::current().spawn(NAME.scope(name, work));
+        let work = Counted { work: NAME.scope(name, work) };
+        let handle = Handle::current().spawn(work);
         let mut state = self.0.state.lock();
         if state.closed {
             handle.abort();
