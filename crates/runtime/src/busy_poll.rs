@@ -3,7 +3,8 @@
 //! A thread that sleeps until a socket has something is waked through an idle processor, and at
 //! one request at a time that takes longer than what is done for it. So a worker whose last waits were
 //! short looks a little longer before it sleeps, and offers the processor to others between two
-//! looks. Linux does so for virtual processors (`Documentation/virt/kvm/halt-polling.rst`).
+//! looks: when somebody takes it for long, the worker sleeps for a while. Linux does the like for
+//! virtual processors (`Documentation/virt/kvm/halt-polling.rst`).
 
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -22,6 +23,16 @@ use crate::{Clock, Metrics};
 
 /// How long a wait is awake at most: as Linux does for virtual processors (`halt_poll_ns`).
 const LIMIT: Duration = Duration::from_micros(200);
+
+/// The same behind a pause, and what is a pause: everything is cold then, and answers take longer.
+const LIMIT_BEHIND_PAUSE: Duration = Duration::from_micros(500);
+
+/// Who keeps a processor that was offered for as long as this computes, and is no part of what is
+/// waited for. Linux lets one run for 3 ms.
+const LOST: Duration = Duration::from_millis(1);
+
+/// For how long no wait is awake after that.
+const REST: Duration = Duration::from_millis(50);
 
 /// What ends before this was there when it was waited for, and says nothing of the next.
 const AT_ONCE: Duration = Duration::from_micros(4);
@@ -73,8 +84,9 @@ impl BusyPoll {
     /// The worker has slept.
     pub(crate) fn after_sleep(&self) {
         let mut waits = self.0.waits.lock();
-        waits.end(self.0.clock.monotonic());
-        if waits.next_is_short() {
+        let now = self.0.clock.monotonic();
+        waits.end(now);
+        if waits.next_is_awake(now) {
             self.0.expected.notify_one();
         }
     }
@@ -102,19 +114,22 @@ impl BusyPoll {
                 if let Some(awake) = waits.end(time) {
                     shared.seconds.inc_by(awake.as_secs_f64());
                 }
-                if !waits.next_is_short() {
+                if !waits.next_is_awake(time) {
                     return;
                 }
+                time = shared.clock.monotonic();
             } else {
-                let awake = shared.clock.monotonic().saturating_sub(waits.begin(time));
-                if awake >= LIMIT {
+                let now = shared.clock.monotonic();
+                let awake = now.saturating_sub(waits.begin(time));
+                if awake >= waits.limit() || waits.is_resting(now) {
                     shared.seconds.inc_by(awake.as_secs_f64());
                     return;
                 }
                 drop(waits);
                 std::thread::yield_now();
+                time = shared.clock.monotonic();
+                shared.waits.lock().offered(now, time);
             }
-            time = shared.clock.monotonic();
         }
     }
 }
@@ -122,10 +137,16 @@ impl BusyPoll {
 /// The worker's waits for something to do.
 #[derive(Default)]
 struct Waits {
-    /// Which of the last were no longer than [`LIMIT`], one bit each.
-    short: u32,
+    /// Which of the last were within their limit, one bit each: of those behind a pause, and of
+    /// the others. A request on a quiet connection is waited for long, and what answers it is not.
+    behind_pause: u32,
+    behind_work: u32,
+    /// Whether the last was a pause.
+    paused: bool,
     /// When the one began that is going on.
     begun: Option<Duration>,
+    /// Until when none is awake.
+    rest: Duration,
 }
 
 impl Waits {
@@ -138,15 +159,36 @@ impl Waits {
     fn end(&mut self, now: Duration) -> Option<Duration> {
         let waited = now.saturating_sub(self.begun.take()?);
         if waited > AT_ONCE {
-            self.short = self.short << 1 | u32::from(waited <= LIMIT);
+            let short = u32::from(waited <= self.limit());
+            let last = if self.paused { &mut self.behind_pause } else { &mut self.behind_work };
+            *last = *last << 1 | short;
+            self.paused = waited > LIMIT_BEHIND_PAUSE;
         }
         Some(waited)
     }
 
-    /// Three of four of the last were: for three waits that are made shorter one at most is awake in
-    /// vain. Among many connections half of them are long.
-    const fn next_is_short(&self) -> bool {
-        self.short.count_ones() >= u32::BITS / 4 * 3
+    /// The processor was offered to others, who had it from `since` to `now`. Beside one that
+    /// computes, waiting awake uses up this process's share, and its work has to wait for a turn.
+    fn offered(&mut self, since: Duration, now: Duration) {
+        if now.saturating_sub(since) >= LOST {
+            self.rest = now + REST;
+        }
+    }
+
+    fn is_resting(&self, now: Duration) -> bool {
+        now < self.rest
+    }
+
+    /// How long the wait that goes on, or comes next, may be awake.
+    const fn limit(&self) -> Duration {
+        if self.paused { LIMIT_BEHIND_PAUSE } else { LIMIT }
+    }
+
+    /// Three of four of the last were short: for three waits that are made shorter one at most is
+    /// awake in vain. Among many connections half of them are long.
+    fn next_is_awake(&self, now: Duration) -> bool {
+        let last = if self.paused { self.behind_pause } else { self.behind_work };
+        last.count_ones() >= u32::BITS / 4 * 3 && !self.is_resting(now)
     }
 }
 
@@ -202,36 +244,61 @@ mod tests {
         (BusyPoll::new(clock, &metrics), TaskSet::new(&metrics))
     }
 
+    /// Waits of these lengths, one after the other; returns when the last ended.
+    fn wait(waits: &mut Waits, lengths: &[u64], mut now: Duration) -> Duration {
+        for &length in lengths {
+            waits.begin(now);
+            assert_eq!(waits.begin(now + us(1)), now, "it began before");
+            now += us(length);
+            assert_eq!(waits.end(now), Some(us(length)));
+            assert_eq!(waits.end(now), None, "it is over");
+        }
+        now
+    }
+
     #[test]
-    fn a_wait_is_expected_to_be_short_when_three_of_four_were() {
-        /// A name, how many waits of how many microseconds, and what follows.
-        type Row = (&'static str, &'static [(usize, u64)], bool);
-        let rows: [Row; 7] = [
+    fn a_wait_is_awake_when_three_of_four_were_short() {
+        /// A name, waits of how many microseconds and how often they come, and what follows.
+        type Row = (&'static str, &'static [(&'static [u64], usize)], bool);
+        let rows: [Row; 11] = [
             ("nothing is known", &[], false),
-            ("23 short", &[(23, 50)], false),
-            ("24 short", &[(24, 50)], true),
-            ("as long as the limit", &[(24, 200)], true),
-            ("longer", &[(24, 201)], false),
-            ("there at once", &[(32, 4)], false),
+            ("23 short", &[(&[50], 23)], false),
+            ("24 short", &[(&[50], 24)], true),
+            ("as long as the limit", &[(&[200], 24)], true),
+            ("longer", &[(&[201], 32)], false),
+            ("there at once", &[(&[4], 32)], false),
             (
                 "nine long behind 32 short, and what was there at once",
-                &[(32, 50), (9, 201), (9, 4)],
+                &[(&[50], 32), (&[201], 9), (&[4], 9)],
                 false,
             ),
+            ("behind a pause, and each answer came", &[(&[2000, 500], 24), (&[2000], 1)], true),
+            ("behind the answer comes a pause", &[(&[2000, 500], 24)], false),
+            ("answers take longer", &[(&[2000, 501], 32), (&[2000], 1)], false),
+            ("behind the first pause", &[(&[50], 32), (&[2000], 1)], false),
         ];
         for (what, waited, expected) in rows {
             let (mut waits, mut now) = (Waits::default(), Duration::ZERO);
-            for &(count, length) in waited {
-                for _ in 0..count {
-                    waits.begin(now);
-                    assert_eq!(waits.begin(now + us(1)), now, "it began before");
-                    now += us(length);
-                    assert_eq!(waits.end(now), Some(us(length)));
-                    assert_eq!(waits.end(now), None, "it is over");
+            for &(lengths, often) in waited {
+                for _ in 0..often {
+                    now = wait(&mut waits, lengths, now);
                 }
             }
-            assert_eq!(waits.next_is_short(), expected, "{what}");
+            assert_eq!(waits.next_is_awake(now), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn who_loses_the_processor_to_others_rests() {
+        let mut waits = Waits::default();
+        let now = wait(&mut waits, &[50; 32], Duration::ZERO);
+        waits.offered(now, now + LOST - us(1));
+        assert!(waits.next_is_awake(now + LOST), "others worked for a moment");
+        let now = now + LOST;
+        waits.offered(now - LOST, now);
+        assert!(!waits.next_is_awake(now));
+        assert!(!waits.next_is_awake(now + REST - us(1)));
+        assert!(waits.next_is_awake(now + REST));
     }
 
     #[tokio::test]
@@ -244,13 +311,13 @@ mod tests {
         // The worker sleeps behind it: all of that is one wait, and a long one.
         busy_poll.before_sleep();
         busy_poll.after_sleep();
-        assert_eq!(busy_poll.0.waits.lock().short, 0);
+        assert_eq!(busy_poll.0.waits.lock().behind_work, 0);
     }
 
     #[tokio::test]
     async fn it_stays_awake_while_others_work() {
         let (busy_poll, tasks) = stepping(30);
-        busy_poll.0.waits.lock().short = u32::MAX;
+        busy_poll.0.waits.lock().behind_work = u32::MAX;
         let worked = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&worked);
         tasks.spawn("work", async move {
