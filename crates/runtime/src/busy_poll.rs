@@ -3,7 +3,7 @@
 //! A thread that sleeps until a socket has something is waked through an idle processor, and at
 //! one request at a time that takes longer than what is done for it. So a worker whose last waits were
 //! short looks a little longer before it sleeps, and offers the processor to others between two
-//! looks: when somebody takes it for long, the worker sleeps for a while. Linux does the like for
+//! looks: when somebody takes it for long, waits are asleep for a while. Linux does the like for
 //! virtual processors (`Documentation/virt/kvm/halt-polling.rst`).
 
 use std::num::NonZeroUsize;
@@ -28,11 +28,15 @@ const LIMIT: Duration = Duration::from_micros(200);
 const LIMIT_BEHIND_PAUSE: Duration = Duration::from_micros(500);
 
 /// Who keeps a processor that was offered for as long as this computes, and is no part of what is
-/// waited for. Linux lets one run for 3 ms.
+/// waited for. With two processors Linux lets one run for 1.4 ms at least (`sched_base_slice`).
 const LOST: Duration = Duration::from_millis(1);
 
-/// For how long no wait is awake after that.
+/// For how long no wait is awake after that: twice as long as before if it happens again within
+/// the time of the rest before.
 const REST: Duration = Duration::from_millis(50);
+
+/// The longest such time.
+const REST_MAX: Duration = Duration::from_millis(1600);
 
 /// What ends before this was there when it was waited for, and says nothing of the next.
 const AT_ONCE: Duration = Duration::from_micros(4);
@@ -68,12 +72,12 @@ impl BusyPoll {
     }
 
     /// Whether this process may: not under a quota of processor time (cgroup's `cpu.max`), which
-    /// waiting would take from working.
+    /// waiting would take from working; nor on one processor, where a quota is not told from none.
     #[must_use]
     pub fn is_affordable() -> bool {
         let given = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let allowed = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
-        usize::try_from(allowed).is_ok_and(|allowed| allowed <= given)
+        usize::try_from(allowed).is_ok_and(|allowed| is_affordable(allowed, given))
     }
 
     /// The worker goes to sleep.
@@ -121,7 +125,7 @@ impl BusyPoll {
             } else {
                 let now = shared.clock.monotonic();
                 let awake = now.saturating_sub(waits.begin(time));
-                if awake >= waits.limit() || waits.is_resting(now) {
+                if awake >= waits.limit() {
                     shared.seconds.inc_by(awake.as_secs_f64());
                     return;
                 }
@@ -132,6 +136,12 @@ impl BusyPoll {
             }
         }
     }
+}
+
+/// Whether a process may that runs on `allowed` processors, and has the time of `given` of them,
+/// rounded down, but one at least.
+const fn is_affordable(allowed: usize, given: usize) -> bool {
+    allowed > 1 && allowed <= given
 }
 
 /// The worker's waits for something to do.
@@ -145,7 +155,8 @@ struct Waits {
     paused: bool,
     /// When the one began that is going on.
     begun: Option<Duration>,
-    /// Until when none is awake.
+    /// Until when none is awake, and for how long that was when it was said.
+    rest_until: Duration,
     rest: Duration,
 }
 
@@ -171,12 +182,10 @@ impl Waits {
     /// computes, waiting awake uses up this process's share, and its work has to wait for a turn.
     fn offered(&mut self, since: Duration, now: Duration) {
         if now.saturating_sub(since) >= LOST {
-            self.rest = now + REST;
+            let again = since < self.rest_until + self.rest;
+            self.rest = if again { REST_MAX.min(self.rest * 2) } else { REST };
+            self.rest_until = now + self.rest;
         }
-    }
-
-    fn is_resting(&self, now: Duration) -> bool {
-        now < self.rest
     }
 
     /// How long the wait that goes on, or comes next, may be awake.
@@ -188,11 +197,11 @@ impl Waits {
     /// awake in vain. Among many connections half of them are long.
     fn next_is_awake(&self, now: Duration) -> bool {
         let last = if self.paused { self.behind_pause } else { self.behind_work };
-        last.count_ones() >= u32::BITS / 4 * 3 && !self.is_resting(now)
+        last.count_ones() >= u32::BITS / 4 * 3 && now >= self.rest_until
     }
 }
 
-/// Ready when everything has run that is ready now.
+/// Ready when everything has run that the worker knows to be ready now.
 #[derive(Default)]
 struct EndOfQueue {
     asked: bool,
@@ -215,6 +224,7 @@ impl Future for EndOfQueue {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use futures_util::FutureExt as _;
     use jiff::Timestamp;
 
     use super::*;
@@ -291,27 +301,84 @@ mod tests {
     #[test]
     fn who_loses_the_processor_to_others_rests() {
         let mut waits = Waits::default();
-        let now = wait(&mut waits, &[50; 32], Duration::ZERO);
+        let mut now = wait(&mut waits, &[50; 32], Duration::ZERO);
         waits.offered(now, now + LOST - us(1));
         assert!(waits.next_is_awake(now + LOST), "others worked for a moment");
-        let now = now + LOST;
-        waits.offered(now - LOST, now);
-        assert!(!waits.next_is_awake(now));
-        assert!(!waits.next_is_awake(now + REST - us(1)));
-        assert!(waits.next_is_awake(now + REST));
+        let ms = Duration::from_millis;
+        // How long behind a rest it is lost again, and how long the next one is.
+        for (behind, rest) in [
+            (0, 50),
+            (49, 100),
+            (99, 200),
+            (0, 400),
+            (0, 800),
+            (0, 1600),
+            (1599, 1600),
+            (1600, 50),
+            (50, 50),
+        ] {
+            now += ms(behind);
+            waits.offered(now, now + LOST);
+            now += LOST;
+            assert!(!waits.next_is_awake(now));
+            now += ms(rest);
+            assert!(!waits.next_is_awake(now - us(1)), "{behind} {rest}");
+            assert!(waits.next_is_awake(now), "{behind} {rest}");
+        }
     }
 
     #[tokio::test]
     async fn a_wait_is_awake_up_to_its_limit_and_counts() {
-        let (busy_poll, tasks) = stepping(7);
-        let awake = busy_poll.clone();
-        tasks.spawn("awake", async move { awake.keep_awake().await }).await.unwrap();
-        let counted = busy_poll.0.seconds.get();
-        assert!((200e-6..=214e-6).contains(&counted), "{counted}");
-        // The worker sleeps behind it: all of that is one wait, and a long one.
-        busy_poll.before_sleep();
-        busy_poll.after_sleep();
-        assert_eq!(busy_poll.0.waits.lock().behind_work, 0);
+        for (paused, limit) in [(false, 200), (true, 500)] {
+            let (busy_poll, tasks) = stepping(7);
+            *busy_poll.0.waits.lock() =
+                Waits { behind_pause: 1, behind_work: 1, paused, ..Waits::default() };
+            let awake = busy_poll.clone();
+            tasks.spawn("awake", async move { awake.keep_awake().await }).await.unwrap();
+            let counted = busy_poll.0.seconds.get() * 1e6;
+            assert!((f64::from(limit)..=f64::from(limit + 14)).contains(&counted), "{counted}");
+            // The worker sleeps behind it: all of that is one wait, and a long one.
+            busy_poll.before_sleep();
+            busy_poll.after_sleep();
+            let waits = busy_poll.0.waits.lock();
+            let expected = if paused { (2, 1) } else { (1, 2) };
+            assert_eq!((waits.behind_pause, waits.behind_work), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_loses_the_processor_is_the_last_for_a_while() {
+        for (step, rests) in [(999, false), (1000, true)] {
+            let (busy_poll, tasks) = stepping(step);
+            *busy_poll.0.waits.lock() =
+                Waits { behind_pause: u32::MAX, paused: true, ..Waits::default() };
+            let (awake, began) = (busy_poll.clone(), busy_poll.0.clock.monotonic());
+            // The step between two looks is as long as the offer: others took all of it.
+            busy_poll.0.waits.lock().begin(began + us(2 * step));
+            tasks.spawn("awake", async move { awake.keep_awake().await }).await.unwrap();
+            let waits = busy_poll.0.waits.lock();
+            assert_eq!(waits.next_is_awake(busy_poll.0.clock.monotonic()), !rests, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_expected_wait_wakes_what_keeps_awake() {
+        for (behind_work, expected) in [(0, false), (u32::MAX, true)] {
+            let (busy_poll, _tasks) = stepping(10);
+            busy_poll.0.waits.lock().behind_work = behind_work;
+            busy_poll.before_sleep();
+            busy_poll.after_sleep();
+            let told = busy_poll.0.expected.notified().now_or_never();
+            assert_eq!(told.is_some(), expected);
+        }
+    }
+
+    #[test]
+    fn it_takes_two_processors_and_all_of_their_time() {
+        let rows = [(1, 1, false), (2, 1, false), (2, 2, true), (8, 1, false), (8, 2, false)];
+        for (allowed, given, expected) in rows {
+            assert_eq!(is_affordable(allowed, given), expected, "{allowed} {given}");
+        }
     }
 
     #[tokio::test]
