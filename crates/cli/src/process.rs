@@ -50,7 +50,7 @@ where
     let workers =
         NonZeroUsize::new((processors - 1).clamp(1, WORKERS_MAX)).unwrap_or(NonZeroUsize::MIN);
     let mut context = Context::of_system();
-    let busy_poll = (workers == NonZeroUsize::MIN && BusyPoll::is_affordable())
+    let busy_poll = (workers == NonZeroUsize::MIN && BusyPoll::is_affordable(processors))
         .then(|| BusyPoll::new(context.clock.clone(), &context.metrics));
     let runtime = build_runtime(workers, busy_poll.as_ref())?;
     runtime.block_on(async {

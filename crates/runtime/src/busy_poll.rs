@@ -6,11 +6,11 @@
 //! looks: when somebody takes it for long, waits are asleep for a while. Linux does the like for
 //! virtual processors (`Documentation/virt/kvm/halt-polling.rst`).
 
-use std::num::NonZeroUsize;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -71,11 +71,12 @@ impl BusyPoll {
         Self(Arc::new(Shared { clock, waits, expected, seconds }))
     }
 
-    /// Whether this process may: not under a quota of processor time (cgroup's `cpu.max`), which
-    /// waiting would take from working; nor on one processor, where a quota is not told from none.
+    /// Whether this process may, which has the time of `given` processors
+    /// ([`available_parallelism`](std::thread::available_parallelism)): not under a quota of that
+    /// time (cgroup's `cpu.max`), which waiting would take from working; nor on one processor,
+    /// where a quota is not told from none.
     #[must_use]
-    pub fn is_affordable() -> bool {
-        let given = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    pub fn is_affordable(given: usize) -> bool {
         let allowed = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
         usize::try_from(allowed).is_ok_and(|allowed| is_affordable(allowed, given))
     }
@@ -112,7 +113,7 @@ impl BusyPoll {
             let polls = polls_of_thread();
             // What came to sockets and timers first, then whatever that made ready.
             yield_now().await;
-            EndOfQueue::default().await;
+            end_of_queue().await;
             let mut waits = shared.waits.lock();
             if polls_of_thread().wrapping_sub(polls) > OWN_POLLS {
                 if let Some(awake) = waits.end(time) {
@@ -201,27 +202,22 @@ impl Waits {
     }
 }
 
-/// Ready when everything has run that the worker knows to be ready now.
-#[derive(Default)]
-struct EndOfQueue {
-    asked: bool,
-}
-
-impl Future for EndOfQueue {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.asked {
+/// Waits until everything has run that the worker knows to be ready now.
+async fn end_of_queue() {
+    let mut asked = false;
+    poll_fn(|context| {
+        if mem::replace(&mut asked, true) {
             return Poll::Ready(());
         }
-        self.asked = true;
         context.waker().wake_by_ref();
         Poll::Pending
-    }
+    })
+    .await;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use futures_util::FutureExt as _;
