@@ -78,10 +78,6 @@ impl Carriage {
     }
 }
 
-/// Bytes that a stream counts for where connections are compared, before it moves any: a few small
-/// requests', since by one those that came before are a matter of chance.
-const CHOSEN: usize = 4 << 10;
-
 /// How long what was said before a break may take to leave.
 pub const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -285,16 +281,18 @@ impl Link {
         self.0.state.lock().waiting.len()
     }
 
-    /// Bytes that moved in the last moments before `now`, both ways.
+    /// What a stream would share the connection with that was opened at `now`, in bytes: what moved
+    /// in the last moments, both ways, and what is open.
     #[must_use]
-    pub fn traffic(&self, now: Duration) -> u64 {
-        self.0.state.lock().traffic.lately(now)
+    pub fn burden(&self, now: Duration) -> u64 {
+        let state = self.0.state.lock();
+        traffic::burden(state.traffic.lately(now), state.waiting.len())
     }
 
     /// A stream is about to be opened here, as of `now`. What it moves shows a round trip later:
     /// those that come meanwhile are not all to choose this connection.
     pub fn choose(&self, now: Duration) {
-        self.0.state.lock().traffic.add(now, CHOSEN);
+        self.0.state.lock().traffic.add(now, traffic::CHOSEN);
     }
 
     /// How long what is sent now waits before it is on its way, at the speed of the last moments.
@@ -321,6 +319,12 @@ impl Link {
         let sent = state.sent.within(now, nearest);
         let both = state.traffic.within(now, nearest);
         sent.max(both.saturating_sub(sent))
+    }
+
+    /// The smallest round trip that was measured, if one was.
+    #[must_use]
+    pub fn nearest(&self) -> Option<Duration> {
+        self.0.state.lock().connection.nearest()
     }
 
     /// What the connection holds.

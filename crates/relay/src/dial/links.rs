@@ -33,7 +33,11 @@ impl Links {
     /// How busy each is that takes streams.
     pub(super) fn busy(&self) -> Vec<Busy> {
         let open = self.links.iter().filter(|(_, link)| link.is_open());
-        let busy = |link: &Link| Busy { delay: link.queueing(), on_its_way: link.on_its_way() };
+        let busy = |link: &Link| Busy {
+            delay: link.queueing(),
+            on_its_way: link.on_its_way(),
+            nearest: link.nearest(),
+        };
         open.map(|(_, link)| busy(link)).collect()
     }
 

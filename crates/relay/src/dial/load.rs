@@ -1,6 +1,8 @@
 //! Whether a connection more is needed, and when it is not any longer. Pure: what was seen is passed in.
 //!
-//! Of what the hub sends it is seen how much comes, not how much waits there.
+//! Of what the hub sends it is seen how much comes, not how much waits there. Streams stay on the
+//! connection where they began, so where one carries little, as over a long line, there are more from the
+//! beginning.
 
 use std::time::Duration;
 
@@ -21,13 +23,19 @@ const FULL_LOOKS: u32 = 8;
 /// Looks in a row that have to find none full until one that was added is closed, a minute.
 const QUIET_LOOKS: u32 = 240;
 
+/// A hub is far away from here on: the MiB that machines let one TCP connection have on its way are less
+/// then than a line of 1 Gbit/s carries. So many connections there are to one, at least.
+const FAR: Duration = Duration::from_millis(20);
+const CONNECTIONS_FAR: u8 = 4;
+
 /// Most connections.
 const CONNECTIONS_MAX: u8 = 8;
 
 /// What was seen lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
-    /// Connections beyond those that are configured.
+    is_far: bool,
+    /// Connections beyond those that there are without load.
     extra: u8,
     full: u32,
     quiet: u32,
@@ -40,6 +48,8 @@ pub(super) struct Busy {
     pub(super) delay: Duration,
     /// Bytes that are, the way that more go.
     pub(super) on_its_way: u64,
+    /// The smallest round trip, once one was measured.
+    pub(super) nearest: Option<Duration>,
 }
 
 impl Busy {
@@ -54,12 +64,20 @@ impl Load {
         if configured == 0 {
             return 0;
         }
-        configured.saturating_add(self.extra).min(CONNECTIONS_MAX.max(configured))
+        self.unloaded(configured).saturating_add(self.extra).min(CONNECTIONS_MAX.max(configured))
+    }
+
+    /// The same where none was ever full.
+    fn unloaded(&self, configured: u8) -> u8 {
+        if self.is_far { configured.max(CONNECTIONS_FAR) } else { configured }
     }
 
     /// Takes a look at the connections that take streams. Nothing is seen of those that are still
     /// to be made, so nothing is added before they are there.
     pub(super) fn look(&mut self, configured: u8, busy: &[Busy]) {
+        if let Some(nearest) = busy.iter().filter_map(|one| one.nearest).min() {
+            self.is_far = nearest > FAR;
+        }
         let are_full = busy.iter().filter(|one| one.is_full()).count();
         let all_there = busy.len() >= usize::from(self.wanted(configured));
         if are_full == busy.len() && all_there && are_full > 0 {
@@ -71,12 +89,16 @@ impl Load {
         let wanted = self.wanted(configured);
         if self.full >= FULL_LOOKS && wanted < CONNECTIONS_MAX {
             // As many again: streams do not move, so only those of later find room there.
-            let extra = self.extra.saturating_add(wanted).min(CONNECTIONS_MAX - configured);
-            *self = Self { extra, ..Self::default() };
+            let most = CONNECTIONS_MAX - self.unloaded(configured);
+            self.begin_anew(self.extra.saturating_add(wanted).min(most));
         } else if self.quiet >= QUIET_LOOKS {
-            *self = Self { extra: self.extra.saturating_sub(1), ..Self::default() };
+            self.begin_anew(self.extra.saturating_sub(1));
         }
         self.full = self.full.min(FULL_LOOKS);
+    }
+
+    fn begin_anew(&mut self, extra: u8) {
+        *self = Self { is_far: self.is_far, extra, ..Self::default() };
     }
 }
 
@@ -115,18 +137,22 @@ mod tests {
         }
     }
 
-    const FAST: Busy = Busy { delay: SLOW, on_its_way: MUCH };
-    const LATE: Busy = Busy { delay: Duration::from_millis(51), on_its_way: 0 };
+    const FAST: Busy = Busy { delay: SLOW, on_its_way: MUCH, nearest: Some(FAR) };
+    const LATE: Busy = Busy { delay: Duration::from_millis(51), on_its_way: 0, nearest: None };
     /// A line is full of it.
-    const FAR: Busy = Busy { delay: Duration::ZERO, on_its_way: MUCH + 1 };
+    const LONG: Busy = Busy { delay: Duration::ZERO, on_its_way: MUCH + 1, nearest: None };
+    /// To a hub that is far away.
+    const QUIET: Busy =
+        Busy { delay: Duration::ZERO, on_its_way: 0, nearest: Some(Duration::from_millis(21)) };
+    const FULL: Busy = Busy { on_its_way: MUCH + 1, ..QUIET };
 
     #[test]
     fn a_connection_is_added_where_all_are_full_and_closed_when_none_is() {
         /// How often all of so many connections are seen so, and how many are wanted then.
         type Step = (u32, &'static [Busy], u8);
         let table: &[(u8, &[Step])] = &[
-            (2, &[(7, &[LATE, LATE], 2), (1, &[FAR, LATE], 4)]),
-            (2, &[(7, &[FAR, FAR], 2), (1, &[FAR, FAR], 4), (100, &[FAR, FAST], 4)]),
+            (2, &[(7, &[LATE, LATE], 2), (1, &[LONG, LATE], 4)]),
+            (2, &[(7, &[LONG, LONG], 2), (1, &[LONG, LONG], 4), (100, &[LONG, FAST], 4)]),
             // What was added has to be there, and to be full too, before there are more.
             (
                 2,
@@ -162,6 +188,13 @@ mod tests {
             (7, &[(8, &[LATE; 7], 8), (100, &[LATE; 8], 8), (240, &[FAST; 8], 7)]),
             (8, &[(100, &[LATE; 8], 8)]),
             (0, &[(100, &[LATE; 2], 0)]),
+            // Far away there are four from the first measurement on, and more where those are full.
+            (2, &[(1, &[LATE, QUIET], 4), (9, &[], 4), (7, &[FULL; 4], 4), (1, &[FULL; 4], 8)]),
+            (1, &[(240, &[QUIET], 4), (8, &[FULL; 4], 8), (240, &[QUIET; 8], 7)]),
+            (6, &[(1, &[QUIET; 6], 6), (8, &[FULL; 6], 8)]),
+            (0, &[(1, &[QUIET], 0)]),
+            // One that is near says that the first measurements were of a busy moment.
+            (2, &[(1, &[QUIET; 2], 4), (1, &[QUIET, QUIET, FAST, QUIET], 2)]),
         ];
         for (configured, steps) in table {
             let mut load = Load::default();

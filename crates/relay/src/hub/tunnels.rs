@@ -404,7 +404,7 @@ impl Tunnels {
             own.filter(|(one, _)| one.link.is_open())
         };
         let roomy = own().filter(|(one, offered)| one.link.has_room(&offered.share));
-        let quietest = roomy.min_by_key(|(one, _)| one.link.traffic(now));
+        let quietest = roomy.min_by_key(|(one, _)| one.link.burden(now));
         let (one, offered) = quietest.or_else(|| own().next()).ok_or(Nobody::Exhausted)?;
         let (link, instance) = (one.link.clone(), one.instance.clone());
         let (series, share) = (offered.series.clone(), offered.share.clone());

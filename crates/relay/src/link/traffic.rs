@@ -9,6 +9,22 @@ const HALF_LIFE: Duration = Duration::from_millis(250);
 /// How much of a steady flow counts, on average.
 const COUNTED: Duration = Duration::from_millis(375);
 
+/// Bytes that a stream counts for where connections are compared, before it moves any: a few small
+/// requests', since by one those that came before are a matter of chance.
+pub(super) const CHOSEN: usize = 4 << 10;
+
+/// The same of one that is open and may yet move much: over a long line that takes some round trips to
+/// show. More than a small one moved that is over.
+const OPEN: u64 = 64 << 10;
+
+/// So many count. Those that are quiet for hours outweigh no flow of a few MB/s.
+const OPEN_COUNTED: usize = 16;
+
+/// What a stream would share a connection with, in bytes: what moved `lately`, and what is `open`.
+pub(super) fn burden(lately: u64, open: usize) -> u64 {
+    lately + OPEN * open.min(OPEN_COUNTED) as u64
+}
+
 /// Bytes that moved lately, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
@@ -55,6 +71,23 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_connection_is_taken_that_carries_least() {
+        // Bytes that moved lately and open streams of two connections; which gets the next one.
+        for (one, other, expected) in [
+            ((0, 1), (1, 1), 0),
+            // A download that has just begun, and a small exchange that has just ended.
+            ((1_000, 2), (20_000, 1), 1),
+            ((0, 16), (0, 15), 1),
+            ((0, 2_000), (0, 17), 0),
+            // Many that are quiet, beside a download.
+            ((0, 2_000), (2_000_000, 2), 0),
+        ] {
+            let burdens = [burden(one.0, one.1), burden(other.0, other.1)];
+            assert_eq!(usize::from(burdens[1] < burdens[0]), expected, "{one:?} {other:?}");
+        }
+    }
 
     #[test]
     fn what_moved_counts_half_after_a_while() {

@@ -18,8 +18,8 @@ use crate::stopwatch::Stopwatch;
 
 /// Time for a path to come up.
 const UP_MAX: Duration = Duration::from_secs(15);
-/// Time for an attempt, and from its failure to the next.
-const ATTEMPT_MAX: Duration = Duration::from_millis(100);
+/// Time for an attempt, more than two round trips of the longest line, and from its failure to the next.
+const ATTEMPT_MAX: Duration = Duration::from_millis(300);
 const AGAIN: Duration = Duration::from_millis(2);
 
 /// A way to the service.

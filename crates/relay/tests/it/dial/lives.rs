@@ -10,7 +10,7 @@ use strait_tunnel::{Class, Code, Drain, OpenHead, RawHead, Tlvs};
 
 use super::agent::{Agent, announcement, route};
 use super::hub::{Came, Hub, Manner, clock};
-use super::wire::{narrow, wire};
+use super::wire::{Line, wire};
 
 fn open(came: &Came) -> Stream {
     let head = OpenHead::Raw(RawHead::new(&Tlvs::default()).unwrap());
@@ -59,7 +59,7 @@ async fn so_many_connections_as_are_wanted_announce_and_take_streams() {
 #[tokio::test]
 async fn another_connection_is_made_where_much_waits_to_be_sent() {
     let mut hub = Hub::start(Manner::default()).await;
-    let route = route(&narrow(hub.address).await.to_string(), 1);
+    let route = route(&Line::NARROW.to(hub.address).await.to_string(), 1);
     let mut agent = Agent::start(&hub.authority, route, None, |_| {});
     let came = hub.next().await;
     let (mut receiver, mut sender) = open(&came).split();
@@ -75,6 +75,20 @@ async fn another_connection_is_made_where_much_waits_to_be_sent() {
     agent.until(|status| status.ready == 2).await;
     sending.abort();
     reading.abort();
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_is_far_away_has_four_connections() {
+    let mut hub = Hub::start(Manner::default()).await;
+    let route = route(&Line::LONG.to(hub.address).await.to_string(), 1);
+    let mut agent = Agent::start(&hub.authority, route, None, |_| {});
+    let mut came = Vec::new();
+    for _ in 0..4 {
+        came.push(hub.next().await);
+    }
+    let status = agent.until(|status| status.ready == 4).await;
+    assert_eq!(status.wanted, 4, "{status:?}");
     agent.end().await;
 }
 

@@ -30,34 +30,47 @@ pub(super) async fn wire(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
     (address, silence)
 }
 
-/// Forwards connections, and of what comes from who makes them no more than 400 KiB a second.
-pub(super) async fn narrow(to: SocketAddr) -> SocketAddr {
-    let socket = TcpSocket::new_v4().unwrap();
-    // What waits is to wait at its sender.
-    socket.set_recv_buffer_size(16 << 10).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(16).unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (near, _) = listener.accept().await.unwrap();
-            let far = TcpStream::connect(to).await.unwrap();
-            let (mut from, mut back) = near.into_split();
-            let (mut of_hub, mut to_hub) = far.into_split();
-            tokio::spawn(async move { tokio::io::copy(&mut of_hub, &mut back).await });
-            tokio::spawn(async move {
-                let mut turns = tokio::time::interval(Duration::from_millis(20));
-                let mut some = vec![0; 8 << 10];
-                while let Ok(count @ 1..) = from.read(&mut some).await {
-                    if to_hub.write_all(&some[..count]).await.is_err() {
-                        return;
+/// A line to a place: of what comes from who connects, so much at once, and the next so long after.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    pub(super) bytes: usize,
+    pub(super) each: Duration,
+}
+
+impl Line {
+    /// 400 KiB a second, to a place nearby.
+    pub(super) const NARROW: Self = Self { bytes: 2 << 10, each: Duration::from_millis(5) };
+    /// To one that is far away.
+    pub(super) const LONG: Self = Self { bytes: 64 << 10, each: Duration::from_millis(30) };
+
+    /// Forwards connections.
+    pub(super) async fn to(self, to: SocketAddr) -> SocketAddr {
+        let socket = TcpSocket::new_v4().unwrap();
+        // What waits is to wait at its sender.
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(16).unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (near, _) = listener.accept().await.unwrap();
+                let far = TcpStream::connect(to).await.unwrap();
+                let (mut from, mut back) = near.into_split();
+                let (mut of_hub, mut to_hub) = far.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut of_hub, &mut back).await });
+                tokio::spawn(async move {
+                    let mut some = vec![0; self.bytes];
+                    while let Ok(count @ 1..) = from.read(&mut some).await {
+                        tokio::time::sleep(self.each).await;
+                        if to_hub.write_all(&some[..count]).await.is_err() {
+                            return;
+                        }
                     }
-                    turns.tick().await;
-                }
-            });
-        }
-    });
-    address
+                });
+            }
+        });
+        address
+    }
 }
 
 /// An HTTP proxy that connects to one place, whatever is asked for, if it is asked with this
