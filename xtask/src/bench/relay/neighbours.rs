@@ -91,6 +91,8 @@ async fn beside_stalled(
     let before = process::resident_kib(&pids)?;
     let mut stalled = Client::open(&path.target).await?;
     stalled.begin(&get(path, STALLED_BYTES)).await?;
+    // Until everything on the way is full it is a download.
+    others.closed(WARM_UP).await?;
     let outcome = others.paced(BESIDE_STALLED, time).await?;
     Ok((outcome, (process::resident_kib(&pids)? - before) / 1024.0))
 }
