@@ -12,6 +12,7 @@ mod top;
 use clap::{Args, Subcommand};
 use strait_agent::AgentError;
 use strait_relay::agent::Membership;
+use strait_runtime::raise_descriptor_limit;
 use strait_sandbox::exec::Launcher;
 
 use crate::client::{ClientArgs, Workspace};
@@ -183,7 +184,8 @@ fn name(typed: &str) -> Result<String, Failure> {
 
 fn serve(args: &RunArgs, log: &LogArgs) -> Result<Exit, Failure> {
     let config = settings::read(args)?;
-    let launcher = launcher(args.parent.is_some())?;
+    let descriptors = raise_descriptor_limit()?;
+    let launcher = launcher(args.parent.is_some(), descriptors)?;
     process::run(log, args.parent, Some("strait-agent"), |context| async move {
         let connected = |membership: &Membership| {
             // Whoever does not read it does without.
@@ -197,11 +199,14 @@ fn serve(args: &RunArgs, log: &LogArgs) -> Result<Exit, Failure> {
 }
 
 /// Starts supervisors: this program again. They outlive the agent, unless it is itself bound to
-/// a parent.
-fn launcher(bound: bool) -> Result<Launcher, Failure> {
+/// a parent. Their programs may have so many `descriptors`, if there is a limit.
+fn launcher(bound: bool, descriptors: Option<u64>) -> Result<Launcher, Failure> {
     let mut args = vec!["__exec".to_owned()];
     if bound {
         args.extend(["--parent".to_owned(), std::process::id().to_string()]);
+    }
+    if let Some(count) = descriptors {
+        args.extend(["--descriptors".to_owned(), count.to_string()]);
     }
     Ok(Launcher {
         program: std::env::current_exe()?,

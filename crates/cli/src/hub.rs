@@ -4,6 +4,7 @@ mod settings;
 
 use clap::Args;
 use strait_hub::Hub;
+use strait_runtime::raise_descriptor_limit;
 
 use crate::exit::{Exit, Failure};
 use crate::log::LogArgs;
@@ -75,6 +76,7 @@ pub(crate) struct HubArgs {
 /// Runs a hub until it is told to end.
 pub(crate) fn run(args: &HubArgs, log: &LogArgs) -> Result<Exit, Failure> {
     let (config, hooks) = settings::read(args)?;
+    raise_descriptor_limit()?;
     process::run(log, args.parent, Some("strait-hub"), |context| async move {
         let shutdown = context.shutdown.clone();
         let mut hub = Hub::start(&config, context).await?;

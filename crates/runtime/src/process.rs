@@ -8,6 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use rustix::process::{Resource, getrlimit};
 
 use crate::Clock;
 
@@ -45,6 +46,7 @@ impl Collector for ProcessCollector {
         };
         put("process_resident_memory_bytes", "Resident memory.", read_resident_bytes())?;
         put("process_open_fds", "Open file descriptors.", count_open_files())?;
+        put("process_max_fds", "File descriptors that may be open.", read_most_files())?;
         put("process_start_time_seconds", "When the process started, since 1970.", self.started)?;
         put(
             "process_cpu_seconds_total",
@@ -86,6 +88,12 @@ fn count_open_files() -> Option<f64> {
     let entries = std::fs::read_dir("/proc/self/fd").ok()?.count();
     // Without the one that reads the directory.
     u32::try_from(entries).ok().map(|count| f64::from(count) - 1.0)
+}
+
+/// None where there is no limit.
+fn read_most_files() -> Option<f64> {
+    let most = getrlimit(Resource::Nofile).current?;
+    u32::try_from(most).ok().map(f64::from)
 }
 
 #[cfg(test)]

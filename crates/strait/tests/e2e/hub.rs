@@ -1,6 +1,7 @@
 //! What a hub refuses before it serves, and what it shows of itself.
 
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -24,6 +25,16 @@ fn every_mistake_is_told_at_once_before_anything_is_made() {
         assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
     }
     assert!(!home.path().join("data").exists());
+}
+
+#[test]
+fn it_may_have_as_many_files_open_as_its_starter_lets_it() {
+    let mut shell = Command::new("/bin/sh");
+    let script = "ulimit -Sn 256 && ulimit -Hn 4000 && exec \"$0\" \"$@\"";
+    shell.env_clear().args(["-c", script, env!("CARGO_BIN_EXE_strait")]);
+    let hub = Hub::start_by(shell, TempDir::new().unwrap(), "127.0.0.1:0", &[]);
+    let metrics = hub.metrics();
+    assert!(metrics.contains("\nprocess_max_fds 4000"), "{metrics}");
 }
 
 #[test]
