@@ -11,8 +11,8 @@
 //! here and nowhere else. What goes back names no address, no file and no credential. Nothing is
 //! sent twice that could have been executed, but what changes nothing and has no body.
 //!
-//! Limits: streams at once per service (`concurrent`), which agents share at a hub, 64 resting connections for 90 s each,
-//! heads of answers 64 KiB, 8 informational ones; bodies pass through without being kept.
+//! Limits: streams at once per service (`concurrent`), which agents share at a hub; 1,024 resting connections, 64 of them for
+//! 90 s and the others for 10; heads of answers 64 KiB, 8 informational ones; bodies pass through without being kept.
 
 mod answer;
 mod credentials;

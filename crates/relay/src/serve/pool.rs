@@ -2,7 +2,9 @@
 //!
 //! A connection of HTTP/1.1 is driven by the exchange that uses it and rests without a task: an
 //! exchange that is dropped closes it. One of HTTP/2 is shared, and has a task of its own.
-//! What rests is looked at before it is used. At most [`RESTING_MAX`] rest, for [`REST`].
+//! What rests is looked at before it is used. As many may rest as were in use at once, up to
+//! [`RESTING_MAX`]: were some of them closed and made again for each request, the machine would run out of
+//! ports. Most of them for a short time, so that a burst leaves a service its own connections.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,9 +28,12 @@ use crate::message::{ConnectError, Failure};
 use crate::services::Protocol;
 
 /// Connections that rest at most.
-const RESTING_MAX: usize = 64;
-/// How long.
+const RESTING_MAX: usize = 1_024;
+/// How long the last of them that were used may.
 const REST: Duration = Duration::from_secs(90);
+/// How many those are, and how long the others may.
+const LONG_RESTING: usize = 64;
+const REST_OF_OTHERS: Duration = Duration::from_secs(10);
 
 /// The connections of one service.
 pub(super) struct Pool {
@@ -186,14 +191,22 @@ impl Pool {
     /// Closes what has rested for too long.
     pub(super) fn sweep(&self) {
         let now = self.clock.monotonic();
-        let over = |since: Duration| now.saturating_sub(since) >= REST;
         let mut resting = self.resting.lock();
-        let old = resting.partition_point(|(_, since)| over(*since));
+        let old = have_rested(resting.iter().map(|(_, since)| *since), now);
         let closed: Vec<_> = resting.drain(..old).collect();
         drop(resting);
         drop(closed);
+        let over = |since: Duration| now.saturating_sub(since) >= REST;
         self.shared.lock().retain(|one| !one.is_closed() && !one.unused_since().is_some_and(over));
     }
+}
+
+/// How many of connections have rested for as long as they may at `now`, given since when each does,
+/// the oldest first.
+fn have_rested(all: impl ExactSizeIterator<Item = Duration>, now: Duration) -> usize {
+    let others = all.len().saturating_sub(LONG_RESTING);
+    let limits = (0..all.len()).map(|at| if at < others { REST_OF_OTHERS } else { REST });
+    all.zip(limits).take_while(|(since, limit)| now.saturating_sub(*since) >= *limit).count()
 }
 
 impl Inner {
@@ -237,6 +250,34 @@ impl Inner {
         match self {
             Self::Single(single) => Some(single.into_io()),
             Self::Shared(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_leaves_rests_for_a_short_time() {
+        // How many, since when, in seconds, the oldest first; at 100 s.
+        for (resting, expected) in [
+            (&[(64, 11)][..], 0),
+            (&[(64, 10)], 64),
+            (&[(65, 11)], 1),
+            (&[(1, 90), (64, 11)], 1),
+            (&[(1, 91), (64, 11)], 0),
+            (&[(300, 80), (20, 99)], 256),
+            (&[(300, 5), (20, 99)], 300),
+            (&[(3, 80), (60, 99)], 0),
+            (&[], 0),
+        ] {
+            let since = resting.iter().flat_map(|(count, since)| {
+                std::iter::repeat_n(Duration::from_secs(*since), *count)
+            });
+            let since: Vec<_> = since.collect();
+            let found = have_rested(since.into_iter(), Duration::from_secs(100));
+            assert_eq!(found, expected, "{resting:?}");
         }
     }
 }

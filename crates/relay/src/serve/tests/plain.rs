@@ -5,7 +5,7 @@ use strait_tunnel::{Code, Directions, Field, Tlvs, Trailers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::rig::{Answer, Ask, Rig, exactly, head_of, listen, pattern, write};
+use super::rig::{Answer, Ask, LONG, Rig, exactly, head_of, listen, pattern, write};
 use crate::link::Part;
 
 async fn one() -> (Rig, TcpListener) {
@@ -144,6 +144,35 @@ async fn a_stream_is_given_back_while_its_connection_rests() {
     assert_eq!(Answer::read(&mut stream.receiver).await.told(), (200, "", true));
     assert_eq!(stream.sender.stopped().await, Code::None);
     rig.metric("strait_relay_inner_connections{service=\"web\",state=\"resting\"} 1").await;
+}
+
+#[tokio::test]
+async fn as_many_connections_rest_as_were_used_at_once() {
+    // Fewer than may wait to be accepted.
+    const COUNT: usize = 100;
+    let (rig, listener) = one().await;
+    let rounds = async {
+        let mut sockets = Vec::new();
+        for round in 0..2 {
+            let mut streams: Vec<_> = (0..COUNT).map(|_| rig.ask(&Ask::default())).collect();
+            while round == 0 && sockets.len() < COUNT {
+                sockets.push(accepted(&listener).await);
+            }
+            for socket in &mut sockets {
+                assert!(head_of(socket).await.is_some(), "each has one of the requests");
+            }
+            for socket in &mut sockets {
+                write(socket.get_mut(), "HTTP/1.1 200 OK|Content-Length: 2||hi").await.unwrap();
+            }
+            for stream in &mut streams {
+                assert_eq!(Answer::read(&mut stream.receiver).await.told(), (200, "", true));
+            }
+        }
+        sockets
+    };
+    let _sockets = tokio::time::timeout(LONG, rounds).await.unwrap();
+    let resting = "strait_relay_inner_connections{service=\"web\",state=\"resting\"}";
+    rig.metric(&format!("{resting} {COUNT}")).await;
 }
 
 #[tokio::test]
