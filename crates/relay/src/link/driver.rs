@@ -198,10 +198,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
         }
-        self.shared.backlog.store(self.out.remaining(), Ordering::Relaxed);
         if self.unflushed && Pin::new(&mut self.io).poll_flush(context)?.is_ready() {
             self.unflushed = false;
         }
+        // What TLS has taken and could not pass on waits as well, and all else behind it.
+        let backlog = self.out.remaining().max(usize::from(self.unflushed));
+        self.shared.backlog.store(backlog, Ordering::Relaxed);
         Ok(wrote)
     }
 

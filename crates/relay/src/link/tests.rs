@@ -9,7 +9,9 @@ use strait_tunnel::{
     Class, Close, Code, Config, Drain, EndedBy, Field, Method, OpenError, OpenHead, RawHead,
     Request, RequestParts, Response, Role, Side, Tlvs, Trailers,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, duplex,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -36,7 +38,11 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn start(transport: DuplexStream, side: Side, tasks: &TaskSet) -> Self {
+    pub(super) fn start(
+        transport: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        side: Side,
+        tasks: &TaskSet,
+    ) -> Self {
         let (role, peer) = match side {
             Side::Dialler => (Role::Agent, Role::Hub),
             Side::Acceptor => (Role::Hub, Role::Agent),
@@ -303,18 +309,10 @@ async fn a_drain_lets_streams_run_out_and_then_ends_the_connection() {
     assert_eq!((there.code, there.by), (Code::None, EndedBy::Us));
 }
 
-/// P11: what is received is not held up by what cannot be sent.
-#[tokio::test]
-async fn a_full_socket_does_not_hold_up_reading() {
-    let tasks = TaskSet::new(&Metrics::new());
-    let (near, mut far) = duplex(4 << 10);
-    let mut hub = End::start(near, Side::Acceptor, &tasks);
-    // The other end, by hand: it writes, and reads nothing after the handshake.
-    let mut peer = Connection::new(
-        Side::Dialler,
-        Config::new(Role::Agent, Role::Hub, [8; 16]),
-        Duration::ZERO,
-    );
+/// An agent's end that reads and writes what it is told to alone, after the handshake.
+async fn by_hand(far: &mut DuplexStream) -> Connection {
+    let config = Config::new(Role::Agent, Role::Hub, [8; 16]);
+    let mut peer = Connection::new(Side::Dialler, config, Duration::ZERO);
     let mut out = strait_tunnel::Out::new(0);
     peer.poll_transmit(Duration::ZERO, &mut out);
     far.write_buf(&mut out).await.unwrap();
@@ -323,11 +321,45 @@ async fn a_full_socket_does_not_hold_up_reading() {
         far.read_buf(&mut answer).await.unwrap();
         peer.receive(Duration::ZERO, answer.split().freeze());
     }
+    peer
+}
+
+/// As TLS does, a transport may take what it cannot pass on yet.
+#[tokio::test]
+async fn what_a_transport_has_not_passed_on_waits() {
+    let tasks = TaskSet::new(&Metrics::new());
+    let (near, mut far) = duplex(1 << 10);
+    let hub = End::start(BufStream::with_capacity(1, 1 << 20, near), Side::Acceptor, &tasks);
+    by_hand(&mut far).await;
+    hub.link.ready().await.unwrap();
+    assert_eq!(hub.link.queueing(), Duration::ZERO);
+    let mut stream = hub.link.open(&raw(), Class::Bulk, false).unwrap();
+    stream.sender.write(pattern(10_000, 0)).await.unwrap();
+    let waits = async |waits: bool| {
+        while (hub.link.queueing() > Duration::ZERO) != waits {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = Duration::from_secs(10);
+    tokio::time::timeout(patience, waits(true)).await.expect("it waits");
+    let read = tasks.spawn("far", async move { drop(far.read_to_end(&mut Vec::new()).await) });
+    tokio::time::timeout(patience, waits(false)).await.expect("all is passed on");
+    drop((hub, read));
+}
+
+/// P11: what is received is not held up by what cannot be sent.
+#[tokio::test]
+async fn a_full_socket_does_not_hold_up_reading() {
+    let tasks = TaskSet::new(&Metrics::new());
+    let (near, mut far) = duplex(4 << 10);
+    let mut hub = End::start(near, Side::Acceptor, &tasks);
+    let mut peer = by_hand(&mut far).await;
     hub.link.ready().await.unwrap();
     let mut busy = hub.link.open(&raw(), Class::Bulk, false).unwrap();
     let full =
         tokio::time::timeout(Duration::from_millis(50), busy.sender.write(pattern(1 << 20, 0)));
     assert!(full.await.is_err(), "nobody reads it");
+    let mut out = strait_tunnel::Out::new(0);
     for number in 0..100 {
         peer.open(Duration::ZERO, &get(), Class::Normal, true).unwrap();
         peer.poll_transmit(Duration::ZERO, &mut out);

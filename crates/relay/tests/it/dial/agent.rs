@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
@@ -152,5 +153,15 @@ fn echo(stream: Stream, head: &OpenHead) {
             }
         }
         let _ = sender.finish();
+    });
+}
+
+/// Sends until nobody wants more.
+pub(super) fn flood(stream: Stream) {
+    tokio::spawn(async move {
+        let (_receiver, mut sender) = stream.split();
+        sender.accept();
+        let much = Bytes::from(vec![1; 64 << 10]);
+        while sender.write(much.clone()).await.is_ok() {}
     });
 }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use strait_relay::link::control::{Message, Refused};
 use strait_relay::link::{Part, Stream};
 use strait_tunnel::{Class, Code, Drain, OpenHead, RawHead, Tlvs};
+use tokio::task::JoinSet;
 
-use super::agent::{Agent, announcement, route};
+use super::agent::{Agent, announcement, flood, route};
 use super::hub::{Came, Hub, Manner, clock};
 use super::wire::{Line, wire};
 
@@ -56,25 +57,38 @@ async fn so_many_connections_as_are_wanted_announce_and_take_streams() {
     agent.end().await;
 }
 
+/// Streams that a flooding agent sends as much on as it may, until this is dropped. There are so many
+/// that what a connection lets them have open is more than the machine's buffers take of it.
+fn flooded(came: &Came) -> JoinSet<()> {
+    let mut streams = JoinSet::new();
+    for _ in 0..16 {
+        let (mut receiver, _) = open(came).split();
+        streams.spawn(async move { while matches!(receiver.next().await, Part::Data(_)) {} });
+    }
+    streams
+}
+
 #[tokio::test]
-async fn another_connection_is_made_where_much_waits_to_be_sent() {
+async fn as_many_connections_again_are_made_where_much_waits_to_be_sent() {
     let mut hub = Hub::start(Manner::default()).await;
-    let route = route(&Line::NARROW.to(hub.address).await.to_string(), 1);
-    let mut agent = Agent::start(&hub.authority, route, None, |_| {});
-    let came = hub.next().await;
-    let (mut receiver, mut sender) = open(&came).split();
-    let sending = tokio::spawn(async move {
-        let much = Bytes::from(vec![1; 64 << 10]);
-        while sender.write(much.clone()).await.is_ok() {}
+    // As many as a hub has that is far away: how quick the machine is makes no difference.
+    let route = route(&Line::NARROW.to(hub.address).await.to_string(), 4);
+    let mut agent = Agent::start(&hub.authority, route, None, |setup| {
+        setup.acceptor = Box::new(|| Box::new(|stream, _| flood(stream)));
     });
-    let reading =
-        tokio::spawn(async move { while matches!(receiver.next().await, Part::Data(_)) {} });
-    let status = agent.until(|status| status.wanted == 2).await;
-    assert_eq!(status.ready, 1, "{status:?}");
-    hub.next().await;
-    agent.until(|status| status.ready == 2).await;
-    sending.abort();
-    reading.abort();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(hub.next().await);
+    }
+    let status = agent.until(|status| status.ready == 4).await;
+    assert_eq!(status.wanted, 4, "{status:?}");
+    let streams: Vec<_> = all.iter().map(flooded).collect();
+    agent.until(|status| status.wanted == 8).await;
+    for _ in 0..4 {
+        hub.next().await;
+    }
+    agent.until(|status| status.ready == 8).await;
+    drop(streams);
     agent.end().await;
 }
 
