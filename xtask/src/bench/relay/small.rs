@@ -11,6 +11,8 @@ use super::{CONNECTIONS, process};
 use crate::bench::Ground;
 use crate::bench::report::{Goal, Row};
 
+/// More at once than most things are kept for.
+const CROWD: usize = 256;
 /// Time before anything counts.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// Time of each run.
@@ -19,7 +21,7 @@ const RUN: Duration = Duration::from_secs(1);
 const PACED: Duration = Duration::from_secs(2);
 const PER_SECOND: u32 = 500;
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 6] = [
     Figure {
         name: "relay: GET of 1 KiB, 64 connections",
         goal: Goal::High { goal: 1.6, floor: 1.25 },
@@ -37,6 +39,11 @@ const FIGURES: [Figure; 5] = [
     },
     Figure { name: "relay: p50 at 500/s", goal: Goal::Low { goal: 0.9, floor: 1.0 }, unit: "ms" },
     Figure { name: "relay: p99 at 500/s", goal: Goal::Low { goal: 1.1, floor: 1.25 }, unit: "ms" },
+    Figure {
+        name: "relay: GET of 1 KiB, 256 connections",
+        goal: Goal::High { goal: 1.0, floor: 0.75 },
+        unit: "/s",
+    },
 ];
 
 pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
@@ -52,7 +59,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     })
 }
 
-async fn run(path: &Path, time: impl Fn(Duration) -> Duration) -> Result<[f64; 5]> {
+async fn run(path: &Path, time: impl Fn(Duration) -> Duration) -> Result<[f64; 6]> {
     let mut many = Clients::open(&path.target, CONNECTIONS).await?;
     many.closed(WARM_UP).await?;
     let pids = path.pids();
@@ -64,6 +71,10 @@ async fn run(path: &Path, time: impl Fn(Duration) -> Duration) -> Result<[f64; 5
         bail!("{}: {} requests at a pace were not answered", path.kind.name(), paced.errors);
     }
     drop(many);
+    let mut crowd = Clients::open(&path.target, CROWD).await?;
+    crowd.closed(WARM_UP).await?;
+    let crowded = crowd.closed(time(RUN)).await?;
+    drop(crowd);
     let mut one = Clients::open(&path.target, 1).await?;
     one.closed(WARM_UP).await?;
     let alone = one.closed(time(RUN)).await?;
@@ -73,5 +84,6 @@ async fn run(path: &Path, time: impl Fn(Duration) -> Duration) -> Result<[f64; 5
         used.as_secs_f64() * 1e6 / closed.count(),
         paced.milliseconds(0.5),
         paced.milliseconds(0.99),
+        crowded.per_second(),
     ])
 }
