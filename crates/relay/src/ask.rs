@@ -11,6 +11,8 @@ use std::time::Duration;
 use http::StatusCode;
 use strait_tunnel::{Code, End, EndedBy, OpenError};
 
+use crate::link::Unopened;
+
 pub(crate) use answer::{Question, respond};
 pub(crate) use message::{Came, Message, refused};
 pub(crate) use pump::{Broken, pump};
@@ -33,10 +35,10 @@ pub(crate) trait Meter: Send + Sync + Unpin + 'static {
 pub(crate) const STALLED: &str = "too many streams wait to be accepted";
 
 /// A stream that could not be opened was not executed.
-pub(crate) fn ending_of(error: OpenError) -> End {
-    let (code, text) = match error {
-        OpenError::TooManyWaiting => (Code::Overloaded, STALLED),
-        OpenError::TooMany => (Code::Overloaded, ""),
+pub(crate) fn ending_of(error: impl Into<Unopened>) -> End {
+    let (code, text) = match error.into() {
+        Unopened::Stalled => (Code::Overloaded, STALLED),
+        Unopened::Connection(OpenError::TooMany) => (Code::Overloaded, ""),
         _ => (Code::Refused, ""),
     };
     End { code, by: EndedBy::Us, truncated: true, unexecuted: true, text: text.into() }

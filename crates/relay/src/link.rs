@@ -48,7 +48,7 @@ use traffic::Traffic;
 
 pub use driver::Driver;
 pub use memory::Memory;
-pub use share::{Share, Stalls};
+pub use share::{Share, Stalls, Unopened};
 pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
 
 /// Takes the streams that the peer opens. It is called by the driver's task and must not wait:
@@ -106,6 +106,23 @@ struct State {
     /// The same of what leaves.
     sent: Traffic,
     carried: Carried,
+}
+
+impl State {
+    /// Opens a stream, which may be of a service.
+    fn open(
+        &mut self,
+        now: Duration,
+        head: &OpenHead,
+        (class, end): (Class, bool),
+        of: Option<(Place, &Share)>,
+    ) -> Result<StreamId, OpenError> {
+        let id = self.connection.open(now, head, class, end)?;
+        self.carried.count(head);
+        let (place, share) = of.map(|(place, share)| (place, share.clone())).unzip();
+        self.waiting.insert(id, Waiting { place, share, ..Waiting::default() });
+        Ok(id)
+    }
 }
 
 /// What a connection has carried since it was made.
@@ -229,7 +246,9 @@ impl Link {
     /// # Errors
     /// Why no stream can be opened now.
     pub fn open(&self, head: &OpenHead, class: Class, end: bool) -> Result<Stream, OpenError> {
-        self.open_of(None, head, class, end)
+        let now = self.0.clock.monotonic();
+        let id = self.0.act(|state| state.open(now, head, (class, end), None))?;
+        Ok(Stream::new(self.0.clone(), id, class, true, end))
     }
 
     /// The same for a service, which has its share of what may wait to be accepted.
@@ -238,21 +257,15 @@ impl Link {
     /// Why no stream of the service can be opened now.
     pub fn open_of(
         &self,
-        share: Option<&Share>,
+        share: &Share,
         head: &OpenHead,
         class: Class,
         end: bool,
-    ) -> Result<Stream, OpenError> {
+    ) -> Result<Stream, Unopened> {
         let now = self.0.clock.monotonic();
         let id = self.0.act(|state| {
-            let room = state.connection.room();
-            let place = share.map(|share| share.take(room).ok_or(OpenError::TooManyWaiting));
-            let place = place.transpose()?;
-            let id = state.connection.open(now, head, class, end)?;
-            state.carried.count(head);
-            let share = share.cloned();
-            state.waiting.insert(id, Waiting { place, share, ..Waiting::default() });
-            Ok(id)
+            let place = share.take(state.connection.room())?;
+            state.open(now, head, (class, end), Some((place, share))).map_err(Unopened::from)
         })?;
         Ok(Stream::new(self.0.clone(), id, class, true, end))
     }

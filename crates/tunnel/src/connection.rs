@@ -303,10 +303,10 @@ impl Connection {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// How many more streams can wait to be accepted by the peer.
+    /// How many more streams the peer takes.
     #[must_use]
-    pub const fn room(&self) -> u32 {
-        self.config.limits.waiting.saturating_sub(self.streams.waiting_local)
+    pub fn room(&self) -> u32 {
+        self.peer.as_ref().map_or(0, |peer| peer.streams.saturating_sub(self.streams.open_local))
     }
 
     /// What is held, for the process' budget.

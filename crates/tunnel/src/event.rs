@@ -215,9 +215,6 @@ pub enum OpenError {
     /// As many streams are open as the peer takes.
     #[error("the peer takes no more streams now")]
     TooMany,
-    /// As many streams wait for their acceptance as may.
-    #[error("too many streams wait to be accepted")]
-    TooManyWaiting,
     /// Ids are used up; a new connection is needed.
     #[error("the connection has no stream ids left")]
     Exhausted,

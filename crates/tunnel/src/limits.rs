@@ -16,8 +16,9 @@ pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// A peer that takes nothing for so long while control frames wait is cut.
 pub(crate) const BLOCKED_FOR: Duration = Duration::from_secs(30);
-/// Refusals of streams without state that may wait.
-pub(crate) const REFUSALS: usize = 256;
+/// Refusals of streams without state that may wait: a few times what one read may bring of a peer that
+/// opens streams while it is not known to it that none are taken.
+pub(crate) const REFUSALS: usize = 4_096;
 /// Bytes of heads that the application has not taken, per connection.
 pub(crate) const HEADS: usize = MIB as usize;
 /// Informational heads of one stream.
@@ -51,8 +52,6 @@ pub struct Limits {
     pub connection_credit_max: u32,
     /// Streams that the peer may have open, 16–65,536. More are refused.
     pub streams: u32,
-    /// Streams that wait for ACCEPT, in each direction. More are refused.
-    pub waiting: u32,
     /// Time from OPEN to ACCEPT, 1–120 s. Then the stream is reset.
     pub accept_within: Duration,
     /// Silence after which the peer is asked, 1–60 s; the larger of both sides' counts. After
@@ -69,7 +68,6 @@ impl Default for Limits {
             stream_credit_max: 8 * MIB,
             connection_credit_max: 16 * MIB,
             streams: STREAMS,
-            waiting: 256,
             accept_within: Duration::from_secs(15),
             keep_alive: Duration::from_secs(5),
         }
@@ -101,7 +99,6 @@ impl Limits {
             stream_credit_max: within(self.stream_credit_max, &(64 * KIB..=8 * MIB)),
             connection_credit_max: within(self.connection_credit_max, &(MIB..=64 * MIB)),
             streams: within(self.streams, &STREAMS_RANGE),
-            waiting: within(self.waiting, &(1..=65_536)),
             accept_within: within(
                 self.accept_within,
                 &(Duration::from_secs(1)..=Duration::from_secs(120)),

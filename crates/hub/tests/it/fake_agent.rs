@@ -7,7 +7,7 @@ use strait_relay::TUNNEL_PROTOCOL;
 use strait_relay::link::control::{Announced, Callable, Listener, Message, Services, Speaker};
 use strait_relay::link::{Link, Part, Stream};
 use strait_runtime::{SystemClock, SystemEntropy, random_16};
-use strait_tunnel::{Class, Config, End, EndedBy, OpenHead, Response, Role, Side};
+use strait_tunnel::{Class, Config, End, EndedBy, Limits, OpenHead, Response, Role, Side};
 use tokio::sync::{mpsc, watch};
 
 use crate::credentials::SERVICES;
@@ -33,8 +33,22 @@ impl FakeAgent {
         Self::over(installation.connect_as(&[TUNNEL_PROTOCOL]).await, offers).await
     }
 
+    /// The same, and takes so many streams at once.
+    pub(crate) async fn with_room(
+        installation: &Client,
+        offers: &[Announced],
+        streams: u32,
+    ) -> Self {
+        let io = installation.connect_as(&[TUNNEL_PROTOCOL]).await;
+        Self::begin(io, offers, Limits { streams, ..Limits::default() }).await
+    }
+
     /// The same on a connection that there is.
     pub(crate) async fn over(io: impl Io + 'static, offers: &[Announced]) -> Self {
+        Self::begin(io, offers, Limits::default()).await
+    }
+
+    async fn begin(io: impl Io + 'static, offers: &[Announced], limits: Limits) -> Self {
         let (streams, opened) = mpsc::unbounded_channel();
         let (acks, acknowledged) = mpsc::unbounded_channel();
         let (lists, offered) = watch::channel(None);
@@ -45,7 +59,8 @@ impl FakeAgent {
             }
             head => drop(streams.send((stream, head))),
         });
-        let config = Config::new(Role::Agent, Role::Hub, random_16(&SystemEntropy));
+        let mut config = Config::new(Role::Agent, Role::Hub, random_16(&SystemEntropy));
+        config.limits = limits;
         let clock = Arc::new(SystemClock);
         let (link, driver) = Link::new(io, Side::Dialler, config, clock, acceptor);
         tokio::spawn(driver);

@@ -222,28 +222,22 @@ async fn what_one_instance_has_no_room_for_another_does() {
 async fn a_service_that_nobody_accepts_leaves_the_others_of_its_agent() {
     let acme = Acme::new().await;
     let offers = [offer("ci", "h1"), offer("wiki", "h1")];
-    let mut agent = FakeAgent::connect(&acme.install().await, &offers).await;
+    // The control stream is one of them; of the others a service that waits alone has half.
+    let mut agent = FakeAgent::with_room(&acme.install().await, &offers, 64).await;
     acme.alice.wait(SERVICES, "wiki.smith", |_| true).await;
     let mut waits = tokio::task::JoinSet::new();
-    for count in (16..=128).step_by(16) {
-        for _ in 0..16 {
-            let alice = acme.alice.clone();
-            waits.spawn(async move { alice.get(CI).await });
-        }
-        let opened = async {
-            while agent.waiting() < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, opened).await.expect("they are opened");
+    for _ in 0..32 {
+        let alice = acme.alice.clone();
+        waits.spawn(async move { alice.get(CI).await });
     }
+    until(|| agent.waiting() == 32).await;
     let answer = acme.alice.get(CI).await;
     told(&answer, 503, "Overloaded");
-    assert!(answer.text().contains("128 requests already wait for smith"), "{}", answer.text());
+    assert!(answer.text().contains("32 requests already wait for smith"), "{}", answer.text());
     assert_eq!(answer.headers.get("retry-after").unwrap(), "1");
     let wiki = acme.alice.get("/services/relay/smith/wiki/");
     let served = async {
-        for _ in 0..128 {
+        for _ in 0..32 {
             drop(agent.next().await);
         }
         agent.answer(200).await.sender.finish().unwrap();
@@ -252,6 +246,38 @@ async fn a_service_that_nobody_accepts_leaves_the_others_of_its_agent() {
     let metrics = acme.hub.admin().below("").get("/metrics").await.text();
     let line = metrics.lines().find(|line| line.starts_with("strait_relay_stalled_total{"));
     assert!(line.unwrap().ends_with("service=\"ci\"} 1"), "{line:?}");
+}
+
+async fn until(is: impl Fn() -> bool) {
+    let comes = async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, comes).await.expect("it comes to that");
+}
+
+#[tokio::test]
+async fn what_a_connection_has_no_room_for_goes_over_the_instances_other_one() {
+    let acme = Acme::new().await;
+    let installation = acme.install().await;
+    let mut narrow = FakeAgent::with_room(&installation, &[offer("ci", "h1")], 16).await;
+    let mut wide = FakeAgent::connect(&installation, &[offer("ci", "h1")]).await;
+    acme.alice.wait(SERVICES, "ci.smith", |_| true).await;
+    // Those of the narrow one are accepted, and stay.
+    let (mut asked, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..40 {
+        let (answer, stream) =
+            tokio::join!(acme.alice.open(Method::GET, CI, Bytes::new()), async {
+                tokio::select! {
+                    stream = narrow.answer(200) => stream,
+                    stream = wide.answer(200) => stream,
+                }
+            });
+        assert_eq!(answer.status(), 200);
+        asked.push(answer);
+        held.push(stream);
+    }
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use strait_net::traced::traceparent;
-use strait_tunnel::{Class, Code, Field, OpenError, OpenHead, RequestParts, Tlvs};
+use strait_tunnel::{Class, Code, Field, OpenHead, RequestParts, Tlvs};
 use strait_types::ClusterName;
 use tokio::sync::watch;
 
 use super::front::{outcome_of, outcome_of_error};
 use super::tunnels::{Nobody, Tunnels};
+use crate::ask::ending_of;
 use crate::carried::fields_of;
 use crate::choice::RETRIES_MAX;
 use crate::http::fields::ERROR;
@@ -101,11 +102,11 @@ impl Tunnels {
             tried.push(chosen.instance.clone());
             chosen.link.choose(chosen.at);
             let empty = call.body.is_empty();
-            let opened = chosen.link.open_of(Some(&chosen.share), &head, Class::Normal, empty);
+            let opened = chosen.link.open_of(&chosen.share, &head, Class::Normal, empty);
             let stream = match opened {
                 Ok(stream) => stream,
                 Err(error) => {
-                    full = matches!(error, OpenError::TooMany | OpenError::TooManyWaiting);
+                    full = ending_of(error).code == Code::Overloaded;
                     continue;
                 }
             };

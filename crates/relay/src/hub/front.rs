@@ -263,7 +263,7 @@ impl Crossing<'_> {
             tried.push(chosen.instance.clone());
             // What becomes another protocol goes on behind its head.
             let whole = upload.is_empty() && self.head.message.upgrade.is_none();
-            let opened = chosen.link.open_of(Some(&chosen.share), &open, Class::Normal, whole);
+            let opened = chosen.link.open_of(&chosen.share, &open, Class::Normal, whole);
             let stream = match opened {
                 Ok(stream) => stream,
                 Err(error) => {

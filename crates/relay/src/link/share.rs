@@ -1,7 +1,7 @@
 //! What one service has of a connection: its streams that wait to be accepted, and how long its
 //! streams stood still.
 //!
-//! A connection has room for so many that wait. A service whose streams nobody accepts would take
+//! A connection has room for so many streams. A service whose streams nobody accepts would take
 //! it all, and the others of the same agent would get nothing; so a service may have no more of
 //! them than there is room left: one alone takes half, two a third each, and some is always left.
 
@@ -9,12 +9,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use strait_tunnel::Stalled;
+use strait_tunnel::{OpenError, Stalled};
 
 /// Hears how long streams stood still for want of credit, now and then and at their end.
 pub trait Stalls: Send + Sync + fmt::Debug {
     /// So long since it was told last.
     fn stood(&self, stalled: Stalled);
+}
+
+/// Why a stream of a service was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    /// As many of its streams wait to be accepted as may.
+    #[error("too many streams of the service wait to be accepted")]
+    Stalled,
+    /// The connection takes none.
+    #[error(transparent)]
+    Connection(#[from] OpenError),
 }
 
 /// A service's share of a connection. Clones are the same one.
@@ -44,10 +55,12 @@ impl Share {
         self.0.waiting.load(Relaxed)
     }
 
-    /// Takes a place where the connection has room for so many more.
-    pub(super) fn take(&self, room: u32) -> Option<Place> {
-        let more = |waiting| (waiting < room).then_some(waiting + 1);
-        self.0.waiting.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Place(self.clone()))
+    /// Takes a place where the connection has room for so many more streams. If it has none, that
+    /// is no matter of shares.
+    pub(super) fn take(&self, room: u32) -> Result<Place, Unopened> {
+        let more = |waiting| (waiting < room || room == 0).then_some(waiting + 1);
+        let taken = self.0.waiting.fetch_update(Relaxed, Relaxed, more);
+        taken.map(|_| Place(self.clone())).map_err(|_| Unopened::Stalled)
     }
 
     /// A stream of the service stood still.
@@ -89,7 +102,7 @@ mod tests {
         let (hub, mut agent, tasks) = pair(1 << 16).await;
         let heard = Arc::new(Heard::default());
         let share = Share::heard_by(heard.clone());
-        let open = || hub.link.open_of(Some(&share), &get(), Class::Normal, false).unwrap();
+        let open = || hub.link.open_of(&share, &get(), Class::Normal, false).unwrap();
         // The agent takes nothing of what is sent to it.
         let mut up = open();
         let theirs = agent.next().await;

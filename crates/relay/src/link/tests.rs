@@ -209,21 +209,21 @@ async fn who_leaves_is_noticed_on_the_other_side() {
 async fn a_service_that_accepts_nothing_leaves_room_for_others() {
     let (hub, mut agent, _tasks) = pair(1 << 16).await;
     let (deaf, other) = (Share::default(), Share::default());
-    let open = |share: &Share| hub.link.open_of(Some(share), &get(), Class::Normal, true);
+    let open = |share: &Share| hub.link.open_of(share, &get(), Class::Normal, true);
     let mut held = Vec::new();
     while let Ok(stream) = open(&deaf) {
         held.push(stream);
     }
-    assert_eq!((held.len(), deaf.waiting()), (128, 128));
+    assert_eq!((held.len(), deaf.waiting()), (1_024, 1_024));
     assert!(!hub.link.has_room(&deaf) && hub.link.has_room(&other));
     let mut more = Vec::new();
     while let Ok(stream) = open(&other) {
         more.push(stream);
     }
-    assert_eq!(more.len(), 64);
+    assert_eq!(more.len(), 512);
     // What is accepted, and what is over, makes room.
     agent.next().await.sender.accept();
-    until(|| deaf.waiting() == 127).await;
+    until(|| deaf.waiting() == 1_023).await;
     held.truncate(64);
     until(|| deaf.waiting() == 63).await;
     drop((held, more));

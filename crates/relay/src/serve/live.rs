@@ -23,8 +23,8 @@ use crate::services::{Credentials, HUB, HttpTarget, Policy, Service, Target};
 const TURN: Duration = Duration::from_secs(1);
 
 /// Streams of a service that wait before they are accepted, for their turn or a connection. As
-/// many as a hub lets one service have on one connection.
-const WAITING_MAX: usize = 128;
+/// many as a hub lets one service have on the two connections that there are mostly.
+const WAITING_MAX: usize = 2_048;
 
 /// What every service is made with.
 #[derive(Clone)]

@@ -78,11 +78,14 @@ impl Connection {
         if origin == Origin::Local {
             self.streams.open_local = self.streams.open_local.saturating_sub(1);
         }
-        if waited {
-            self.accepted(origin);
-            if origin == Origin::Remote {
+        match (waited, origin, by) {
+            (true, Origin::Local, _) => self.waits_no_more(),
+            // What this side refuses is its own doing: streams to a service that has too much to do
+            // are no reason to refuse those to the others.
+            (true, Origin::Remote, EndedBy::Peer) => {
                 self.abuse.unaccepted.take(self.now);
             }
+            _ => {}
         }
         self.raise_closed(id);
         self.forget_if_done(id);

@@ -119,7 +119,6 @@ impl Connection {
     fn refusal(&mut self) -> Option<Code> {
         let limits = &self.config.limits;
         let full = self.streams.open_remote >= limits.streams
-            || self.streams.waiting_remote >= limits.waiting
             || self.heads >= HEADS
             || !self.abuse.unaccepted.has(self.now)
             || !self.abuse.quick.has(self.now);
@@ -313,19 +312,16 @@ impl Connection {
             stream.notices.readable = true;
         }
         if stream.origin == Origin::Local && !std::mem::replace(&mut stream.accepted, true) {
-            self.accepted(Origin::Local);
+            self.waits_no_more();
         }
         self.queue_notices(id);
         Ok(())
     }
 
-    /// A stream waits no more for its acceptance.
-    pub(super) fn accepted(&mut self, origin: Origin) {
-        self.streams.waits_no_more(origin);
-        if origin == Origin::Local {
-            let streams = &self.streams;
-            self.opening.forget(|id| streams.get(id).is_some_and(|stream| !stream.accepted));
-        }
+    /// A stream that was opened here waits no more for its acceptance.
+    pub(super) fn waits_no_more(&mut self) {
+        let streams = &self.streams;
+        self.opening.forget(|id| streams.get(id).is_some_and(|stream| !stream.accepted));
     }
 
     pub(super) fn receive_accept(&mut self, id: StreamId, payload: &[u8]) -> Result<(), Violation> {
@@ -343,7 +339,7 @@ impl Connection {
         stream.accepted = true;
         stream.committed = true;
         stream.notices.accepted = true;
-        self.accepted(Origin::Local);
+        self.waits_no_more();
         self.raise_credit(id, credit.into());
         self.queue_notices(id);
         Ok(())

@@ -89,8 +89,6 @@ impl Connection {
             Err(OpenError::Draining)
         } else if self.streams.open_local >= peer.streams {
             Err(OpenError::TooMany)
-        } else if self.streams.waiting_local >= self.config.limits.waiting {
-            Err(OpenError::TooManyWaiting)
         } else {
             Ok(peer.stream_credit)
         }
@@ -133,7 +131,6 @@ impl Connection {
         stream.committed = true;
         stream.control.accept = true;
         stream.accepted = true;
-        self.accepted(Origin::Remote);
         true
     }
 
@@ -152,9 +149,7 @@ impl Connection {
         if step == Step::Upgraded {
             stream.recv.stage = Stage::Bytes;
         }
-        if !std::mem::replace(&mut stream.accepted, true) {
-            self.accepted(Origin::Remote);
-        }
+        stream.accepted = true;
         self.enqueue(id);
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(super) struct Abuse {
     pub(super) empty: Bucket,
     /// CREDIT that grants less than 1 KiB.
     pub(super) crumbs: Bucket,
-    /// Streams that end before they are accepted. Beyond it they are refused.
+    /// Streams that the peer ends before they are accepted. Beyond it they are refused.
     pub(super) unaccepted: Bucket,
     /// Streams that the peer resets within 100 ms. Beyond it they are refused.
     pub(super) quick: Bucket,

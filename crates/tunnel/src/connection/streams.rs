@@ -22,9 +22,6 @@ pub(super) struct Streams {
     pub(super) open_local: u32,
     /// Opened by the peer, and the work for them not released.
     pub(super) open_remote: u32,
-    /// Of those, not accepted.
-    pub(super) waiting_local: u32,
-    pub(super) waiting_remote: u32,
     /// Not closed, control streams aside.
     pub(super) live: u32,
     /// The peer's control stream.
@@ -44,8 +41,6 @@ impl Streams {
             highest: 0,
             open_local: 0,
             open_remote: 0,
-            waiting_local: 0,
-            waiting_remote: 0,
             live: 0,
             control: None,
         }
@@ -105,27 +100,16 @@ impl Streams {
     }
 
     pub(super) fn insert(&mut self, id: StreamId, stream: Stream) {
-        let (open, waiting) = match stream.origin {
-            Origin::Local => (&mut self.open_local, &mut self.waiting_local),
-            Origin::Remote => (&mut self.open_remote, &mut self.waiting_remote),
-        };
-        *open += 1;
-        *waiting += 1;
+        match stream.origin {
+            Origin::Local => self.open_local += 1,
+            Origin::Remote => self.open_remote += 1,
+        }
         match (stream.kind, stream.origin) {
             (Kind::Control, Origin::Remote) => self.control = Some(id),
             (Kind::Control, Origin::Local) => {}
             (Kind::Http | Kind::Raw, _) => self.live += 1,
         }
         self.all.insert(id, Box::new(stream));
-    }
-
-    /// A stream waits no more for its acceptance.
-    pub(super) fn waits_no_more(&mut self, origin: Origin) {
-        let waiting = match origin {
-            Origin::Local => &mut self.waiting_local,
-            Origin::Remote => &mut self.waiting_remote,
-        };
-        *waiting = waiting.saturating_sub(1);
     }
 
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use strait_tunnel::{Brake, Class, Code, Config, EndedBy, Event, Limits, Read, Side, Tlvs};
+use strait_tunnel::{
+    Brake, Class, Code, Config, Directions, Drain, EndedBy, Event, Limits, Read, Side, Tlvs,
+};
 
 use crate::frames::{
     ACCEPT, CREDIT, CUT, DATA, END, GOAWAY, HEAD, MORE, OPEN, PING, PONG, RESET, Raw, credit,
@@ -226,8 +228,61 @@ fn m4_open_floods_are_refused() {
         refused += raw.frames().iter().filter(|frame| frame.kind == RESET).count();
         assert!(raw.connection.memory() < 2 << 20);
     }
-    assert_eq!(refused, 10_000 - 256);
+    assert_eq!(refused, 10_000 - 2_048);
     check("M4", &mut raw, None);
+}
+
+/// M4: an honest peer does not know yet that none are taken, and one read brings many.
+#[test]
+fn m4_what_comes_while_a_drain_is_told_is_refused() {
+    let mut raw = Raw::ready(Side::Acceptor);
+    let grace = 30 * SECOND;
+    let drain = Drain { code: Code::Draining, grace, hard: grace, text: "over".into() };
+    raw.connection.drain(raw.now, drain);
+    let opens: Vec<_> = (0..4_000).map(|at| open_raw(1 + 2 * at, 0)).collect();
+    raw.send(&opens.concat());
+    check("a drain", &mut raw, None);
+    let refused = raw.frames().iter().filter(|frame| frame.kind == RESET).count();
+    assert_eq!(refused, 4_000);
+}
+
+/// M4: what this side refuses, because a service has too much to do, counts against nobody; what the
+/// peer takes back before it is accepted does.
+#[test]
+fn m4_what_the_peer_takes_back_is_counted_and_what_is_refused_is_not() {
+    for by_peer in [false, true] {
+        let mut raw = Raw::ready(Side::Acceptor);
+        let mut refused = 0;
+        for round in 0..20 {
+            let numbers = (0..500).map(|at| 1 + 2 * (round * 500 + at));
+            for number in numbers.clone() {
+                raw.send(&open_raw(number, 0));
+            }
+            let told = raw.events().into_iter().filter_map(|event| match event {
+                Event::Incoming(id, _) => Some(id),
+                _ => None,
+            });
+            let told: Vec<_> = told.collect();
+            refused += 500 - told.len();
+            raw.frames();
+            // They are not taken back at once.
+            raw.now += SECOND / 9;
+            if by_peer {
+                numbers.for_each(|number| raw.send(&reset(number, 3)));
+            }
+            raw.events();
+            for id in told {
+                if !by_peer {
+                    raw.connection.reset(id, Directions::Both, Code::Overloaded, "256");
+                }
+                raw.connection.release(id);
+            }
+            raw.frames();
+        }
+        assert_eq!(refused > 0, by_peer, "{refused} were refused");
+        raw.events();
+        assert_eq!(raw.connection.usage().streams, 0);
+    }
 }
 
 /// M4: OPEN and RESET in a row. The application still works for the streams that it was told of:
@@ -272,7 +327,7 @@ fn m4_frantic_floods_end_the_connection() {
     // Beyond 2,000 they are refused, so that there is nothing left to reset.
     assert_eq!(raw.end(), None);
     let mut raw = Raw::ready(Side::Acceptor);
-    for at in 0..600 {
+    for at in 0..2_048 + 4_097 {
         raw.send(&open_raw(1 + 2 * at, 0));
     }
     check("refusals", &mut raw, Some(Code::EnhanceCalm));
@@ -443,7 +498,7 @@ fn late_data_is_dropped_up_to_the_credit_of_what_was_reset() {
     let mut raw = Raw::ready(Side::Acceptor);
     raw.send(&open_raw(1, 0));
     let Some(Event::Incoming(id, _)) = raw.connection.poll_event() else { panic!() };
-    raw.connection.reset(id, strait_tunnel::Directions::Both, Code::Forbidden, "no");
+    raw.connection.reset(id, Directions::Both, Code::Forbidden, "no");
     raw.connection.release(id);
     raw.bytes();
     raw.send(&[data(1, 16_376), data(1, 16_376), data(1, 16)].concat());

@@ -62,7 +62,9 @@ impl Rig {
         );
         let (one, other) = duplex(1 << 16);
         let hub = Config::new(Role::Hub, Role::Agent, [1; 16]);
-        let agent = Config::new(Role::Agent, Role::Hub, [2; 16]);
+        let mut agent = Config::new(Role::Agent, Role::Hub, [2; 16]);
+        // As many as two connections have.
+        agent.limits.streams = 4_096;
         let none = Box::new(|_, _| {});
         let (hub, driver) = Link::new(one, strait_tunnel::Side::Acceptor, hub, clock.clone(), none);
         tasks.spawn_daemon("hub", driver);

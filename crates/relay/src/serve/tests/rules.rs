@@ -1,5 +1,6 @@
 //! What is let through, what is added and taken away, and what people are told.
 
+use futures_util::FutureExt as _;
 use strait_tunnel::{Code, Tlvs};
 
 use super::rig::{Answer, Ask, Rig, listen, refusing, scripted, write};
@@ -238,10 +239,11 @@ async fn of_bytes_that_wait_for_a_connection_there_are_not_too_many() {
         "services:\n- {{name: db, type: tcp, address: '{address}', tls: {{insecure: true}}}}\n"
     ))
     .await;
-    let held: Vec<_> = (0..128).map(|_| rig.raw("db")).collect();
+    let mut held: Vec<_> = (0..2_048).map(|_| rig.raw("db")).collect();
     let mut more = rig.raw("db");
     assert_eq!(Answer::read(&mut more.receiver).await.code(), Code::Overloaded);
-    drop(held);
+    let last = held.last_mut().unwrap();
+    assert!(last.receiver.next().now_or_never().is_none(), "it waits for its turn");
 }
 
 #[tokio::test]
