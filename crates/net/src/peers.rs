@@ -1,4 +1,5 @@
-//! Connections of each address, counted.
+//! Connections of each address, counted: so many at most, or no more than are left for others, so that
+//! whoever fills a server alone fills half of it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,24 +20,33 @@ pub fn client_of(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether a client is a program on this machine; those of a Unix socket have no address.
+fn is_local(client: IpAddr) -> bool {
+    client.is_loopback() || client.is_unspecified()
+}
+
 /// How many connections each client has.
 pub(crate) struct Peers {
-    most: u32,
+    /// None: as many as are free.
+    most: Option<u32>,
     /// Only those that have some.
     open: Mutex<HashMap<IpAddr, u32>>,
 }
 
 impl Peers {
-    pub(crate) fn new(most: u32) -> Arc<Self> {
+    pub(crate) fn new(most: Option<u32>) -> Arc<Self> {
         Arc::new(Self { most, open: Mutex::default() })
     }
 
-    /// One more connection of an address, unless it has too many.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// One more connection of an address, unless it has too many; so many are free now, this one
+    /// included. This machine's own programs have no share, but all.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, free: usize) -> Option<Place> {
         let client = client_of(address);
+        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        let share = if is_local(client) { u32::MAX } else { free };
         let mut open = self.open.lock();
         let count = open.entry(client).or_default();
-        if *count >= self.most {
+        if *count >= self.most.unwrap_or(share) {
             return None;
         }
         *count += 1;
@@ -67,8 +77,8 @@ mod tests {
 
     #[test]
     fn each_client_has_its_own_places_and_gets_them_back() {
-        let peers = Peers::new(1);
-        let enter = |text: &str| peers.enter(text.parse().unwrap());
+        let peers = Peers::new(Some(1));
+        let enter = |text: &str| peers.enter(text.parse().unwrap(), 100);
         let first = enter("192.0.2.1").unwrap();
         for (address, free) in [
             ("192.0.2.1", false),
@@ -84,5 +94,38 @@ mod tests {
         drop((first, other));
         assert!(peers.open.lock().is_empty());
         assert!(enter("192.0.2.1").is_some());
+    }
+
+    #[test]
+    fn a_client_leaves_as_many_places_free_as_it_has() {
+        let peers = Peers::new(None);
+        let mut free = 16;
+        let mut held = Vec::new();
+        let mut fill = |text: &str| {
+            let before = held.len();
+            while let Some(place) = peers.enter(text.parse().unwrap(), free).filter(|_| free > 0) {
+                held.push(place);
+                free -= 1;
+            }
+            held.len() - before
+        };
+        for (address, taken) in [
+            ("192.0.2.1", 8),
+            ("192.0.2.1", 0),
+            ("2001:db8::1", 4),
+            ("2001:db8::2", 0),
+            ("192.0.2.3", 2),
+            ("192.0.2.4", 1),
+            ("192.0.2.5", 1),
+            ("127.0.0.1", 0),
+        ] {
+            assert_eq!(fill(address), taken, "{address}");
+        }
+        held.clear();
+        free = 16;
+        for (address, free) in [("127.0.0.1", 1), ("::1", 1), ("::", 1)] {
+            held.extend((0..3).map(|_| peers.enter(address.parse().unwrap(), free).unwrap()));
+        }
+        assert_eq!((held.len(), free), (9, 16));
     }
 }

@@ -96,7 +96,8 @@ pub struct Limits {
     /// for it: so also how long it may be idle.
     pub head_time: Duration,
     /// Connections of one client at once ([`client_of`](crate::client_of)); one more is closed
-    /// at once. None by default: only all of them are counted.
+    /// at once. None by default: as many as are free, so that one client alone has half of all.
+    /// Who comes from this machine, and trusted proxies that name nobody, have all of them then.
     pub per_client: Option<u32>,
     /// HTTP/1.1: bytes that are taken of an answer before the client takes them, but for what comes
     /// with them at once.

@@ -58,15 +58,14 @@ impl Scene {
         self.start(Server { limits, ..self.plain() }, handler).await
     }
 
-    /// The same with so many connections of one client, behind balancers there.
+    /// The same behind balancers there.
     pub(crate) async fn serve_behind(
         &self,
         proxies: &[&str],
-        per_client: u32,
+        limits: Limits,
         handler: Handler,
     ) -> SocketAddr {
         let proxies = proxies.iter().map(|own| own.parse().unwrap()).collect();
-        let limits = Limits { per_client: Some(per_client), ..Limits::default() };
         self.start(Server { proxies, limits, ..self.plain() }, handler).await.0
     }
 

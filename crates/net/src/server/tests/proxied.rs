@@ -16,6 +16,11 @@ fn whose() -> Handler {
     })
 }
 
+/// What it says of a client's.
+fn of(last: u8) -> String {
+    format!("PROXY TCP4 192.0.2.{last} 127.0.0.1 8080 443\r\n")
+}
+
 /// A connection over TLS behind these bytes; none where it is closed.
 async fn behind(scene: &Scene, to: SocketAddr, header: &[u8]) -> Option<TlsStream<TcpStream>> {
     let mut socket = TcpStream::connect(to).await.unwrap();
@@ -37,7 +42,7 @@ async fn ask(tls: &mut TlsStream<TcpStream>) -> String {
 #[tokio::test]
 async fn a_trusted_balancer_says_whose_a_connection_is() {
     let scene = Scene::new();
-    let to = scene.serve_behind(&["127.0.0.0/8"], u32::MAX, whose()).await;
+    let to = scene.serve_behind(&["127.0.0.0/8"], Limits::default(), whose()).await;
     for (header, expected) in [
         (&b""[..], Some("127.0.0.1")),
         (b"PROXY TCP4 192.0.2.7 127.0.0.1 8080 443\r\n", Some("192.0.2.7")),
@@ -62,7 +67,7 @@ async fn a_trusted_balancer_says_whose_a_connection_is() {
 async fn nobody_else_says_whose_a_connection_is() {
     let scene = Scene::new();
     for proxies in [&[][..], &["192.0.2.0/24"]] {
-        let to = scene.serve_behind(proxies, u32::MAX, whose()).await;
+        let to = scene.serve_behind(proxies, Limits::default(), whose()).await;
         let header = b"PROXY TCP4 192.0.2.7 127.0.0.1 8080 443\r\n";
         assert!(behind(&scene, to, header).await.is_none());
         assert_eq!(ask(&mut behind(&scene, to, b"").await.unwrap()).await, "127.0.0.1");
@@ -72,13 +77,37 @@ async fn nobody_else_says_whose_a_connection_is() {
 #[tokio::test]
 async fn clients_behind_a_balancer_are_counted_each_by_itself() {
     let scene = Scene::new();
-    let to = scene.serve_behind(&["127.0.0.1"], 1, whose()).await;
-    let header = |last: u8| format!("PROXY TCP4 192.0.2.{last} 127.0.0.1 8080 443\r\n");
-    let one = behind(&scene, to, header(1).as_bytes()).await.unwrap();
-    let mut other = behind(&scene, to, header(2).as_bytes()).await.unwrap();
-    assert!(behind(&scene, to, header(1).as_bytes()).await.is_none());
+    let limits = Limits { per_client: Some(1), ..Limits::default() };
+    let to = scene.serve_behind(&["127.0.0.1"], limits, whose()).await;
+    let one = behind(&scene, to, of(1).as_bytes()).await.unwrap();
+    let mut other = behind(&scene, to, of(2).as_bytes()).await.unwrap();
+    assert!(behind(&scene, to, of(1).as_bytes()).await.is_none());
     assert_eq!(ask(&mut other).await, "192.0.2.2");
     drop(one);
+    let failures = "strait_net_connection_failures_total{reason=\"address_limit\"}";
+    assert_eq!(scene.metric(failures), "1");
+}
+
+#[tokio::test]
+async fn one_client_alone_has_half_of_all_places_and_its_balancer_all() {
+    let scene = Scene::new();
+    let limits = Limits { connections: 4, ..Limits::default() };
+    let to = scene.serve_behind(&["127.0.0.1"], limits, whose()).await;
+    let mut held = Vec::new();
+    for (header, taken) in [(of(1), true), (of(1), true), (of(1), false), (of(2), true)] {
+        let connection = behind(&scene, to, header.as_bytes()).await;
+        assert_eq!(connection.is_some(), taken, "{header}");
+        held.extend(connection);
+    }
+    drop(held);
+    let all = async {
+        let mut own = Vec::new();
+        while own.len() < 4 {
+            // Places are free again a moment after their connections ended.
+            own.extend(behind(&scene, to, OWN).await);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all).await.expect("it has all");
     let failures = "strait_net_connection_failures_total{reason=\"address_limit\"}";
     assert_eq!(scene.metric(failures), "1");
 }
