@@ -236,7 +236,8 @@ async fn of_bytes_that_wait_for_a_connection_there_are_not_too_many() {
     let (_silent, url) = listen().await;
     let address = url.trim_start_matches("http://");
     let rig = Rig::new(&format!(
-        "services:\n- {{name: db, type: tcp, address: '{address}', tls: {{insecure: true}}}}\n"
+        "services:\n- {{name: db, type: tcp, address: '{address}', tls: {{insecure: true}}, \
+         concurrent: 1}}\n"
     ))
     .await;
     let mut held: Vec<_> = (0..2_048).map(|_| rig.raw("db")).collect();
