@@ -157,7 +157,7 @@ pub(crate) type Ended = Result<(), BoxError>;
 pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Handler) {
     let limits = server.limits;
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
-    let peers = Peers::new(limits.per_client);
+    let peers = Peers::new(limits.per_client, connections.clone());
     let context = Arc::new(Context::new(server, handler));
     let Server { metrics, tasks, shutdown, .. } = &context.server;
     loop {
@@ -182,16 +182,12 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
             continue;
         };
         let passed_on = context.is_proxy(peer);
-        let enter = {
-            let (peers, connections) = (peers.clone(), connections.clone());
-            move |peer: SocketAddr| peers.enter(peer.ip(), connections.available_permits() + 1)
-        };
-        let place = if passed_on { None } else { enter(peer) };
+        let place = if passed_on { None } else { peers.enter(peer.ip()) };
         if place.is_none() && !passed_on {
             context.crowded(peer);
             continue;
         }
-        let context = context.clone();
+        let (context, peers) = (context.clone(), peers.clone());
         if let Err(error) = L::tune(&stream) {
             tracing::debug!(err = %error, "cannot set options of a connection");
         }
@@ -204,7 +200,7 @@ pub(crate) async fn accept<L: Listen>(server: Server, listener: L, handler: Hand
                 };
                 whose = said;
                 if whose.is == Is::Client {
-                    place = enter(whose.address);
+                    place = peers.enter(whose.address.ip());
                     if place.is_none() {
                         return context.crowded(whose.address);
                     }

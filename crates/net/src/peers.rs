@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// What counts as one client: an IPv4 address, or the /64 of an IPv6 address, which one client
 /// has to itself.
@@ -29,20 +30,22 @@ fn is_local(client: IpAddr) -> bool {
 pub(crate) struct Peers {
     /// None: as many as are free.
     most: Option<u32>,
+    /// Those of all clients, each with its permit when it enters.
+    connections: Arc<Semaphore>,
     /// Only those that have some.
     open: Mutex<HashMap<IpAddr, u32>>,
 }
 
 impl Peers {
-    pub(crate) fn new(most: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { most, open: Mutex::default() })
+    pub(crate) fn new(most: Option<u32>, connections: Arc<Semaphore>) -> Arc<Self> {
+        Arc::new(Self { most, connections, open: Mutex::default() })
     }
 
-    /// One more connection of an address, unless it has too many; so many are free now, this one
-    /// included. This machine's own programs have no share, but all.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, free: usize) -> Option<Place> {
+    /// One more connection of an address, which has its permit, unless it has too many. This
+    /// machine's own programs have no share, but all.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let client = client_of(address);
-        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        let free = u32::try_from(self.connections.available_permits() + 1).unwrap_or(u32::MAX);
         let share = if is_local(client) { u32::MAX } else { free };
         let mut open = self.open.lock();
         let count = open.entry(client).or_default();
@@ -77,8 +80,8 @@ mod tests {
 
     #[test]
     fn each_client_has_its_own_places_and_gets_them_back() {
-        let peers = Peers::new(Some(1));
-        let enter = |text: &str| peers.enter(text.parse().unwrap(), 100);
+        let peers = Peers::new(Some(1), Arc::new(Semaphore::new(100)));
+        let enter = |text: &str| peers.enter(text.parse().unwrap());
         let first = enter("192.0.2.1").unwrap();
         for (address, free) in [
             ("192.0.2.1", false),
@@ -98,15 +101,16 @@ mod tests {
 
     #[test]
     fn a_client_leaves_as_many_places_free_as_it_has() {
-        let peers = Peers::new(None);
-        let mut free = 16;
+        let connections = Arc::new(Semaphore::new(16));
+        let peers = Peers::new(None, connections.clone());
+        let enter = |text: &str| {
+            let permit = connections.clone().try_acquire_owned().ok()?;
+            Some((peers.enter(text.parse().unwrap())?, permit))
+        };
         let mut held = Vec::new();
         let mut fill = |text: &str| {
             let before = held.len();
-            while let Some(place) = peers.enter(text.parse().unwrap(), free).filter(|_| free > 0) {
-                held.push(place);
-                free -= 1;
-            }
+            held.extend(std::iter::from_fn(|| enter(text)));
             held.len() - before
         };
         for (address, taken) in [
@@ -122,10 +126,9 @@ mod tests {
             assert_eq!(fill(address), taken, "{address}");
         }
         held.clear();
-        free = 16;
-        for (address, free) in [("127.0.0.1", 1), ("::1", 1), ("::", 1)] {
-            held.extend((0..3).map(|_| peers.enter(address.parse().unwrap(), free).unwrap()));
+        for address in ["127.0.0.1", "::1", "::"] {
+            held.extend((0..5).map(|_| enter(address).unwrap()));
         }
-        assert_eq!((held.len(), free), (9, 16));
+        assert_eq!(held.len(), 15);
     }
 }

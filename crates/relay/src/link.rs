@@ -89,7 +89,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     life: watch::Sender<Life>,
-    /// Bytes that the transport was given and has not taken.
+    /// Bytes that the transport was given and has not taken; at least one while it has not passed
+    /// on what it took.
     backlog: AtomicUsize,
 }
 
@@ -109,18 +110,17 @@ struct State {
 }
 
 impl State {
-    /// Opens a stream, which may be of a service.
+    /// Opens a stream and keeps what waits for it.
     fn open(
         &mut self,
         now: Duration,
         head: &OpenHead,
         (class, end): (Class, bool),
-        of: Option<(Place, &Share)>,
+        waiting: Waiting,
     ) -> Result<StreamId, OpenError> {
         let id = self.connection.open(now, head, class, end)?;
         self.carried.count(head);
-        let (place, share) = of.map(|(place, share)| (place, share.clone())).unzip();
-        self.waiting.insert(id, Waiting { place, share, ..Waiting::default() });
+        self.waiting.insert(id, waiting);
         Ok(id)
     }
 }
@@ -247,7 +247,7 @@ impl Link {
     /// Why no stream can be opened now.
     pub fn open(&self, head: &OpenHead, class: Class, end: bool) -> Result<Stream, OpenError> {
         let now = self.0.clock.monotonic();
-        let id = self.0.act(|state| state.open(now, head, (class, end), None))?;
+        let id = self.0.act(|state| state.open(now, head, (class, end), Waiting::default()))?;
         Ok(Stream::new(self.0.clone(), id, class, true, end))
     }
 
@@ -264,8 +264,9 @@ impl Link {
     ) -> Result<Stream, Unopened> {
         let now = self.0.clock.monotonic();
         let id = self.0.act(|state| {
-            let place = share.take(state.connection.room())?;
-            state.open(now, head, (class, end), Some((place, share))).map_err(Unopened::from)
+            let place = Some(share.take(state.connection.room())?);
+            let waiting = Waiting { place, share: Some(share.clone()), ..Waiting::default() };
+            state.open(now, head, (class, end), waiting).map_err(Unopened::from)
         })?;
         Ok(Stream::new(self.0.clone(), id, class, true, end))
     }

@@ -8,7 +8,7 @@ use strait_relay::link::control::Announced;
 use strait_runtime::ManualClock;
 
 use crate::fake_agent::{Acme, CI, ask, end_of};
-use crate::harness::{PATIENCE, TestHub, yaml};
+use crate::harness::{PATIENCE, TestHub, until, yaml};
 use crate::joining::{AGENTS, make_agent};
 use crate::services::offer;
 use crate::streams::{READS, stay};
@@ -32,12 +32,7 @@ async fn who_gives_up_too_many_requests_waits_and_nobody_else_does() {
         drop(body);
         end_of(&mut stream).await;
     }
-    let gone = async {
-        while acme.hub.hub().front().live().count() > 0 {
-            tokio::task::yield_now().await
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    until(|| acme.hub.hub().front().live().count() == 0).await;
     let refused = alice.get(CI).await;
     assert_eq!(refused.status, 429, "{}", refused.text());
     assert_eq!(refused.headers.get("retry-after").unwrap(), "3", "150 are those of three seconds");

@@ -25,6 +25,16 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Lets others run until it is so.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    let comes = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, comes).await.expect("it comes to that");
+}
+
 /// The file of what the hub itself offers, in its directory.
 const OWN: &str = "own.yaml";
 
@@ -416,16 +426,16 @@ impl Client {
         fits: impl Fn(&Value) -> bool,
     ) -> Value {
         let path = format!("{collection}?watch=true&fieldSelector=metadata.name={name}");
-        until(self.watch(&path).await, fits).await
+        first(self.watch(&path).await, fits).await
     }
 
     /// Reads until any object of a collection fits, by a watch, and returns it.
     pub(crate) async fn wait_any(&self, collection: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        until(self.watch(&format!("{collection}?watch=true")).await, fits).await
+        first(self.watch(&format!("{collection}?watch=true")).await, fits).await
     }
 }
 
-async fn until(mut events: Events, fits: impl Fn(&Value) -> bool) -> Value {
+async fn first(mut events: Events, fits: impl Fn(&Value) -> bool) -> Value {
     loop {
         let event = events.next().await;
         let object = event.get("object").cloned().unwrap_or_default();

@@ -13,7 +13,7 @@ use strait_relay::hub::STREAMS_PATH;
 use strait_runtime::ManualClock;
 
 use crate::fake_agent::{Acme, CI};
-use crate::harness::{PATIENCE, TestHub};
+use crate::harness::{PATIENCE, TestHub, until};
 
 #[tokio::test]
 async fn a_stream_that_does_not_end_is_seen_again_as_cut() {
@@ -61,10 +61,5 @@ async fn a_stream_that_does_not_end_is_seen_again_as_cut() {
     assert_eq!(list().await.len(), 1);
 
     drop((answer.into_body().frame(), sender, stream));
-    let over = async {
-        while front.live().count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, over).await.expect("it ends with its client");
+    until(|| front.live().count() == 0).await;
 }

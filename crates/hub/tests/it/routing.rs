@@ -8,7 +8,7 @@ use strait_tunnel::{Code, Directions, OpenHead, Response};
 
 use crate::credentials::SERVICES;
 use crate::fake_agent::{Acme, CI, FakeAgent, ask};
-use crate::harness::{Answer, PATIENCE, yaml};
+use crate::harness::{Answer, PATIENCE, until, yaml};
 use crate::joining::{AGENTS, Installation, make_agent, token};
 use crate::services::offer;
 use crate::streams::READS;
@@ -246,15 +246,6 @@ async fn a_service_that_nobody_accepts_leaves_the_others_of_its_agent() {
     let metrics = acme.hub.admin().below("").get("/metrics").await.text();
     let line = metrics.lines().find(|line| line.starts_with("strait_relay_stalled_total{"));
     assert!(line.unwrap().ends_with("service=\"ci\"} 1"), "{line:?}");
-}
-
-async fn until(is: impl Fn() -> bool) {
-    let comes = async {
-        while !is() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, comes).await.expect("it comes to that");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::credentials::{SERVICES, token};
 use crate::fake_agent::{Acme, CI, FakeAgent, end_of};
-use crate::harness::{Client, PATIENCE, yaml};
+use crate::harness::{Client, PATIENCE, until, yaml};
 use crate::joining::AGENTS;
 use crate::services::offer;
 use crate::tenants::ROLE_BINDINGS;
@@ -281,12 +281,7 @@ async fn a_client_that_takes_nothing_is_cut_as_well() {
         drop(receiver);
     });
     // More than the stream's credit: the hub has taken some of it to the client.
-    let flows = async {
-        while written.load(Relaxed) < 2 << 20 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, flows).await.expect("it flows");
+    until(|| written.load(Relaxed) >= 2 << 20).await;
     let front = acme.hub.hub().front();
     let begun = Instant::now();
     acme.alice
@@ -294,12 +289,7 @@ async fn a_client_that_takes_nothing_is_cut_as_well() {
         .await
         .expect(200);
     tokio::time::timeout(PATIENCE, floods).await.expect("the agent is told").unwrap();
-    let over = async {
-        while front.live().count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, over).await.expect("the hub lets go");
+    until(|| front.live().count() == 0).await;
     assert!(begun.elapsed() < CUT_WITHIN, "{:?}", begun.elapsed());
 }
 
