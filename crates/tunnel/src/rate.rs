@@ -40,6 +40,11 @@ impl Bucket {
         }
         has
     }
+
+    /// Gives one back.
+    pub(crate) const fn give(&mut self) {
+        self.used = self.used.saturating_sub(1_000);
+    }
 }
 
 /// Bytes of about the last `WINDOW` milliseconds: of this slot, and of the one before in
@@ -97,6 +102,10 @@ mod tests {
         assert!(!bucket.has(at(60_000)) && bucket.has(at(60_100)));
         // A clock that stands still or goes back gives nothing.
         assert_eq!(taken(&mut bucket, at(0)), 1);
+        bucket.give();
+        assert_eq!(taken(&mut bucket, at(60_100)), 1);
+        (0..9).for_each(|_| bucket.give());
+        assert_eq!(taken(&mut bucket, at(60_100)), 3, "no more than there were");
     }
 
     #[test]

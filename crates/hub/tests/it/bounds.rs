@@ -41,6 +41,23 @@ async fn who_gives_up_too_many_requests_waits_and_nobody_else_does() {
     assert_eq!(ask(alice, &mut agent).await.status, 200);
 }
 
+/// A gateway of many people has one credential: some of them always leave.
+#[tokio::test]
+async fn who_lets_as_many_requests_end_may_give_up_more() {
+    const MANY: usize = 150;
+    // No time passes: what counts is remembered.
+    let clock = Arc::new(ManualClock::new(Timestamp::now()));
+    let acme = Acme::on(TestHub::start_at(clock).await).await;
+    let mut agent = acme.smith().await;
+    for _ in 0..MANY {
+        let (body, mut stream) = stay(&acme.alice, &mut agent, CI).await;
+        drop(body);
+        end_of(&mut stream).await;
+        assert_eq!(ask(&acme.alice, &mut agent).await.status, 200);
+    }
+    until(|| acme.hub.hub().front().live().count() == 0).await;
+}
+
 #[tokio::test]
 async fn what_ends_with_its_agent_was_not_given_up_by_its_client() {
     const MANY: usize = 100;

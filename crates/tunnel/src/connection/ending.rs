@@ -85,6 +85,10 @@ impl Connection {
             (true, Origin::Remote, EndedBy::Peer) => {
                 self.abuse.unaccepted.take(self.now);
             }
+            (false, Origin::Remote, _) if code == Code::None => {
+                self.abuse.unaccepted.give();
+                self.abuse.quick.give();
+            }
             _ => {}
         }
         self.raise_closed(id);

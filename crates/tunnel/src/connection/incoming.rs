@@ -405,9 +405,6 @@ impl Connection {
                 let proven = !remote && !stream.accepted && code.refuses();
                 if quick {
                     self.abuse.quick.take(self.now);
-                    if !self.abuse.frantic.take(self.now) {
-                        return Err(calm("too many streams reset at once"));
-                    }
                 }
                 self.close(id, (code, EndedBy::Peer), &text, proven);
             }

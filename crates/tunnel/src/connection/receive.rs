@@ -21,12 +21,11 @@ pub(super) struct Abuse {
     pub(super) empty: Bucket,
     /// CREDIT that grants less than 1 KiB.
     pub(super) crumbs: Bucket,
-    /// Streams that the peer ends before they are accepted. Beyond it they are refused.
+    /// Streams that the peer ends before they are accepted. Beyond it, and beyond as many as end
+    /// in order, they are refused.
     pub(super) unaccepted: Bucket,
-    /// Streams that the peer resets within 100 ms. Beyond it they are refused.
+    /// The same of those that the peer resets within 100 ms.
     pub(super) quick: Bucket,
-    /// Ten times that ends the connection.
-    pub(super) frantic: Bucket,
 }
 
 impl Default for Abuse {
@@ -37,7 +36,6 @@ impl Default for Abuse {
             crumbs: Bucket::new(200, 2_000),
             unaccepted: Bucket::new(2_000, 4_000),
             quick: Bucket::new(500, 2_000),
-            frantic: Bucket::new(5_000, 20_000),
         }
     }
 }

@@ -26,8 +26,8 @@ use crate::map::Map;
 use crate::message::{Aborter, Failure};
 use crate::record::{Ended, Recorded};
 
-/// Streams that clients by one credential may give up; who does so more often waits. An agent
-/// bears ten times that on a connection.
+/// Streams that clients by one credential may give up beyond as many as end in order; who does so
+/// more often waits. An agent bears ten times that on a connection.
 const CANCELS_PER_SECOND: u32 = 50;
 
 /// A stream that its client ends sooner has been of no use to it, answered or not.
@@ -144,12 +144,13 @@ impl Live {
         Ok(Entry { front, id, open, opened: AtomicBool::new(false), end, span: Span::default() })
     }
 
-    /// `given_up`: by its client, at that moment.
-    fn leave(&self, id: u64, open: &Open, given_up: Option<Duration>) {
+    fn leave(&self, id: u64, open: &Open, left: Left, now: Duration) {
         let mut state = self.state.lock();
-        if let Some(now) = given_up {
-            let credential = open.recorded.subjects.credential.clone();
-            state.cancels.add(credential, CANCELS_PER_SECOND, now);
+        let credential = &open.recorded.subjects.credential;
+        match left {
+            Left::GivenUp => state.cancels.add(credential.clone(), CANCELS_PER_SECOND, now),
+            Left::InOrder => state.cancels.forgive(credential, CANCELS_PER_SECOND, now),
+            Left::Else => {}
         }
         state.streams.remove(&id);
         if open.again.load(Relaxed) {
@@ -406,8 +407,8 @@ impl Drop for Entry {
         let took = now.saturating_sub(self.open.since);
         let (status, bytes) = (self.open.status(), self.open.bytes());
         let is_sent = self.open.series.get().is_some();
-        let given_up = is_sent && is_given_up((code, by), status, took);
-        self.front.live.leave(self.id, &self.open, given_up.then_some(now));
+        let left = if is_sent { Left::of((code, by), status, took) } else { Left::Else };
+        self.front.live.leave(self.id, &self.open, left, now);
         if !*self.opened.get_mut() {
             return;
         }
@@ -423,10 +424,23 @@ impl Drop for Entry {
     }
 }
 
-/// Whether a client that ended a stream so gave it up, rather than that it had what it wanted: it
-/// left before an answer, or at once behind its head.
-fn is_given_up(end: (Code, By), status: u16, took: Duration) -> bool {
-    end == (Code::Cancel, By::Client) && (status == 0 || took < AT_ONCE)
+/// How a client left a stream that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    InOrder,
+    /// Before an answer, or at once behind its head: rather than that it had what it wanted.
+    GivenUp,
+    Else,
+}
+
+impl Left {
+    fn of((code, by): (Code, By), status: u16, took: Duration) -> Self {
+        match (code, by) {
+            (Code::None, _) => Self::InOrder,
+            (Code::Cancel, By::Client) if status == 0 || took < AT_ONCE => Self::GivenUp,
+            _ => Self::Else,
+        }
+    }
 }
 
 /// What the other side is told of a cut.
@@ -455,18 +469,18 @@ mod tests {
     fn a_stream_is_given_up_by_who_leaves_before_it_was_of_use() {
         let (cancel, ms) = ((Code::Cancel, By::Client), Duration::from_millis);
         for (end, status, took, expected) in [
-            (cancel, 0, ms(1), true),
-            (cancel, 0, ms(600_000), true),
-            (cancel, 200, ms(999), true),
+            (cancel, 0, ms(1), Left::GivenUp),
+            (cancel, 0, ms(600_000), Left::GivenUp),
+            (cancel, 200, ms(999), Left::GivenUp),
             // A watch that its client needs no longer.
-            (cancel, 200, ms(1_000), false),
-            (cancel, 101, ms(600_000), false),
-            ((Code::None, By::Agent), 200, ms(1), false),
-            ((Code::Cancel, By::Agent), 0, ms(1), false),
-            ((Code::Lost, By::Connection), 0, ms(1), false),
-            ((Code::Revoked, By::Hub), 0, ms(1), false),
+            (cancel, 200, ms(1_000), Left::Else),
+            (cancel, 101, ms(600_000), Left::Else),
+            ((Code::None, By::Agent), 200, ms(1), Left::InOrder),
+            ((Code::Cancel, By::Agent), 0, ms(1), Left::Else),
+            ((Code::Lost, By::Connection), 0, ms(1), Left::Else),
+            ((Code::Revoked, By::Hub), 0, ms(1), Left::Else),
         ] {
-            assert_eq!(is_given_up(end, status, took), expected, "{end:?} {status} {took:?}");
+            assert_eq!(Left::of(end, status, took), expected, "{end:?} {status} {took:?}");
         }
     }
 }

@@ -41,6 +41,19 @@ impl<K: Eq + Hash> Rates<K> {
         *even = (*even).max(now) + BURST / per_second.max(1);
     }
 
+    /// Takes back one of those that happened, if there are any.
+    pub(super) fn forgive(&mut self, key: &K, per_second: u32, now: Duration) {
+        if self.0.is_empty() {
+            return;
+        }
+        if let Some(even) = self.0.get_mut(key) {
+            *even = even.saturating_sub(BURST / per_second.max(1));
+            if *even <= now {
+                self.0.remove(key);
+            }
+        }
+    }
+
     /// Whether no more than that has happened.
     ///
     /// # Errors
@@ -111,6 +124,22 @@ mod tests {
             assert_eq!(rates.check(&"a", ms(at)), expected, "{at} {adds}");
             assert_eq!(rates.check(&"b", ms(at)), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_waited_for() {
+        let mut rates = Rates::default();
+        let ms = Duration::from_millis;
+        for (adds, back, expected) in
+            [(12, 0, Err(1)), (0, 1, Err(1)), (0, 1, Ok(())), (0, 100, Ok(())), (11, 0, Err(1))]
+        {
+            (0..adds).for_each(|_| rates.add("a", 10, ms(0)));
+            (0..back).for_each(|_| rates.forgive(&"a", 10, ms(0)));
+            assert_eq!(rates.check(&"a", ms(0)), expected, "{adds} {back}");
+        }
+        rates.add("b", 10, ms(0));
+        rates.forgive(&"b", 10, ms(0));
+        assert!(!rates.0.contains_key("b"), "who is even is forgotten");
     }
 
     #[test]
