@@ -128,6 +128,8 @@ pub struct Connection {
     unconsumed: u64,
     /// Sum of the windows above their floor.
     grown: u64,
+    /// The largest that a stream's window has grown to.
+    reached: u32,
     brake: Brake,
     schedule: Schedule,
     /// Streams with control frames.
@@ -183,6 +185,7 @@ impl Connection {
             heads: 0,
             unconsumed: 0,
             grown: 0,
+            reached: 0,
             brake: Brake::Free,
             schedule: Schedule::default(),
             control: IdQueue::default(),
@@ -292,6 +295,11 @@ impl Connection {
         self.life.nearest()
     }
 
+    /// Whether the peer is so far away that a reader notices each time there and back.
+    fn is_far(&self) -> bool {
+        self.nearest().is_some_and(|nearest| nearest >= crate::window::FAR)
+    }
+
     /// The smallest round trip of the last 5 to 10 s, if one was measured.
     pub fn round_trip(&mut self, now: Duration) -> Option<Duration> {
         self.life.round_trip(now.max(self.now))
@@ -376,8 +384,9 @@ impl Connection {
         self.window.take(bytes);
         let limits = &self.config.limits;
         let growth = crate::window::Growth {
-            floor: limits.connection_credit,
+            floor: if self.is_far() { self.window.size() } else { limits.connection_credit },
             ceiling: limits.connection_credit_max,
+            known: 0,
             room: u64::MAX,
             round_trip: self.life.round_trip(self.now).filter(|_| self.brake == Brake::Free),
         };

@@ -15,7 +15,7 @@ const WIDE: u32 = 1 << 20;
 /// others wait beside a download; the smaller, the slower that is (docs/measurements.md).
 const ROUND_TRIP_MIN: Duration = Duration::from_micros(200);
 /// From here on a peer is far away.
-const FAR: Duration = Duration::from_millis(10);
+pub(crate) const FAR: Duration = Duration::from_millis(10);
 /// Below this it is nearby.
 const NEAR: Duration = Duration::from_millis(1);
 /// What is smaller grows in larger steps. A connection's begins with as much.
@@ -42,6 +42,8 @@ pub(crate) struct Growth {
     pub(crate) floor: u32,
     /// What it never exceeds.
     pub(crate) ceiling: u32,
+    /// What others have grown to on the same line: of one far away the next step goes so far at once.
+    pub(crate) known: u32,
     /// Bytes that it may grow by now.
     pub(crate) room: u64,
     /// The smallest round trip seen lately.
@@ -106,6 +108,14 @@ impl Window {
         true
     }
 
+    /// Makes it so large at least, at once. Answers how much larger.
+    pub(crate) fn widen(&mut self, size: u32) -> u32 {
+        let more = size.saturating_sub(self.size);
+        self.size += more;
+        self.granted += u64::from(more);
+        more
+    }
+
     /// Counts what is out of the way; never more than what arrived.
     pub(crate) fn take(&mut self, bytes: u64) {
         self.taken = self.taken.saturating_add(bytes).min(self.received);
@@ -116,7 +126,7 @@ impl Window {
     /// trips bring at the rate since the last grant. Each step takes a round trip, so a small window
     /// of a peer far away has fewer and larger ones. Nearby they take no time, and a burst into the
     /// empty buffers behind a reader is faster than what follows: what is not small has smaller ones.
-    fn next(&self, now: Duration, round_trip: Duration) -> [u32; 2] {
+    fn next(&self, now: Duration, round_trip: Duration, known: u32) -> [u32; 2] {
         let took = now.saturating_sub(self.granted_at).as_nanos();
         let taken = u128::from(self.taken - self.granted_taken);
         let trips = 2 * round_trip.as_nanos();
@@ -126,7 +136,8 @@ impl Window {
         }
         let [twice, four_times] = [2, 4].map(|times| self.size.saturating_mul(times));
         match self.size < SMALL {
-            true if round_trip >= FAR && is_less(2) => [four_times, twice],
+            true if round_trip >= FAR && is_less(2) => [four_times.max(known), twice],
+            _ if round_trip >= FAR => [twice.max(known), twice],
             false if round_trip < NEAR => [self.size.saturating_add(self.size / 4); 2],
             _ => [twice; 2],
         }
@@ -145,7 +156,7 @@ impl Window {
             self.size = growth.floor;
             self.received_at = now;
         } else if let Some(round_trip) = growth.round_trip {
-            let next = self.next(now, round_trip.max(ROUND_TRIP_MIN));
+            let next = self.next(now, round_trip.max(ROUND_TRIP_MIN), growth.known);
             let fits = |next: &u32| *next > self.size && u64::from(next - self.size) <= growth.room;
             let next = next.map(|next| next.min(growth.ceiling)).into_iter().find(fits);
             self.size = next.unwrap_or(self.size);
@@ -165,6 +176,7 @@ mod tests {
     const GROWTH: Growth = Growth {
         floor: 1_000,
         ceiling: 8_000,
+        known: 0,
         room: u64::MAX,
         round_trip: Some(Duration::from_millis(40)),
     };
@@ -229,22 +241,35 @@ mod tests {
     #[test]
     fn steps_depend_on_size_and_on_how_far_away_the_peer_is() {
         let [small, large] = [SMALL - 4, SMALL];
-        for (size, micros, expected) in [
-            (small, 999, small * 2),
-            (large, 999, large / 4 * 5),
-            (large, 1_000, large * 2),
-            (small, 9_999, small * 2),
-            (small, 10_000, small * 4),
-            (large, 10_000, large * 2),
+        for (size, micros, known, expected) in [
+            (small, 999, 0, small * 2),
+            (large, 999, 0, large / 4 * 5),
+            (large, 1_000, 0, large * 2),
+            (small, 9_999, 0, small * 2),
+            (small, 10_000, 0, small * 4),
+            (large, 10_000, 0, large * 2),
+            (large, 9_999, large * 9, large * 2),
+            (small, 10_000, large * 9, large * 9),
+            (large, 10_000, large * 9, large * 9),
+            (large, 10_000, large, large * 2),
         ] {
             let mut window = Window::new(size, at(0));
             window.receive(at(0), size.into());
             window.take(size.into());
             let round_trip = Some(Duration::from_micros(micros));
-            let growth = Growth { ceiling: u32::MAX, round_trip, ..GROWTH };
+            let growth = Growth { ceiling: u32::MAX, known, round_trip, ..GROWTH };
             window.grant(Duration::from_micros(micros / 4), growth);
             assert_eq!(window.size(), expected, "{size} {micros}");
         }
+    }
+
+    #[test]
+    fn what_is_made_wider_is_granted_at_once() {
+        let mut window = Window::new(1_000, at(0));
+        for (size, more, granted) in [(3_000, 2_000, 3_000), (2_000, 0, 3_000), (3_001, 1, 3_001)] {
+            assert_eq!((window.widen(size), window.granted()), (more, granted));
+        }
+        assert!(window.receive(at(0), 3_001));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Brake, Connection, Phase};
 use crate::code::Code;
 use crate::event::{EndedBy, OpenError, OpenHead, Read, SendError};
 use crate::head::{Response, Trailers};
-use crate::limits::{GROWN, QUEUE, QUEUES};
+use crate::limits::{FIRST_FAR, GROWN, QUEUE, QUEUES};
 use crate::schedule::Turn;
 use crate::stall::{Stalled, Way};
 use crate::stream::{
@@ -43,7 +43,9 @@ impl Connection {
         let credit = self.may_open()?;
         let id = self.streams.next_id().ok_or(OpenError::Exhausted)?;
         let kind = head.kind();
-        let window = Window::new(self.config.limits.stream_credit, self.now);
+        let first = self.first_window();
+        self.grown += u64::from(first - self.config.limits.stream_credit);
+        let window = Window::new(first, self.now);
         let mut send = SendHalf::new(Stage::first(kind, false), credit);
         send.opening = Some(head.block());
         if end {
@@ -94,6 +96,16 @@ impl Connection {
         }
     }
 
+    /// What a stream's window begins with: more than the least where the peer is far away, memory is
+    /// not short, and the windows have not grown much yet.
+    fn first_window(&self) -> u32 {
+        let limits = &self.config.limits;
+        let least = limits.stream_credit;
+        let first = FIRST_FAR.min(limits.stream_credit_max).max(least);
+        let fits = self.grown + u64::from(first - least) <= GROWN / 2;
+        if self.is_far() && fits && self.brake == Brake::Free { first } else { least }
+    }
+
     /// Takes a stream that the peer opened. To be called before anything of it goes to the
     /// service: from then on the peer must assume that it was executed. After a head it is late,
     /// and does nothing.
@@ -122,12 +134,14 @@ impl Connection {
     }
 
     fn commit(&mut self, id: StreamId) -> bool {
+        let first = self.first_window();
         let Some(stream) = self.streams.find(id) else { return false };
         if stream.origin != Origin::Remote || stream.accepted || stream.end.is_some() {
             return false;
         }
-        let granted = stream.recv.window.granted();
-        debug_assert!(granted <= u64::from(u32::MAX), "nothing was granted before");
+        if stream.recv.state == RecvState::Open {
+            self.grown += u64::from(stream.recv.window.widen(first));
+        }
         stream.committed = true;
         stream.control.accept = true;
         stream.accepted = true;
@@ -270,10 +284,10 @@ impl Connection {
         self.now = self.now.max(now);
         let room = GROWN.saturating_sub(self.grown);
         let round_trip = self.life.round_trip(self.now).filter(|_| self.brake == Brake::Free);
-        let limits = &self.config.limits;
         let growth = Growth {
-            floor: limits.stream_credit,
-            ceiling: limits.stream_credit_max,
+            floor: self.first_window(),
+            ceiling: self.config.limits.stream_credit_max,
+            known: if self.is_far() { self.reached } else { 0 },
             room,
             round_trip,
         };
@@ -286,6 +300,7 @@ impl Connection {
         }
         if let Some(change) = stream.recv.window.grant(self.now, growth) {
             self.grown = self.grown.saturating_add_signed(change);
+            self.reached = self.reached.max(stream.recv.window.size());
             stream.flow(Way::Receiving, self.now);
             stream.control.credit = true;
             self.queue_control(id);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Connection, Phase};
+use super::{Brake, Connection, Phase};
 use crate::code::Code;
 use crate::decode::Piece;
 use crate::event::{Draining, EndedBy};
+use crate::limits::CONNECTION_FIRST_FAR;
 use crate::rate::Bucket;
 use crate::stream::StreamId;
 use crate::wire::{self, FrameType, Header, Reader, Violation};
@@ -150,7 +151,17 @@ impl Connection {
 
     fn receive_pong(&mut self, payload: &[u8]) -> Result<(), Violation> {
         let known = payload.try_into().is_ok_and(|payload| self.life.pong(self.now, payload));
-        if known { Ok(()) } else { self.count_ping() }
+        if !known {
+            return self.count_ping();
+        }
+        if self.is_far() && self.brake == Brake::Free {
+            let first = CONNECTION_FIRST_FAR.min(self.config.limits.connection_credit_max);
+            if self.window.widen(first) > 0 {
+                self.slots.credit = true;
+                self.control_waits();
+            }
+        }
+        Ok(())
     }
 
     fn receive_connection_credit(&mut self, payload: &[u8]) -> Result<(), Violation> {

@@ -30,6 +30,43 @@ fn t3_one_stream_fills_a_long_line() {
     assert!(rate > 0.9 * 12_500_000.0, "{rate}");
 }
 
+/// T3: a small body takes one round trip from far away, either way, and does not wait for windows to
+/// grow; nearby, where that takes no time, a stream that nobody reads holds less.
+#[test]
+fn t3_small_bodies_take_one_round_trip() {
+    const BYTES: u64 = 200 << 10;
+    for (millis, trips) in [(50, [1.0, 1.0]), (6, [1.0, 1.0]), (4, [4.0, 3.0])] {
+        let latency = Duration::from_millis(millis);
+        let line = Line { latency, rate: 0, buffer: 1 << 20, cut: usize::MAX };
+        let mut net = Net::ready(line, 1);
+        net.pass(SECOND);
+        for ((up, down), trips) in [(0, BYTES), (BYTES, 0)].into_iter().zip(trips) {
+            let begun = net.now;
+            let id = net.ends[ACCEPTOR].open(begun, Class::Normal, up, down).unwrap();
+            assert!(net.run(SECOND, |net| net.ends[ACCEPTOR].app.ends.contains_key(&id)));
+            let took = (net.now - begun).div_duration_f64(2 * latency);
+            assert_eq!(took, trips, "round trips of {millis} ms for {up} up, {down} down");
+        }
+    }
+}
+
+/// T3: a line that carried a large body is known: the next one is as fast from its second round trip
+/// on, however long nobody asked in between.
+#[test]
+fn t3_what_a_body_needed_the_next_one_has() {
+    const LATENCY: Duration = Duration::from_millis(50);
+    let line = Line { latency: LATENCY, rate: 0, buffer: 8 << 20, cut: usize::MAX };
+    let mut net = Net::ready(line, 1);
+    net.pass(SECOND);
+    for trips in [5, 2, 2] {
+        net.pass(60 * SECOND);
+        let begun = net.now;
+        let id = net.ends[ACCEPTOR].open(begun, Class::Normal, 0, 4 << 20).unwrap();
+        assert!(net.run(2 * SECOND, |net| net.ends[ACCEPTOR].app.ends.contains_key(&id)));
+        assert_eq!(net.now - begun, trips * 2 * LATENCY);
+    }
+}
+
 /// T2: short messages beside bulk that fills the line come within two round trips and 5 ms.
 #[test]
 fn t2_short_messages_do_not_wait_for_bulk() {

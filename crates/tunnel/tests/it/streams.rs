@@ -62,7 +62,8 @@ fn closed(events: &[Event]) -> Option<(Code, bool)> {
 /// Both sides see for how long a receiver grants nothing; who keeps up does not stand still.
 #[test]
 fn a_direction_without_credit_stands_still() {
-    let mut net = Net::ready(Line::default(), 1);
+    let line = Line { latency: Duration::from_millis(4), ..Line::default() };
+    let mut net = Net::ready(line, 1);
     quiet(&mut net);
     let stalled = |net: &mut Net, end: usize, id| {
         let now = net.now;
@@ -100,7 +101,7 @@ fn a_direction_without_credit_stands_still() {
     assert!(large.is_empty());
     net.carry();
     // Until the credit was there.
-    assert_eq!(stalled(&mut net, ACCEPTOR, id).sending, Line::default().latency);
+    assert_eq!(stalled(&mut net, ACCEPTOR, id).sending, line.latency);
     net.now += SECOND;
     for end in [ACCEPTOR, DIALLER] {
         assert_eq!(stalled(&mut net, end, id), Stalled::default());

@@ -29,6 +29,9 @@ const TOGETHER: usize = 4;
 /// Bytes of a body, over the good line and over the one that loses.
 const BYTES: u64 = 256 << 20;
 const LOSSY_BYTES: u64 = 4 << 20;
+/// What a page has many of, and how many come one after the other.
+const PICTURE: u64 = 200 << 10;
+const PICTURES: usize = 10;
 /// Rounds, and time for a body.
 const ROUNDS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,6 +65,7 @@ async fn far(ground: &Ground, link: Link) -> Result<Vec<Row>> {
     let site = Site::start(ground, &link).await?;
     let name = "relay: four downloads over 100 ms, 1 Gbit/s";
     rows.push(rate(name, &site, (TOGETHER, BYTES), 0.9).await?);
+    rows.push(pictures("relay: p50 of a GET of 200 KiB, 100 ms", &site).await?);
     drop((site, link));
     for (line, name) in [
         (NARROW, "relay: p99 that a download adds to small requests, 40 ms, 100 Mbit/s"),
@@ -117,21 +121,48 @@ async fn download(target: &Target, (streams, bytes): (usize, u64)) -> Result<f64
 }
 
 async fn rate(name: &'static str, site: &Site, bodies: (usize, u64), goal: f64) -> Result<Row> {
-    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
+    let mut pairs = Vec::new();
     for _ in 0..ROUNDS {
         let direct = download(&site.direct, bodies).await?;
-        let ours = download(&site.ours, bodies).await?;
-        ratios.push(ours / direct);
-        rates.push((ours, direct));
+        pairs.push((download(&site.ours, bodies).await?, direct));
     }
-    let of = |of: fn(&(f64, f64)) -> f64| number(median(&rates.iter().map(of).collect::<Vec<_>>()));
-    Ok(Row {
+    Ok(compared(name, Goal::AtLeast(goal), &pairs, "MB/s"))
+}
+
+/// Bodies that are over before a line can be filled: what counts is how often there and back.
+async fn pictures(name: &'static str, site: &Site) -> Result<Row> {
+    let mut pairs = Vec::new();
+    for _ in 0..ROUNDS {
+        pairs.push((picture(&site.ours).await?, picture(&site.direct).await?));
+    }
+    Ok(compared(name, Goal::AtMost(1.1), &pairs, "ms"))
+}
+
+/// What was measured of ours and directly, in turns.
+fn compared(name: &'static str, goal: Goal, pairs: &[(f64, f64)], unit: &str) -> Row {
+    let of = |of: fn(&(f64, f64)) -> f64| median(&pairs.iter().map(of).collect::<Vec<_>>());
+    let [ours, direct] = [of(|pair| pair.0), of(|pair| pair.1)].map(number);
+    Row {
         name,
-        goal: Some(Goal::AtLeast(goal)),
-        measured: median(&ratios),
+        goal: Some(goal),
+        measured: of(|(ours, direct)| ours / direct),
         unit: "x",
-        details: format!("MB/s: {} beside {} directly", of(|pair| pair.0), of(|pair| pair.1)),
-    })
+        details: format!("{ours} beside {direct} {unit} directly"),
+    }
+}
+
+/// Milliseconds of one of some on a connection, the median.
+async fn picture(target: &Target) -> Result<f64> {
+    let mut client = Client::open(target).await?;
+    client.exchange(&target.request(0, "GET", "/small", 0)).await?;
+    let request = target.request(0, "GET", &format!("/bulk/{PICTURE}"), 0);
+    let mut times = Vec::new();
+    for _ in 0..PICTURES {
+        let stopwatch = Stopwatch::start();
+        client.download(&request).await?;
+        times.push(stopwatch.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(median(&times))
 }
 
 /// Small requests while a body fills the line.
