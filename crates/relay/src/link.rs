@@ -50,6 +50,7 @@ pub use driver::Driver;
 pub use memory::Memory;
 pub use share::{Share, Stalls, Unopened};
 pub use stream::{Canceller, Part, Receiver, Sender, Stopped, Stream};
+pub use traffic::Burden;
 
 /// Takes the streams that the peer opens. It is called by the driver's task and must not wait:
 /// work is for a task of its own.
@@ -92,6 +93,8 @@ struct Shared {
     /// Bytes that the transport was given and has not taken; at least one while it has not passed
     /// on what it took.
     backlog: AtomicUsize,
+    /// Streams that are about to be opened.
+    coming: AtomicUsize,
 }
 
 /// The connection and whoever waits for it.
@@ -184,6 +187,7 @@ impl Link {
             state: Mutex::new(state),
             life,
             backlog: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
         });
         (Self(shared.clone()), Driver::new(transport, shared, acceptor))
     }
@@ -295,18 +299,21 @@ impl Link {
         self.0.state.lock().waiting.len()
     }
 
-    /// What a stream would share the connection with that was opened at `now`, in bytes: what moved
-    /// in the last moments, both ways, and what is open.
+    /// What a stream would share the connection with that was opened at `now`: what moved in the last
+    /// moments, both ways, and what is open or about to be.
     #[must_use]
-    pub fn burden(&self, now: Duration) -> u64 {
+    pub fn burden(&self, now: Duration) -> Burden {
+        let coming = self.0.coming.load(Ordering::Relaxed);
         let state = self.0.state.lock();
-        traffic::burden(state.traffic.lately(now), state.waiting.len())
+        Burden::new(state.traffic.lately(now), state.connection.usage().open + coming)
     }
 
-    /// A stream is about to be opened here, as of `now`. What it moves shows a round trip later:
-    /// those that come meanwhile are not all to choose this connection.
-    pub fn choose(&self, now: Duration) {
-        self.0.state.lock().traffic.add(now, traffic::CHOSEN);
+    /// A stream is about to be opened here: it counts until it is, or this is dropped. Those that come
+    /// meanwhile are not all to choose this connection.
+    #[must_use]
+    pub fn expect(&self) -> Coming {
+        self.0.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(self.clone())
     }
 
     /// How long what is sent now waits before it is on its way, at the speed of the last moments.
@@ -371,6 +378,16 @@ impl Link {
     pub fn round_trip(&self) -> Option<Duration> {
         let now = self.0.clock.monotonic();
         self.0.state.lock().connection.round_trip(now)
+    }
+}
+
+/// A stream that is about to be opened.
+#[derive(Debug)]
+pub struct Coming(Link);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.0.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -100,7 +100,6 @@ impl Tunnels {
             let chosen = chosen.map_err(|_| CallFailed::Nobody)?;
             let head = OpenHead::Http(head(call, &chosen.service.r#type, &target.service)?);
             tried.push(chosen.instance.clone());
-            chosen.link.choose(chosen.at);
             let empty = call.body.is_empty();
             let opened = chosen.link.open_of(&chosen.share, &head, Class::Normal, empty);
             let stream = match opened {

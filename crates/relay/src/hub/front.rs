@@ -254,7 +254,7 @@ impl Crossing<'_> {
         loop {
             let chosen = self.choose(&tried)?;
             self.check_offer(&chosen)?;
-            chosen.link.choose(chosen.at);
+            let coming = chosen.link.expect();
             let open = self.head.open(&chosen.service, &self.caller, self.id)?;
             if tried.is_empty() {
                 self.front.recorder.opens(entry.recorded(), &chosen.instance).await?;
@@ -264,6 +264,7 @@ impl Crossing<'_> {
             // What becomes another protocol goes on behind its head.
             let whole = upload.is_empty() && self.head.message.upgrade.is_none();
             let opened = chosen.link.open_of(&chosen.share, &open, Class::Normal, whole);
+            drop(coming);
             let stream = match opened {
                 Ok(stream) => stream,
                 Err(error) => {

@@ -200,8 +200,6 @@ pub struct Chosen {
     pub(super) series: Arc<Series>,
     /// What the service has of the connection's streams that wait.
     pub(super) share: Share,
-    /// When it was chosen.
-    pub(super) at: Duration,
 }
 
 /// Nobody takes a stream for a service.
@@ -410,7 +408,7 @@ impl Tunnels {
         let (series, share) = (offered.series.clone(), offered.share.clone());
         let service = offered.said.clone();
         drop(state);
-        Ok(Chosen { agent: key, link, instance, service, series, share, at: now })
+        Ok(Chosen { agent: key, link, instance, service, series, share })
     }
 
     /// Notes how a stream ended, as far as that tells whether the instance reaches the service.

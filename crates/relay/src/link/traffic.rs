@@ -1,6 +1,7 @@
 //! How much a connection carries, so that small streams do not wait behind a large body where
 //! there is another connection. Pure: time is passed in.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// After so long what has moved counts half.
@@ -9,20 +10,30 @@ const HALF_LIFE: Duration = Duration::from_millis(250);
 /// How much of a steady flow counts, on average.
 const COUNTED: Duration = Duration::from_millis(375);
 
-/// Bytes that a stream counts for where connections are compared, before it moves any: a few small
-/// requests', since by one those that came before are a matter of chance.
-pub(super) const CHOSEN: usize = 4 << 10;
-
-/// The same of one that is open and may yet move much: over a long line that takes some round trips to
-/// show. More than a small one moved that is over.
+/// Bytes that an open stream counts for where connections are compared, since it may yet move much: over
+/// a long line that takes some round trips to show. More than a small one moved that is over.
 const OPEN: u64 = 64 << 10;
 
 /// So many count. Those that are quiet for hours outweigh no flow of a few MB/s.
 const OPEN_COUNTED: usize = 16;
 
-/// What a stream would share a connection with, in bytes: what moved `lately`, and what is `open`.
-pub(super) fn burden(lately: u64, open: usize) -> u64 {
-    lately + OPEN * open.min(OPEN_COUNTED) as u64
+/// What a stream would share a connection with. Those that carry nothing are equal but for their
+/// warmth: TCP is slow on a line that has rested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Burden {
+    /// Bytes, with what streams may yet move.
+    carried: u64,
+    /// What moved lately.
+    warmth: Reverse<u64>,
+}
+
+impl Burden {
+    /// Where so many bytes moved `lately`, and so many streams are `open` or about to be.
+    pub(super) fn new(lately: u64, open: usize) -> Self {
+        let open = open.min(OPEN_COUNTED) as u64;
+        let carried = if open == 0 { 0 } else { lately + OPEN * open };
+        Self { carried, warmth: Reverse(lately) }
+    }
 }
 
 /// Bytes that moved lately, in both directions.
@@ -77,14 +88,21 @@ mod tests {
         // Bytes that moved lately and open streams of two connections; which gets the next one.
         for (one, other, expected) in [
             ((0, 1), (1, 1), 0),
-            // A download that has just begun, and a small exchange that has just ended.
+            // A download that has just begun, and exchanges that have just ended.
+            ((1_000, 1), (2_000_000, 0), 1),
             ((1_000, 2), (20_000, 1), 1),
+            // Both rest.
+            ((20_000, 0), (10_000, 0), 0),
+            ((10_000, 0), (20_000, 0), 1),
+            ((0, 0), (0, 0), 0),
+            // One has a stream that is quiet.
+            ((0, 1), (0, 0), 1),
             ((0, 16), (0, 15), 1),
             ((0, 2_000), (0, 17), 0),
             // Many that are quiet, beside a download.
             ((0, 2_000), (2_000_000, 2), 0),
         ] {
-            let burdens = [burden(one.0, one.1), burden(other.0, other.1)];
+            let burdens = [Burden::new(one.0, one.1), Burden::new(other.0, other.1)];
             assert_eq!(usize::from(burdens[1] < burdens[0]), expected, "{one:?} {other:?}");
         }
     }
