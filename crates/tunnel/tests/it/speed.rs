@@ -35,8 +35,8 @@ fn t3_one_stream_fills_a_long_line() {
 #[test]
 fn t3_small_bodies_take_one_round_trip() {
     const BYTES: u64 = 200 << 10;
-    for (millis, trips) in [(50, [1.0, 1.0]), (6, [1.0, 1.0]), (4, [4.0, 3.0])] {
-        let latency = Duration::from_millis(millis);
+    for (micros, trips) in [(50_000, [1.0, 1.0]), (1_000, [1.0, 1.0]), (999, [4.0, 3.0])] {
+        let latency = Duration::from_micros(micros);
         let line = Line { latency, rate: 0, buffer: 1 << 20, cut: usize::MAX };
         let mut net = Net::ready(line, 1);
         net.pass(SECOND);
@@ -45,7 +45,7 @@ fn t3_small_bodies_take_one_round_trip() {
             let id = net.ends[ACCEPTOR].open(begun, Class::Normal, up, down).unwrap();
             assert!(net.run(SECOND, |net| net.ends[ACCEPTOR].app.ends.contains_key(&id)));
             let took = (net.now - begun).div_duration_f64(2 * latency);
-            assert_eq!(took, trips, "round trips of {millis} ms for {up} up, {down} down");
+            assert_eq!(took, trips, "round trips of {micros} us for {up} up, {down} down");
         }
     }
 }

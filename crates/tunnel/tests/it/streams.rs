@@ -62,7 +62,7 @@ fn closed(events: &[Event]) -> Option<(Code, bool)> {
 /// Both sides see for how long a receiver grants nothing; who keeps up does not stand still.
 #[test]
 fn a_direction_without_credit_stands_still() {
-    let line = Line { latency: Duration::from_millis(4), ..Line::default() };
+    let line = Line { latency: Duration::from_micros(500), ..Line::default() };
     let mut net = Net::ready(line, 1);
     quiet(&mut net);
     let stalled = |net: &mut Net, end: usize, id| {
