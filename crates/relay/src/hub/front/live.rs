@@ -26,8 +26,9 @@ use crate::map::Map;
 use crate::message::{Aborter, Failure};
 use crate::record::{Ended, Recorded};
 
-/// Streams that clients by one credential may give up beyond as many as end in order; who does so
-/// more often waits. An agent bears ten times that on a connection.
+/// Streams that clients by one credential may give up beyond as many as end in order, and at once all
+/// that it may have open: a gateway that ends does. Who does so more often waits. An agent bears ten
+/// times that on a connection.
 const CANCELS_PER_SECOND: u32 = 50;
 
 /// A stream that its client ends sooner has been of no use to it, answered or not.
@@ -244,7 +245,8 @@ impl State {
     ) -> Result<(), Failure> {
         let full = |running, of: &str| Err(Failure::Overloaded { running, of: of.to_owned() });
         let (subjects, limits) = (&open.recorded.subjects, open.caller.limits());
-        let cancels = self.cancels.check(&subjects.credential, now);
+        let at_once = Duration::from_secs(of_credential as u64) / CANCELS_PER_SECOND;
+        let cancels = self.cancels.check(&subjects.credential, at_once, now);
         cancels.map_err(Failure::TooManyRequests)?;
         let count = |key| self.counts.get(key).copied().unwrap_or(0);
         let [credential, agent, service] = &open.of;

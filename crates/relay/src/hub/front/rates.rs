@@ -9,8 +9,7 @@ use crate::map::Map;
 /// Keys that are remembered; at the limit those that are free to go on are forgotten first, then all.
 const KEPT_MAX: usize = 10_000;
 
-/// As many at once as in a second.
-const BURST: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// When each of them is even with its limit again (the generic cell rate algorithm, ATM Forum TM 4.0).
 #[derive(Debug)]
@@ -23,14 +22,14 @@ impl<K> Default for Rates<K> {
 }
 
 impl<K: Eq + Hash> Rates<K> {
-    /// Counts a request at `now`.
+    /// Counts a request at `now`; as many may come at once as in a second.
     ///
     /// # Errors
     /// It is one too many; seconds to wait.
     pub(super) fn take(&mut self, key: K, per_second: u32, now: Duration) -> Result<(), u32> {
         let even = self.even(key, now);
-        let next = (*even).max(now) + BURST / per_second.max(1);
-        within(next, now)?;
+        let next = (*even).max(now) + SECOND / per_second.max(1);
+        within(next, now, SECOND)?;
         *even = next;
         Ok(())
     }
@@ -38,7 +37,7 @@ impl<K: Eq + Hash> Rates<K> {
     /// Counts at `now` what has happened, whether it was to or not.
     pub(super) fn add(&mut self, key: K, per_second: u32, now: Duration) {
         let even = self.even(key, now);
-        *even = (*even).max(now) + BURST / per_second.max(1);
+        *even = (*even).max(now) + SECOND / per_second.max(1);
     }
 
     /// Takes back one of those that happened, if there are any.
@@ -47,19 +46,19 @@ impl<K: Eq + Hash> Rates<K> {
             return;
         }
         if let Some(even) = self.0.get_mut(key) {
-            *even = even.saturating_sub(BURST / per_second.max(1));
+            *even = even.saturating_sub(SECOND / per_second.max(1));
             if *even <= now {
                 self.0.remove(key);
             }
         }
     }
 
-    /// Whether no more than that has happened.
+    /// Whether no more than that has happened, and at once no more than in `burst`.
     ///
     /// # Errors
     /// It has; seconds to wait.
-    pub(super) fn check(&self, key: &K, now: Duration) -> Result<(), u32> {
-        self.0.get(key).map_or(Ok(()), |even| within(*even, now))
+    pub(super) fn check(&self, key: &K, burst: Duration, now: Duration) -> Result<(), u32> {
+        self.0.get(key).map_or(Ok(()), |even| within(*even, now, burst))
     }
 
     fn even(&mut self, key: K, now: Duration) -> &mut Duration {
@@ -73,9 +72,9 @@ impl<K: Eq + Hash> Rates<K> {
     }
 }
 
-/// Seconds to wait where `even` is later than may be.
-fn within(even: Duration, now: Duration) -> Result<(), u32> {
-    match even.saturating_sub(now + BURST) {
+/// Seconds to wait where `even` is later than `burst` from now.
+fn within(even: Duration, now: Duration, burst: Duration) -> Result<(), u32> {
+    match even.saturating_sub(now + burst) {
         Duration::ZERO => Ok(()),
         over => Err(u32::try_from(over.as_secs()).unwrap_or(u32::MAX).saturating_add(1)),
     }
@@ -121,8 +120,8 @@ mod tests {
             (3_700, 0, Ok(())),
         ] {
             (0..adds).for_each(|_| rates.add("a", 10, ms(at)));
-            assert_eq!(rates.check(&"a", ms(at)), expected, "{at} {adds}");
-            assert_eq!(rates.check(&"b", ms(at)), Ok(()));
+            assert_eq!(rates.check(&"a", SECOND, ms(at)), expected, "{at} {adds}");
+            assert_eq!(rates.check(&"b", SECOND, ms(at)), Ok(()));
         }
     }
 
@@ -135,8 +134,12 @@ mod tests {
         {
             (0..adds).for_each(|_| rates.add("a", 10, ms(0)));
             (0..back).for_each(|_| rates.forgive(&"a", 10, ms(0)));
-            assert_eq!(rates.check(&"a", ms(0)), expected, "{adds} {back}");
+            assert_eq!(rates.check(&"a", SECOND, ms(0)), expected, "{adds} {back}");
         }
+        (0..10).for_each(|_| rates.add("a", 10, ms(0)));
+        assert_eq!(rates.check(&"a", SECOND, ms(0)), Err(2));
+        assert_eq!(rates.check(&"a", 2 * SECOND, ms(0)), Err(1));
+        assert_eq!(rates.check(&"a", 2 * SECOND + ms(100), ms(0)), Ok(()));
         rates.add("b", 10, ms(0));
         rates.forgive(&"b", 10, ms(0));
         assert!(!rates.0.contains_key("b"), "who is even is forgotten");
