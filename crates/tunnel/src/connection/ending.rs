@@ -37,7 +37,6 @@ impl Connection {
         text: &str,
         unexecuted: bool,
     ) {
-        let floor = self.config.limits.stream_credit;
         let Some(stream) = self.streams.find(id).filter(|stream| stream.end.is_none()) else {
             return;
         };
@@ -54,8 +53,6 @@ impl Connection {
             stream.recv.clear();
             stream.recv.state = RecvState::Broken(code);
         }
-        let grown = u64::from(stream.recv.window.size().saturating_sub(floor));
-        self.grown = self.grown.saturating_sub(grown);
         if stream.kind != Kind::Control {
             self.streams.live = self.streams.live.saturating_sub(1);
         } else if origin == Origin::Remote {
@@ -123,6 +120,10 @@ impl Connection {
         let Some(stream) = self.streams.remove(id) else { return };
         self.heads -= stream.recv.head_bytes();
         self.unconsumed -= stream.recv.window.unconsumed();
+        // Not before: what it brought may have waited here for its reader.
+        let floor = self.config.limits.stream_credit;
+        let grown = u64::from(stream.recv.window.size().saturating_sub(floor));
+        self.grown = self.grown.saturating_sub(grown);
         let streams = &self.streams;
         if stream.notices.queued {
             self.notices.forget(|id| streams.contains(id));

@@ -314,6 +314,23 @@ fn p4_as_many_stalled_streams_as_there_can_be_hold_their_credit_and_delay_nothin
     }
 }
 
+/// P4: what has come whole and is not read counts as long as it is held.
+#[test]
+fn p4_bodies_that_nobody_reads_hold_no_more_than_others() {
+    const MANY: u64 = 200;
+    const WIDE: u64 = (16 << 20) / (224 << 10);
+    let mut net = Net::ready(Line::default(), 5);
+    net.pass(SECOND);
+    for _ in 0..MANY {
+        let now = net.now;
+        let id = net.ends[ACCEPTOR].open(now, Class::Normal, 0, 200 << 10).unwrap();
+        net.ends[ACCEPTOR].app.stalled.insert(id);
+        net.pass(SECOND);
+    }
+    let held = WIDE * (200 << 10) + (MANY - WIDE) * (32 << 10);
+    assert_eq!(net.ends[ACCEPTOR].connection.usage().unconsumed, held);
+}
+
 /// P5: among n streams that always have something to say, each sends within 4·n full frames.
 #[test]
 fn p5_no_ready_stream_starves() {
