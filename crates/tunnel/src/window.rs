@@ -135,12 +135,15 @@ impl Window {
         if took >= trips || !is_less(1) {
             return [self.size; 2];
         }
-        let [twice, four_times] = [2, 4].map(|times| self.size.saturating_mul(times));
-        match self.size < SMALL {
-            true if round_trip >= FAR && is_less(2) => [four_times.max(known), twice],
-            _ if round_trip >= FAR => [twice.max(known), twice],
-            false if round_trip < NEAR => [self.size.saturating_add(self.size / 4); 2],
-            _ => [twice; 2],
+        let twice = self.size.saturating_mul(2);
+        if round_trip >= FAR {
+            let further =
+                if self.size < SMALL && is_less(2) { twice.saturating_mul(2) } else { twice };
+            [further.max(known), twice]
+        } else if round_trip < NEAR && self.size >= SMALL {
+            [self.size.saturating_add(self.size / 4); 2]
+        } else {
+            [twice; 2]
         }
     }
 

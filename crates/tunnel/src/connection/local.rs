@@ -43,9 +43,8 @@ impl Connection {
         let credit = self.may_open()?;
         let id = self.streams.next_id().ok_or(OpenError::Exhausted)?;
         let kind = head.kind();
-        let first = self.first_window();
-        self.grown += u64::from(first - self.config.limits.stream_credit);
-        let window = Window::new(first, self.now);
+        let mut window = Window::new(self.config.limits.stream_credit, self.now);
+        self.grown += u64::from(window.widen(self.first_window()));
         let mut send = SendHalf::new(Stage::first(kind, false), credit);
         send.opening = Some(head.block());
         if end {
@@ -142,6 +141,8 @@ impl Connection {
         if stream.recv.state == RecvState::Open {
             self.grown += u64::from(stream.recv.window.widen(first));
         }
+        let granted = stream.recv.window.granted();
+        debug_assert!(granted <= u64::from(u32::MAX), "nothing was granted before");
         stream.committed = true;
         stream.control.accept = true;
         stream.accepted = true;

@@ -13,6 +13,8 @@ use crate::frames::{self, Raw};
 use crate::net::{ACCEPTOR, DIALLER, Line, Net, Seed, agent, hub};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Streams of a connection that begin with 256 KiB and not 32, where the peer is far away.
+const WIDE: u64 = (16 << 20) / (224 << 10);
 const CLASSES: [Class; 3] = [Class::Interactive, Class::Normal, Class::Bulk];
 
 /// P3 at every step: what is held is within what was granted, and that within its limits; and
@@ -285,8 +287,6 @@ fn p4_stalled_readers_delay_nobody() {
 #[test]
 fn p4_as_many_stalled_streams_as_there_can_be_hold_their_credit_and_delay_nothing() {
     const STALLED: u64 = 2_047;
-    // Far away the first of them hold more.
-    const WIDE: u64 = (16 << 20) / (224 << 10);
     let line = Line { rate: 20_000_000, latency: Duration::from_millis(20), ..Line::default() };
     let mut net = Net::ready(line, 5);
     let small = |net: &mut Net| {
@@ -306,7 +306,7 @@ fn p4_as_many_stalled_streams_as_there_can_be_hold_their_credit_and_delay_nothin
         }
     }
     net.pass(SECOND);
-    let held = (STALLED << 15) + WIDE * (224 << 10);
+    let held = WIDE * (256 << 10) + (STALLED - WIDE) * (32 << 10);
     assert_eq!(net.ends[ACCEPTOR].connection.usage().unconsumed, held);
     for _ in 0..100 {
         let beside = small(&mut net);
@@ -318,7 +318,6 @@ fn p4_as_many_stalled_streams_as_there_can_be_hold_their_credit_and_delay_nothin
 #[test]
 fn p4_bodies_that_nobody_reads_hold_no_more_than_others() {
     const MANY: u64 = 200;
-    const WIDE: u64 = (16 << 20) / (224 << 10);
     let mut net = Net::ready(Line::default(), 5);
     net.pass(SECOND);
     for _ in 0..MANY {

@@ -65,7 +65,9 @@ async fn far(ground: &Ground, link: Link) -> Result<Vec<Row>> {
     let site = Site::start(ground, &link).await?;
     let name = "relay: four downloads over 100 ms, 1 Gbit/s";
     rows.push(rate(name, &site, (TOGETHER, BYTES), 0.9).await?);
-    rows.push(pictures("relay: p50 of a GET of 200 KiB, 100 ms", &site).await?);
+    // Over before a line can be filled: what counts is how often there and back.
+    let (name, goal) = ("relay: p50 of a GET of 200 KiB, 100 ms", (Goal::AtMost(1.1), "ms"));
+    rows.push(compared(name, &site, goal, picture).await?);
     drop((site, link));
     for (line, name) in [
         (NARROW, "relay: p99 that a download adds to small requests, 40 ms, 100 Mbit/s"),
@@ -121,34 +123,31 @@ async fn download(target: &Target, (streams, bytes): (usize, u64)) -> Result<f64
 }
 
 async fn rate(name: &'static str, site: &Site, bodies: (usize, u64), goal: f64) -> Result<Row> {
-    let mut pairs = Vec::new();
-    for _ in 0..ROUNDS {
-        let direct = download(&site.direct, bodies).await?;
-        pairs.push((download(&site.ours, bodies).await?, direct));
-    }
-    Ok(compared(name, Goal::AtLeast(goal), &pairs, "MB/s"))
+    let measure = async |target: &Target| download(target, bodies).await;
+    compared(name, site, (Goal::AtLeast(goal), "MB/s"), measure).await
 }
 
-/// Bodies that are over before a line can be filled: what counts is how often there and back.
-async fn pictures(name: &'static str, site: &Site) -> Result<Row> {
+/// Something measured of ours and directly, in turns.
+async fn compared(
+    name: &'static str,
+    site: &Site,
+    (goal, unit): (Goal, &str),
+    measure: impl AsyncFn(&Target) -> Result<f64>,
+) -> Result<Row> {
     let mut pairs = Vec::new();
     for _ in 0..ROUNDS {
-        pairs.push((picture(&site.ours).await?, picture(&site.direct).await?));
+        let direct = measure(&site.direct).await?;
+        pairs.push((measure(&site.ours).await?, direct));
     }
-    Ok(compared(name, Goal::AtMost(1.1), &pairs, "ms"))
-}
-
-/// What was measured of ours and directly, in turns.
-fn compared(name: &'static str, goal: Goal, pairs: &[(f64, f64)], unit: &str) -> Row {
     let of = |of: fn(&(f64, f64)) -> f64| median(&pairs.iter().map(of).collect::<Vec<_>>());
     let [ours, direct] = [of(|pair| pair.0), of(|pair| pair.1)].map(number);
-    Row {
+    Ok(Row {
         name,
         goal: Some(goal),
         measured: of(|(ours, direct)| ours / direct),
         unit: "x",
         details: format!("{ours} beside {direct} {unit} directly"),
-    }
+    })
 }
 
 /// Milliseconds of one of some on a connection, the median.

@@ -42,9 +42,6 @@ impl<K: Eq + Hash> Rates<K> {
 
     /// Takes back one of those that happened, if there are any.
     pub(super) fn forgive(&mut self, key: &K, per_second: u32, now: Duration) {
-        if self.0.is_empty() {
-            return;
-        }
         if let Some(even) = self.0.get_mut(key) {
             *even = even.saturating_sub(SECOND / per_second.max(1));
             if *even <= now {
