@@ -29,11 +29,13 @@ pub(crate) const QUEUE: usize = 64 << 10;
 pub(crate) const QUEUES: usize = MIB as usize;
 /// Sum of the windows above what streams start with, per connection.
 pub(crate) const GROWN: u64 = 32 * MIB as u64;
-/// What windows of a stream and of a connection begin with where the peer is far away, for there each
-/// step of their growth takes a round trip that a reader waits for. Of the sum above that is no more
-/// than half.
-pub(crate) const FIRST_FAR: u32 = 256 << 10;
-pub(crate) const CONNECTION_FIRST_FAR: u32 = 1 << 20;
+/// What a stream's window begins with while the sum above is not used by more than one part of these:
+/// nearby, and where the peer is far away, for there each step of its growth takes a round trip that a
+/// reader waits for.
+pub(crate) const FIRST: u32 = 256 << 10;
+pub(crate) const FIRST_PARTS: [u64; 2] = [16, 2];
+/// What a connection's window is at least where the peer is far away.
+pub(crate) const CONNECTION_FAR: u32 = 1 << 20;
 /// An ACCEPT that waits for company leaves alone by then.
 pub(crate) const PROMPT: Duration = Duration::from_millis(10);
 /// Bytes of control frames between two data frames.

@@ -9,7 +9,7 @@ use super::{Brake, Connection, Phase};
 use crate::code::Code;
 use crate::event::{EndedBy, OpenError, OpenHead, Read, SendError};
 use crate::head::{Response, Trailers};
-use crate::limits::{FIRST_FAR, GROWN, QUEUE, QUEUES};
+use crate::limits::{FIRST, FIRST_PARTS, GROWN, QUEUE, QUEUES};
 use crate::schedule::Turn;
 use crate::stall::{Stalled, Way};
 use crate::stream::{
@@ -95,14 +95,15 @@ impl Connection {
         }
     }
 
-    /// What a stream's window begins with: more than the least where the peer is far away, memory is
-    /// not short, and the windows have not grown much yet.
+    /// What a stream's window begins with: more than the least while memory is not short and the windows
+    /// have not grown much.
     fn first_window(&self) -> u32 {
         let limits = &self.config.limits;
         let least = limits.stream_credit;
-        let first = FIRST_FAR.min(limits.stream_credit_max).max(least);
-        let fits = self.grown + u64::from(first - least) <= GROWN / 2;
-        if self.is_far() && fits && self.brake == Brake::Free { first } else { least }
+        let first = FIRST.min(limits.stream_credit_max).max(least);
+        let part = GROWN / FIRST_PARTS[usize::from(self.is_far())];
+        let fits = self.grown + u64::from(first - least) <= part;
+        if fits && self.brake == Brake::Free { first } else { least }
     }
 
     /// Takes a stream that the peer opened. To be called before anything of it goes to the

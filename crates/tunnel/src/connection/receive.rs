@@ -8,7 +8,7 @@ use super::{Brake, Connection, Phase};
 use crate::code::Code;
 use crate::decode::Piece;
 use crate::event::{Draining, EndedBy};
-use crate::limits::CONNECTION_FIRST_FAR;
+use crate::limits::CONNECTION_FAR;
 use crate::rate::Bucket;
 use crate::stream::StreamId;
 use crate::wire::{self, FrameType, Header, Reader, Violation};
@@ -155,7 +155,7 @@ impl Connection {
             return self.count_ping();
         }
         if self.is_far() && self.brake == Brake::Free {
-            let first = CONNECTION_FIRST_FAR.min(self.config.limits.connection_credit_max);
+            let first = CONNECTION_FAR.min(self.config.limits.connection_credit_max);
             if self.window.widen(first) > 0 {
                 self.slots.credit = true;
                 self.control_waits();

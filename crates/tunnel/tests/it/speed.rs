@@ -30,22 +30,36 @@ fn t3_one_stream_fills_a_long_line() {
     assert!(rate > 0.9 * 12_500_000.0, "{rate}");
 }
 
-/// T3: a small body takes one round trip from far away, either way, and does not wait for windows to
-/// grow; nearby, where that takes no time, a stream that nobody reads holds less.
+/// T3: a small body takes one round trip, either way, and does not wait for windows to grow. Of many at
+/// once that is so from far away; nearby, where a round trip takes no time, others hold less.
 #[test]
 fn t3_small_bodies_take_one_round_trip() {
     const BYTES: u64 = 200 << 10;
-    for (micros, trips) in [(50_000, [1.0, 1.0]), (1_000, [1.0, 1.0]), (999, [4.0, 3.0])] {
+    for (micros, open, trips) in [
+        (50_000, 60, [1.0, 1.0]),
+        (1_000, 60, [1.0, 1.0]),
+        (999, 0, [1.0, 1.0]),
+        (999, 60, [4.0, 1.0]),
+    ] {
         let latency = Duration::from_micros(micros);
         let line = Line { latency, rate: 0, buffer: 1 << 20, cut: usize::MAX };
         let mut net = Net::ready(line, 1);
         net.pass(SECOND);
+        for _ in 0..open {
+            let now = net.now;
+            let id = net.ends[ACCEPTOR].open(now, Class::Normal, 0, 1 << 20).unwrap();
+            net.ends[ACCEPTOR].app.stalled.insert(id);
+        }
+        net.pass(9 * SECOND);
         for ((up, down), trips) in [(0, BYTES), (BYTES, 0)].into_iter().zip(trips) {
             let begun = net.now;
             let id = net.ends[ACCEPTOR].open(begun, Class::Normal, up, down).unwrap();
             assert!(net.run(SECOND, |net| net.ends[ACCEPTOR].app.ends.contains_key(&id)));
             let took = (net.now - begun).div_duration_f64(2 * latency);
-            assert_eq!(took, trips, "round trips of {micros} us for {up} up, {down} down");
+            assert_eq!(
+                took, trips,
+                "round trips of {micros} us for {up} up, {down} down beside {open}"
+            );
         }
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strait_tunnel::{
-    Class, Code, Directions, EndedBy, Event, Field, Method, OpenHead, Read, Request, RequestParts,
-    Response, Stalled, StreamId, Tlvs, Trailers,
+    Class, Code, Config, Directions, EndedBy, Event, Field, Limits, Method, OpenHead, Read,
+    Request, RequestParts, Response, Stalled, StreamId, Tlvs, Trailers,
 };
 
-use crate::net::{ACCEPTOR, DIALLER, Line, Net};
+use crate::net::{ACCEPTOR, DIALLER, Line, Net, agent, hub};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,8 +62,9 @@ fn closed(events: &[Event]) -> Option<(Code, bool)> {
 /// Both sides see for how long a receiver grants nothing; who keeps up does not stand still.
 #[test]
 fn a_direction_without_credit_stands_still() {
-    let line = Line { latency: Duration::from_micros(500), ..Line::default() };
-    let mut net = Net::ready(line, 1);
+    let limits = Limits { stream_credit_max: 64 << 10, ..Limits::default() };
+    let config = |config| Config { limits, ..config };
+    let mut net = Net::with(Line::default(), 1, config(agent()), config(hub()));
     quiet(&mut net);
     let stalled = |net: &mut Net, end: usize, id| {
         let now = net.now;
@@ -78,7 +79,7 @@ fn a_direction_without_credit_stands_still() {
     for end in [ACCEPTOR, DIALLER] {
         assert_eq!(stalled(&mut net, end, id), Stalled::default());
     }
-    let mut large = Bytes::from(vec![7; 40_000]);
+    let mut large = Bytes::from(vec![7; 70_000]);
     net.ends[ACCEPTOR].connection.write(id, &mut large);
     assert!(!large.is_empty());
     net.carry();
@@ -101,7 +102,7 @@ fn a_direction_without_credit_stands_still() {
     assert!(large.is_empty());
     net.carry();
     // Until the credit was there.
-    assert_eq!(stalled(&mut net, ACCEPTOR, id).sending, line.latency);
+    assert_eq!(stalled(&mut net, ACCEPTOR, id).sending, Line::default().latency);
     net.now += SECOND;
     for end in [ACCEPTOR, DIALLER] {
         assert_eq!(stalled(&mut net, end, id), Stalled::default());
@@ -119,7 +120,7 @@ fn how_long_a_service_took_is_told_to_a_peer_that_reads_it() {
         (u64::MAX, 7, b"v", None),
         (7, u64::MAX, &long, None),
     ] {
-        let (mut agent, mut hub) = (crate::net::agent(), crate::net::hub());
+        let (mut agent, mut hub) = (agent(), hub());
         agent.capabilities &= agents;
         hub.capabilities &= hubs;
         let mut net = Net::with(Line::default(), 1, agent, hub);

@@ -209,7 +209,7 @@ async fn a_slow_reader_holds_little() {
     assert!(stuck.is_err());
     // What the agent itself keeps: the stream's queue and hyper's buffer. The rest is the kernel's.
     let held = rig.hub.usage();
-    assert!(held.unconsumed <= 64 << 10, "{held:?}");
+    assert!(held.unconsumed <= 256 << 10, "{held:?}");
     let kernel = 16 << 20;
     assert!(taken < kernel, "{taken} bytes");
     // Another stream is not held up.

@@ -237,19 +237,19 @@ async fn a_client_that_takes_what_waited_is_not_idle() {
     let mut stream = rig.ask(&Ask::default());
     let (mut socket, _) = listener.accept().await.unwrap();
     // Little more than a stream's first window: the agent has no more to read then.
-    let much = "x".repeat(33 << 10);
-    write(&mut socket, &format!("HTTP/1.1 200 OK|Content-Length: 33796||{much}")).await.unwrap();
+    let much = "x".repeat(257 << 10);
+    write(&mut socket, &format!("HTTP/1.1 200 OK|Content-Length: 263172||{much}")).await.unwrap();
     assert!(matches!(stream.receiver.next().await, Part::Head(_)));
     // Each is less than it may be idle, and both are more.
     let some_time = Duration::from_millis(1_300);
     tokio::time::sleep(some_time).await;
-    assert_eq!(rig.hub.usage().unconsumed, 32 << 10, "it waits");
+    assert_eq!(rig.hub.usage().unconsumed, 256 << 10, "it waits");
     let rest = async {
         tokio::time::sleep(some_time).await;
         write(&mut socket, "last").await.unwrap();
     };
     let (answer, ()) = tokio::join!(Answer::read(&mut stream.receiver), rest);
-    assert_eq!((answer.body.len(), answer.end), (33_796, Part::End));
+    assert_eq!((answer.body.len(), answer.end), (263_172, Part::End));
 }
 
 #[tokio::test]
